@@ -1,1 +1,13 @@
-//! kmip
+//! The KMIP wire protocol, versions 1.0 to 2.1: bytes to typed messages and back.
+//!
+//! Bytes -> [`ttlv::Cursor`] -> typed messages, and typed messages -> [`ttlv::Writer`] -> bytes. No I/O, no
+//! clock, no async. Text encodings are transcoders over the same events.
+//!
+//! One model serves every version; each structure encodes and decodes *for a version*: what a version
+//! cannot say, its encoder cannot write.
+
+pub mod tables;
+mod version;
+
+pub use tables::*;
+pub use version::ProtocolVersion;
