@@ -1,13 +1,16 @@
 //! The KMIP wire protocol, versions 1.0 to 2.1: bytes to typed messages and back.
 //!
-//! Bytes -> [`ttlv::Cursor`] -> typed messages, and typed messages -> [`ttlv::Writer`] -> bytes. No I/O, no
+//! Bytes -> [`ttlv::Frame`] -> typed messages, and typed messages -> [`ttlv::Writer`] -> bytes. No I/O, no
 //! clock, no async. Text encodings are transcoders over the same events.
 //!
 //! One model serves every version; each structure encodes and decodes *for a version*: what a version
 //! cannot say, its encoder cannot write.
 
+mod codec;
 pub mod tables;
+pub mod ttlv;
 mod version;
 
+pub use codec::{AnyValue, BigInteger, DateTime, Field, Interval, Secret, SecretText};
 pub use tables::*;
 pub use version::ProtocolVersion;

@@ -1,0 +1,394 @@
+//! How values and structures are read from and written to TTLV for a version.
+//!
+//! [`structure!`] declares a structure once: each field with its tag, whether it is required, and the versions
+//! that have it. Decoding and encoding follow from that one table.
+
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::ttlv::{DecodeError, DecodeErrorKind, Item, Type, Writer};
+use crate::{Enumeration, ProtocolVersion, Tag};
+
+/// A value of one item.
+pub trait Field: Sized {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// What is wrong with the item in this version.
+    fn decode(item: Item<'_>, version: ProtocolVersion) -> Result<Self, DecodeError>;
+
+    /// Appends it under a tag.
+    fn encode(&self, tag: Tag, writer: &mut Writer, version: ProtocolVersion);
+}
+
+impl Field for i32 {
+    fn decode(item: Item<'_>, _: ProtocolVersion) -> Result<Self, DecodeError> {
+        item.integer()
+    }
+    fn encode(&self, tag: Tag, writer: &mut Writer, _: ProtocolVersion) {
+        writer.integer(tag, *self);
+    }
+}
+
+impl Field for i64 {
+    fn decode(item: Item<'_>, _: ProtocolVersion) -> Result<Self, DecodeError> {
+        item.long_integer()
+    }
+    fn encode(&self, tag: Tag, writer: &mut Writer, _: ProtocolVersion) {
+        writer.long_integer(tag, *self);
+    }
+}
+
+impl Field for bool {
+    fn decode(item: Item<'_>, _: ProtocolVersion) -> Result<Self, DecodeError> {
+        item.boolean()
+    }
+    fn encode(&self, tag: Tag, writer: &mut Writer, _: ProtocolVersion) {
+        writer.boolean(tag, *self);
+    }
+}
+
+impl Field for String {
+    fn decode(item: Item<'_>, _: ProtocolVersion) -> Result<Self, DecodeError> {
+        item.text().map(str::to_owned)
+    }
+    fn encode(&self, tag: Tag, writer: &mut Writer, _: ProtocolVersion) {
+        writer.text_string(tag, self);
+    }
+}
+
+impl Field for Vec<u8> {
+    fn decode(item: Item<'_>, _: ProtocolVersion) -> Result<Self, DecodeError> {
+        item.byte_string().map(<[u8]>::to_vec)
+    }
+    fn encode(&self, tag: Tag, writer: &mut Writer, _: ProtocolVersion) {
+        writer.byte_string(tag, self);
+    }
+}
+
+impl<T: Enumeration> Field for T {
+    fn decode(item: Item<'_>, version: ProtocolVersion) -> Result<Self, DecodeError> {
+        let code = item.enumeration()?;
+        T::from_code(code)
+            .filter(|value| value.first() <= version)
+            .ok_or_else(|| item.error(DecodeErrorKind::UnknownValue { tag: item.tag, code }))
+    }
+    fn encode(&self, tag: Tag, writer: &mut Writer, _: ProtocolVersion) {
+        writer.enumeration(tag, self.code());
+    }
+}
+
+macro_rules! mask_field {
+    ($($mask:ident),*) => {$(
+        impl Field for crate::$mask {
+            fn decode(item: Item<'_>, _: ProtocolVersion) -> Result<Self, DecodeError> {
+                item.integer().map(|bits| Self(bits.cast_unsigned()))
+            }
+            fn encode(&self, tag: Tag, writer: &mut Writer, _: ProtocolVersion) {
+                writer.integer(tag, self.0.cast_signed());
+            }
+        }
+    )*};
+}
+mask_field!(CryptographicUsageMask, ProtectionStorageMask, StorageStatusMask);
+
+/// A Date-Time: seconds since 1970-01-01 UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DateTime(pub i64);
+
+impl Field for DateTime {
+    fn decode(item: Item<'_>, _: ProtocolVersion) -> Result<Self, DecodeError> {
+        // KMIP 2.1 §9.1.1.4 lets some fields carry microseconds; whole seconds are what attributes hold.
+        match item.item_type {
+            Type::DateTimeExtended => item.date_time_extended().map(|micros| Self(micros.div_euclid(1_000_000))),
+            _ => item.date_time().map(Self),
+        }
+    }
+    fn encode(&self, tag: Tag, writer: &mut Writer, _: ProtocolVersion) {
+        writer.date_time(tag, self.0);
+    }
+}
+
+/// An Interval: seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Interval(pub u32);
+
+impl Field for Interval {
+    fn decode(item: Item<'_>, _: ProtocolVersion) -> Result<Self, DecodeError> {
+        item.interval().map(Self)
+    }
+    fn encode(&self, tag: Tag, writer: &mut Writer, _: ProtocolVersion) {
+        writer.interval(tag, self.0);
+    }
+}
+
+/// Bytes of a key or another secret: wiped when dropped, never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Zeroizing<Vec<u8>>);
+
+impl Secret {
+    /// Takes the bytes over.
+    #[must_use]
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// The bytes themselves.
+    #[must_use]
+    pub fn expose_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl From<Zeroizing<Vec<u8>>> for Secret {
+    fn from(bytes: Zeroizing<Vec<u8>>) -> Self {
+        Self(bytes)
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+impl Field for Secret {
+    fn decode(item: Item<'_>, _: ProtocolVersion) -> Result<Self, DecodeError> {
+        item.byte_string().map(|bytes| Self::new(bytes.to_vec()))
+    }
+    fn encode(&self, tag: Tag, writer: &mut Writer, _: ProtocolVersion) {
+        writer.byte_string(tag, &self.0);
+    }
+}
+
+/// Text that is a secret, such as a password: wiped when dropped, never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretText(Zeroizing<String>);
+
+impl SecretText {
+    /// Takes the text over.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+
+    /// The text itself.
+    #[must_use]
+    pub fn expose_text(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecretText")
+    }
+}
+
+impl Field for SecretText {
+    fn decode(item: Item<'_>, _: ProtocolVersion) -> Result<Self, DecodeError> {
+        item.text().map(|text| Self::new(text.to_owned()))
+    }
+    fn encode(&self, tag: Tag, writer: &mut Writer, _: ProtocolVersion) {
+        writer.text_string(tag, &self.0);
+    }
+}
+
+/// A Big Integer: two's complement, most significant byte first, no more sign bytes than the wire needs.
+/// Wiped when dropped, since private keys are made of them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct BigInteger(Zeroizing<Vec<u8>>);
+
+impl BigInteger {
+    /// From the magnitude of a number that is not negative.
+    #[must_use]
+    pub fn from_unsigned(magnitude: &[u8]) -> Self {
+        let start = magnitude.iter().position(|&byte| byte != 0).unwrap_or(magnitude.len());
+        let digits = &magnitude[start..];
+        let mut bytes = Vec::with_capacity(digits.len() + 1);
+        if digits.first().is_none_or(|byte| byte & 0x80 != 0) {
+            bytes.push(0);
+        }
+        bytes.extend_from_slice(digits);
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// The magnitude without leading zeros; `None` if negative.
+    #[must_use]
+    pub fn unsigned(&self) -> Option<&[u8]> {
+        if self.0.first().is_some_and(|byte| byte & 0x80 != 0) {
+            return None;
+        }
+        let start = self.0.iter().position(|&byte| byte != 0).unwrap_or(self.0.len());
+        Some(&self.0[start..])
+    }
+
+    /// Two's complement bytes.
+    #[must_use]
+    pub fn expose_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for BigInteger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "BigInteger({} bytes)", self.0.len())
+    }
+}
+
+impl Field for BigInteger {
+    fn decode(item: Item<'_>, _: ProtocolVersion) -> Result<Self, DecodeError> {
+        item.big_integer().map(|bytes| Self(Zeroizing::new(bytes.to_vec())))
+    }
+    fn encode(&self, tag: Tag, writer: &mut Writer, _: ProtocolVersion) {
+        writer.big_integer(tag, &self.0);
+    }
+}
+
+/// A value of any type, kept as it was on the wire: custom attributes hold them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnyValue {
+    item_type: Type,
+    bytes: Vec<u8>,
+}
+
+impl AnyValue {
+    /// A text.
+    #[must_use]
+    pub fn text(text: &str) -> Self {
+        Self { item_type: Type::TextString, bytes: text.as_bytes().to_vec() }
+    }
+
+    /// An Integer.
+    #[must_use]
+    pub fn integer(value: i32) -> Self {
+        Self { item_type: Type::Integer, bytes: value.to_be_bytes().to_vec() }
+    }
+
+    /// Its item type.
+    #[must_use]
+    pub fn item_type(&self) -> Type {
+        self.item_type
+    }
+
+    /// The value bytes without padding; for a structure, its encoded fields.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The text, if it is one.
+    #[must_use]
+    pub fn as_text(&self) -> Option<&str> {
+        (self.item_type == Type::TextString).then(|| std::str::from_utf8(&self.bytes).ok()).flatten()
+    }
+}
+
+impl Drop for AnyValue {
+    fn drop(&mut self) {
+        self.bytes.zeroize();
+    }
+}
+
+impl Field for AnyValue {
+    fn decode(item: Item<'_>, _: ProtocolVersion) -> Result<Self, DecodeError> {
+        Ok(Self { item_type: item.item_type, bytes: item.bytes().to_vec() })
+    }
+    fn encode(&self, tag: Tag, writer: &mut Writer, _: ProtocolVersion) {
+        writer.raw(tag, self.item_type, &self.bytes);
+    }
+}
+
+/// Declares a structure of the standard: its fields in order, each `required`, `optional` or `repeated`, with its
+/// tag and, after `in`, the versions that have it (every version when not said).
+macro_rules! structure {
+    (
+        $(#[$doc:meta])*
+        $name:ident {
+            $($(#[$fdoc:meta])* $field:ident: $kind:ident $type:ty = $tag:ident $(in $versions:expr)?;)*
+        }
+    ) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct $name {
+            $($(#[$fdoc])* pub $field: $crate::codec::slot_type!($kind $type),)*
+        }
+
+        impl $crate::codec::Field for $name {
+            #[allow(unused_mut, unused_variables, reason = "a structure may have no fields")]
+            fn decode(
+                item: $crate::ttlv::Item<'_>,
+                version: $crate::ProtocolVersion,
+            ) -> Result<Self, $crate::ttlv::DecodeError> {
+                let mut fields = item.structure()?;
+                $(let $field = $crate::codec::slot_decode!(
+                    $kind, fields, version, $crate::Tag::$tag, $crate::codec::in_version!(version $(, $versions)?)
+                );)*
+                fields.finish()?;
+                Ok(Self { $($field),* })
+            }
+
+            #[allow(unused_variables, reason = "a structure may have no fields")]
+            fn encode(&self, tag: $crate::Tag, writer: &mut $crate::ttlv::Writer, version: $crate::ProtocolVersion) {
+                let structure = writer.begin(tag);
+                $(if $crate::codec::in_version!(version $(, $versions)?) {
+                    $crate::codec::slot_encode!($kind, self.$field, writer, version, $crate::Tag::$tag);
+                })*
+                writer.end(structure);
+            }
+        }
+    };
+}
+
+macro_rules! in_version {
+    ($version:ident) => {
+        true
+    };
+    ($version:ident, $versions:expr) => {
+        ::std::ops::RangeBounds::contains(&($versions), &$version)
+    };
+}
+
+macro_rules! slot_type {
+    (required $type:ty) => { $type };
+    (optional $type:ty) => { Option<$type> };
+    (repeated $type:ty) => { Vec<$type> };
+}
+
+macro_rules! slot_decode {
+    (required, $fields:ident, $version:ident, $tag:expr, $present:expr) => {
+        $crate::codec::Field::decode($fields.required($tag)?, $version)?
+    };
+    (optional, $fields:ident, $version:ident, $tag:expr, $present:expr) => {
+        match if $present { $fields.optional($tag) } else { None } {
+            Some(item) => Some($crate::codec::Field::decode(item, $version)?),
+            None => None,
+        }
+    };
+    (repeated, $fields:ident, $version:ident, $tag:expr, $present:expr) => {{
+        let mut list = Vec::new();
+        if $present {
+            while let Some(item) = $fields.optional($tag) {
+                list.push($crate::codec::Field::decode(item, $version)?);
+            }
+        }
+        list
+    }};
+}
+
+macro_rules! slot_encode {
+    (required, $value:expr, $writer:ident, $version:ident, $tag:expr) => {
+        $crate::codec::Field::encode(&$value, $tag, $writer, $version)
+    };
+    (optional, $value:expr, $writer:ident, $version:ident, $tag:expr) => {
+        if let Some(value) = &$value {
+            $crate::codec::Field::encode(value, $tag, $writer, $version);
+        }
+    };
+    (repeated, $value:expr, $writer:ident, $version:ident, $tag:expr) => {
+        for value in &$value {
+            $crate::codec::Field::encode(value, $tag, $writer, $version);
+        }
+    };
+}
+
+pub(crate) use {in_version, slot_decode, slot_encode, slot_type, structure};
