@@ -7,9 +7,11 @@
 //! cannot say, its encoder cannot write.
 
 mod codec;
+pub mod event;
 pub mod tables;
 pub mod ttlv;
 mod version;
+pub mod xml;
 
 pub use codec::{AnyValue, BigInteger, DateTime, Field, Interval, Secret, SecretText};
 pub use tables::*;
