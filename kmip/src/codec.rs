@@ -298,8 +298,13 @@ impl Field for AnyValue {
     }
 }
 
-/// Declares a structure of the standard: its fields in order, each `required`, `optional` or `repeated`, with its
-/// tag and, after `in`, the versions that have it (every version when not said).
+/// Declares a structure of the standard: its fields in order, each with its kind, type, tag and, after `in`, the
+/// versions that have it (every version when not said).
+///
+/// Kinds: `required`, `optional`, `repeated`; and those whose form differs between 1.x and 2.x, named by their 1.x
+/// tag: `template` and `optional_template` (Template-Attribute or Attributes), `flat` (repeated Attribute items or one
+/// Attributes structure), `attribute` (Attribute or New Attribute), `names` and `optional_name` (Attribute Name or
+/// Attribute Reference); and `object` (any managed object).
 macro_rules! structure {
     (
         $(#[$doc:meta])*
@@ -352,9 +357,47 @@ macro_rules! slot_type {
     (required $type:ty) => { $type };
     (optional $type:ty) => { Option<$type> };
     (repeated $type:ty) => { Vec<$type> };
+    (template $type:ty) => { $type };
+    (optional_template $type:ty) => { Option<$type> };
+    (flat $type:ty) => { $type };
+    (attribute $type:ty) => { $type };
+    (names $type:ty) => { Vec<$type> };
+    (optional_name $type:ty) => { Option<$type> };
+    (object $type:ty) => { $type };
 }
 
 macro_rules! slot_decode {
+    (template, $fields:ident, $version:ident, $tag:expr, $present:expr) => {
+        $crate::codec::Field::decode($fields.required($crate::codec::renamed($tag, $version))?, $version)?
+    };
+    (optional_template, $fields:ident, $version:ident, $tag:expr, $present:expr) => {
+        match if $present { $fields.optional($crate::codec::renamed($tag, $version)) } else { None } {
+            Some(item) => Some($crate::codec::Field::decode(item, $version)?),
+            None => None,
+        }
+    };
+    (flat, $fields:ident, $version:ident, $tag:expr, $present:expr) => {
+        $crate::Attributes::decode_flat(&mut $fields, $tag, $version)?
+    };
+    (attribute, $fields:ident, $version:ident, $tag:expr, $present:expr) => {
+        $crate::codec::Field::decode($fields.required($crate::codec::renamed($tag, $version))?, $version)?
+    };
+    (names, $fields:ident, $version:ident, $tag:expr, $present:expr) => {{
+        let mut list = Vec::new();
+        while let Some(item) = $fields.optional($crate::codec::renamed($tag, $version)) {
+            list.push($crate::codec::Field::decode(item, $version)?);
+        }
+        list
+    }};
+    (optional_name, $fields:ident, $version:ident, $tag:expr, $present:expr) => {
+        match $fields.optional($crate::codec::renamed($tag, $version)) {
+            Some(item) => Some($crate::codec::Field::decode(item, $version)?),
+            None => None,
+        }
+    };
+    (object, $fields:ident, $version:ident, $tag:expr, $present:expr) => {
+        $crate::ManagedObject::decode_any(&mut $fields, $version)?
+    };
     (required, $fields:ident, $version:ident, $tag:expr, $present:expr) => {
         $crate::codec::Field::decode($fields.required($tag)?, $version)?
     };
@@ -375,7 +418,50 @@ macro_rules! slot_decode {
     }};
 }
 
+/// The 2.x tag of what 1.x calls `tag`.
+pub(crate) fn renamed(tag: Tag, version: ProtocolVersion) -> Tag {
+    if version < ProtocolVersion::V2_0 {
+        return tag;
+    }
+    match tag {
+        Tag::TEMPLATE_ATTRIBUTE => Tag::ATTRIBUTES,
+        Tag::COMMON_TEMPLATE_ATTRIBUTE => Tag::COMMON_ATTRIBUTES,
+        Tag::PRIVATE_KEY_TEMPLATE_ATTRIBUTE => Tag::PRIVATE_KEY_ATTRIBUTES,
+        Tag::PUBLIC_KEY_TEMPLATE_ATTRIBUTE => Tag::PUBLIC_KEY_ATTRIBUTES,
+        Tag::ATTRIBUTE => Tag::NEW_ATTRIBUTE,
+        Tag::ATTRIBUTE_NAME => Tag::ATTRIBUTE_REFERENCE,
+        other => other,
+    }
+}
+
 macro_rules! slot_encode {
+    (template, $value:expr, $writer:ident, $version:ident, $tag:expr) => {
+        $crate::codec::Field::encode(&$value, $crate::codec::renamed($tag, $version), $writer, $version)
+    };
+    (optional_template, $value:expr, $writer:ident, $version:ident, $tag:expr) => {
+        if let Some(value) = &$value {
+            $crate::codec::Field::encode(value, $crate::codec::renamed($tag, $version), $writer, $version);
+        }
+    };
+    (flat, $value:expr, $writer:ident, $version:ident, $tag:expr) => {
+        $value.encode_flat($tag, $writer, $version)
+    };
+    (attribute, $value:expr, $writer:ident, $version:ident, $tag:expr) => {
+        $crate::codec::Field::encode(&$value, $crate::codec::renamed($tag, $version), $writer, $version)
+    };
+    (names, $value:expr, $writer:ident, $version:ident, $tag:expr) => {
+        for value in &$value {
+            $crate::codec::Field::encode(value, $crate::codec::renamed($tag, $version), $writer, $version);
+        }
+    };
+    (optional_name, $value:expr, $writer:ident, $version:ident, $tag:expr) => {
+        if let Some(value) = &$value {
+            $crate::codec::Field::encode(value, $crate::codec::renamed($tag, $version), $writer, $version);
+        }
+    };
+    (object, $value:expr, $writer:ident, $version:ident, $tag:expr) => {
+        $value.encode_any($writer, $version)
+    };
     (required, $value:expr, $writer:ident, $version:ident, $tag:expr) => {
         $crate::codec::Field::encode(&$value, $tag, $writer, $version)
     };

@@ -6,13 +6,17 @@
 //! One model serves every version; each structure encodes and decodes *for a version*: what a version
 //! cannot say, its encoder cannot write.
 
+mod attribute;
 mod codec;
-pub mod event;
+mod object;
+mod payload;
 pub mod tables;
 pub mod ttlv;
 mod version;
-pub mod xml;
 
+pub use attribute::*;
 pub use codec::{AnyValue, BigInteger, DateTime, Field, Interval, Secret, SecretText};
+pub use object::*;
+pub use payload::*;
 pub use tables::*;
 pub use version::ProtocolVersion;

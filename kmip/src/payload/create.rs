@@ -1,0 +1,119 @@
+//! Create, Create Key Pair, Register, Re-key: KMIP 2.1 §6.1.8, §6.1.9, §6.1.44, §6.1.46.
+
+use crate::codec::{Interval, structure};
+use crate::{Attributes, ManagedObject, ObjectType, ProtectionStorageMask, ProtocolVersion, UniqueIdentifier};
+
+const V1_4: ProtocolVersion = ProtocolVersion::V1_4;
+const V2_0: ProtocolVersion = ProtocolVersion::V2_0;
+
+structure! {
+    /// Protection Storage Masks, KMIP 2.1 §7.33: any one of these places will do.
+    ProtectionStorageMasks {
+        /// The masks.
+        masks: repeated ProtectionStorageMask = PROTECTION_STORAGE_MASK;
+    }
+}
+
+structure! {
+    /// Create request.
+    CreateRequest {
+        /// Object Type.
+        object_type: required ObjectType = OBJECT_TYPE;
+        /// Attributes of the new object.
+        attributes: template Attributes = TEMPLATE_ATTRIBUTE;
+        /// Protection Storage Masks.
+        protection_storage_masks: optional ProtectionStorageMasks = PROTECTION_STORAGE_MASKS in V2_0..;
+    }
+}
+
+structure! {
+    /// Create response.
+    CreateResponse {
+        /// Object Type.
+        object_type: required ObjectType = OBJECT_TYPE;
+        /// The new object.
+        unique_identifier: required UniqueIdentifier = UNIQUE_IDENTIFIER;
+        /// Attributes the server set that the request did not.
+        attributes: optional_template Attributes = TEMPLATE_ATTRIBUTE in ..=V1_4;
+    }
+}
+
+structure! {
+    /// Create Key Pair request.
+    CreateKeyPairRequest {
+        /// Attributes of both keys.
+        common: optional_template Attributes = COMMON_TEMPLATE_ATTRIBUTE;
+        /// Attributes of the private key.
+        private_key: optional_template Attributes = PRIVATE_KEY_TEMPLATE_ATTRIBUTE;
+        /// Attributes of the public key.
+        public_key: optional_template Attributes = PUBLIC_KEY_TEMPLATE_ATTRIBUTE;
+        /// Common Protection Storage Masks.
+        common_protection_storage_masks: optional ProtectionStorageMasks = COMMON_PROTECTION_STORAGE_MASKS in V2_0..;
+        /// Private Protection Storage Masks.
+        private_protection_storage_masks: optional ProtectionStorageMasks = PRIVATE_PROTECTION_STORAGE_MASKS in V2_0..;
+        /// Public Protection Storage Masks.
+        public_protection_storage_masks: optional ProtectionStorageMasks = PUBLIC_PROTECTION_STORAGE_MASKS in V2_0..;
+    }
+}
+
+structure! {
+    /// Create Key Pair response.
+    CreateKeyPairResponse {
+        /// The private key.
+        private_key_unique_identifier: required UniqueIdentifier = PRIVATE_KEY_UNIQUE_IDENTIFIER;
+        /// The public key.
+        public_key_unique_identifier: required UniqueIdentifier = PUBLIC_KEY_UNIQUE_IDENTIFIER;
+        /// Attributes of the private key that the server set.
+        private_key: optional_template Attributes = PRIVATE_KEY_TEMPLATE_ATTRIBUTE in ..=V1_4;
+        /// Attributes of the public key that the server set.
+        public_key: optional_template Attributes = PUBLIC_KEY_TEMPLATE_ATTRIBUTE in ..=V1_4;
+    }
+}
+
+structure! {
+    /// Register request.
+    RegisterRequest {
+        /// Object Type.
+        object_type: required ObjectType = OBJECT_TYPE;
+        /// Attributes of the new object.
+        attributes: template Attributes = TEMPLATE_ATTRIBUTE;
+        /// The object.
+        object: object ManagedObject = SYMMETRIC_KEY;
+        /// Protection Storage Masks.
+        protection_storage_masks: optional ProtectionStorageMasks = PROTECTION_STORAGE_MASKS in V2_0..;
+    }
+}
+
+structure! {
+    /// Register response.
+    RegisterResponse {
+        /// The new object.
+        unique_identifier: required UniqueIdentifier = UNIQUE_IDENTIFIER;
+        /// Attributes the server set that the request did not.
+        attributes: optional_template Attributes = TEMPLATE_ATTRIBUTE in ..=V1_4;
+    }
+}
+
+structure! {
+    /// Re-key request.
+    ReKeyRequest {
+        /// The key to replace; the ID placeholder if absent.
+        unique_identifier: optional UniqueIdentifier = UNIQUE_IDENTIFIER;
+        /// Offset between initial date and activation date of the new key.
+        offset: optional Interval = OFFSET;
+        /// Attributes of the new key.
+        attributes: optional_template Attributes = TEMPLATE_ATTRIBUTE;
+        /// Protection Storage Masks.
+        protection_storage_masks: optional ProtectionStorageMasks = PROTECTION_STORAGE_MASKS in V2_0..;
+    }
+}
+
+structure! {
+    /// Re-key response.
+    ReKeyResponse {
+        /// The new key.
+        unique_identifier: required UniqueIdentifier = UNIQUE_IDENTIFIER;
+        /// Attributes the server set that the request did not.
+        attributes: optional_template Attributes = TEMPLATE_ATTRIBUTE in ..=V1_4;
+    }
+}

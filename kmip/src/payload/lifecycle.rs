@@ -1,0 +1,107 @@
+//! Activate, Revoke, Destroy, Archive, Recover, Check, Obtain Lease: KMIP 2.1 §6.1.1, §6.1.49, §6.1.14, §6.1.4, §6.1.43,
+//! §6.1.7, §6.1.33.
+
+use crate::codec::{DateTime, Interval, structure};
+use crate::{CryptographicUsageMask, RevocationReason, UniqueIdentifier};
+
+macro_rules! names_one_object {
+    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+        structure! {
+            $(#[$doc])*
+            $name {
+                /// The object; in a request, the ID placeholder if absent.
+                unique_identifier: optional UniqueIdentifier = UNIQUE_IDENTIFIER;
+            }
+        }
+    )*};
+}
+
+macro_rules! answers_one_object {
+    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+        structure! {
+            $(#[$doc])*
+            $name {
+                /// The object.
+                unique_identifier: required UniqueIdentifier = UNIQUE_IDENTIFIER;
+            }
+        }
+    )*};
+}
+
+names_one_object! {
+    /// Activate request.
+    ActivateRequest;
+    /// Archive request.
+    ArchiveRequest;
+    /// Destroy request.
+    DestroyRequest;
+    /// Obtain Lease request.
+    ObtainLeaseRequest;
+    /// Recover request.
+    RecoverRequest;
+}
+
+answers_one_object! {
+    /// Activate response.
+    ActivateResponse;
+    /// Archive response.
+    ArchiveResponse;
+    /// Destroy response.
+    DestroyResponse;
+    /// Recover response.
+    RecoverResponse;
+    /// Revoke response.
+    RevokeResponse;
+}
+
+structure! {
+    /// Revoke request.
+    RevokeRequest {
+        /// The object; the ID placeholder if absent.
+        unique_identifier: optional UniqueIdentifier = UNIQUE_IDENTIFIER;
+        /// Revocation Reason.
+        revocation_reason: required RevocationReason = REVOCATION_REASON;
+        /// Compromise Occurrence Date.
+        compromise_occurrence_date: optional DateTime = COMPROMISE_OCCURRENCE_DATE;
+    }
+}
+
+structure! {
+    /// Check request.
+    CheckRequest {
+        /// The object; the ID placeholder if absent.
+        unique_identifier: optional UniqueIdentifier = UNIQUE_IDENTIFIER;
+        /// Usage Limits Count that is wanted.
+        usage_limits_count: optional i64 = USAGE_LIMITS_COUNT;
+        /// Cryptographic Usage Mask that is wanted.
+        cryptographic_usage_mask: optional CryptographicUsageMask = CRYPTOGRAPHIC_USAGE_MASK;
+        /// Lease Time that is wanted.
+        lease_time: optional Interval = LEASE_TIME;
+    }
+}
+
+structure! {
+    /// Check response: the object, and what cannot be had.
+    CheckResponse {
+        /// The object.
+        unique_identifier: required UniqueIdentifier = UNIQUE_IDENTIFIER;
+        /// Usage Limits Count that cannot be had.
+        usage_limits_count: optional i64 = USAGE_LIMITS_COUNT;
+        /// Cryptographic Usage Mask that cannot be had.
+        cryptographic_usage_mask: optional CryptographicUsageMask = CRYPTOGRAPHIC_USAGE_MASK;
+        /// Lease Time that cannot be had.
+        lease_time: optional Interval = LEASE_TIME;
+    }
+}
+
+structure! {
+    /// Obtain Lease response.
+    ObtainLeaseResponse {
+        /// The object.
+        unique_identifier: required UniqueIdentifier = UNIQUE_IDENTIFIER;
+        /// Lease Time.
+        lease_time: required Interval = LEASE_TIME;
+        /// Last Change Date.
+        last_change_date: required DateTime = LAST_CHANGE_DATE;
+    }
+}
