@@ -8,6 +8,7 @@
 
 mod attribute;
 mod codec;
+mod message;
 mod object;
 mod payload;
 pub mod tables;
@@ -16,6 +17,7 @@ mod version;
 
 pub use attribute::*;
 pub use codec::{AnyValue, BigInteger, DateTime, Field, Interval, Secret, SecretText};
+pub use message::*;
 pub use object::*;
 pub use payload::*;
 pub use tables::*;

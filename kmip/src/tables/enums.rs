@@ -36,7 +36,7 @@ enumeration! {
 
 enumeration! {
     /// Asynchronous Indicator Enumeration, KMIP 2.1 §11.3.
-    AsynchronousIndicator, ASYNCHRONOUS_INDICATOR_VALUES, {
+    AsynchronousIndicatorEnumeration, ASYNCHRONOUS_INDICATOR_VALUES, {
         /// Mandatory.
         Mandatory = 0x00000001, "Mandatory", ProtocolVersion::V2_0, None;
         /// Optional.

@@ -55,6 +55,7 @@ fn enumerations(data: &Value) -> String {
     for (name, table) in data.as_object().expect("enums") {
         let type_name = match name.as_str() {
             // The names of the bare enumerations collide with those of fields and items.
+            "Asynchronous Indicator" => "AsynchronousIndicatorEnumeration".to_owned(),
             "Data" => "DataEnumeration".to_owned(),
             "Unique Identifier" => "UniqueIdentifierEnumeration".to_owned(),
             other => camel(&squash(other)),

@@ -155,11 +155,6 @@ impl<'a> Item<'a> {
         Self { tag, item_type, at, value: &bytes[HEADER..HEADER + length] }
     }
 
-    /// An item of checked content, as kept by [`crate::AnyValue`].
-    pub(crate) fn of_parts(tag: Tag, item_type: Type, value: &'a [u8]) -> Self {
-        Self { tag, item_type, at: 0, value }
-    }
-
     /// The value without padding.
     #[must_use]
     pub fn bytes(&self) -> &'a [u8] {
