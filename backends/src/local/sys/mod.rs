@@ -11,9 +11,9 @@ mod ec;
 mod pkey;
 mod rsa;
 
-pub(super) use cipher::{AesWrap, CipherCtx, CipherKind, chacha20};
+pub(super) use cipher::{AesWrap, CcmTag, CipherCtx, CipherKind, chacha20};
 pub(super) use digest::{Cmac, Hasher, Hmac, Md, digest, hmac};
-pub(super) use ec::{EcComponents, Nid};
+pub(super) use ec::Nid;
 pub(super) use pkey::{Padding, Pkey, PkeyId};
 pub(super) use rsa::RsaComponents;
 
@@ -72,13 +72,6 @@ impl<T> Owned<T> {
 
     fn as_ptr(&self) -> *mut T {
         self.raw.as_ptr()
-    }
-
-    /// Gives the object away to C code that now owns it.
-    fn release(self) -> *mut T {
-        let raw = self.raw.as_ptr();
-        std::mem::forget(self);
-        raw
     }
 }
 

@@ -1,0 +1,199 @@
+//! The two seams and their contract.
+//!
+//! **Both seams.** Calls are cancel-safe for the caller: a dropped future stops the waiting, not the device. Every call has a deadline
+//! ([`OpCx`]); a call whose deadline passes before the device has begun it was not done (`Busy`), one that passes later answers
+//! `OutcomeUnknown` if it changes something and `RetryOther` if it does not. All methods may be called from many tasks at once; none blocks
+//! the async runtime. A keystore that lost its device answers `TokenLost` at once, looks for the device by itself and serves again
+//! without being made anew. Nothing is retried that could have taken effect, and no PIN is offered twice after a refusal.
+
+use crate::error::Result;
+use crate::key::{Held, HeldPair, Key, KeyClass, KeyId, KeyRef, KeySpec, KeystoreId, PairSpec};
+use crate::local::KeyMaterial;
+use crate::operation::{CryptoOp, CryptoOut};
+use crate::secret::SecretBytes;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+/// A future on the heap: what keeps the seams object-safe. One allocation beside a device call of 50 microseconds is nothing.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What accompanies a call.
+#[derive(Clone, Copy, Debug)]
+pub struct OpCx {
+    /// When the caller stops waiting.
+    pub deadline: Instant,
+}
+
+impl OpCx {
+    /// A deadline this long from now.
+    pub fn within(duration: Duration) -> Self {
+        Self { deadline: Instant::now() + duration }
+    }
+
+    /// What is left, zero when it has passed.
+    pub fn remaining(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+}
+
+/// Wraps and unwraps root keys and keyrings under a key that never leaves a device. For sealing, not for traffic.
+pub trait KekProvider: Send + Sync {
+    /// A stable name of the wrapping key, for the seal's own record and for messages.
+    fn describe(&self) -> KekDescriptor;
+
+    /// Wraps up to 4 KiB and binds `aad`: unwrapping with another `aad` fails with `BadInput(Integrity)`.
+    /// The result is self-contained (mechanism, nonce, tag) and readable by later versions.
+    fn wrap<'a>(&'a self, plain: &'a SecretBytes, aad: &'a [u8], cx: OpCx) -> BoxFuture<'a, Result<Vec<u8>>>;
+
+    /// The reverse. A blob that was changed, or wrapped under another key, fails with `BadInput(Integrity)`.
+    fn unwrap<'a>(&'a self, wrapped: &'a [u8], aad: &'a [u8], cx: OpCx) -> BoxFuture<'a, Result<SecretBytes>>;
+
+    /// How it is, without touching the device.
+    fn health(&self) -> Health;
+}
+
+/// What identifies a wrapping key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KekDescriptor {
+    /// Kind of provider: `pkcs11`.
+    pub kind: &'static str,
+    /// Where and which: token label and serial, key id.
+    pub name: String,
+}
+
+/// A place where keys live or are made.
+pub trait Keystore: Send + Sync {
+    /// What it can do, as last probed. Cheap.
+    fn descriptor(&self) -> Descriptor;
+
+    /// Asks the device again what it can do, and remembers it.
+    fn probe(&self, cx: OpCx) -> BoxFuture<'_, Result<Descriptor>>;
+
+    /// Makes a symmetric key under the caller's id. Durable when answered. An id that is taken is refused (`BadInput`).
+    fn generate<'a>(&'a self, id: KeyId, spec: &'a KeySpec, cx: OpCx) -> BoxFuture<'a, Result<Held>>;
+
+    /// Makes a key pair under the caller's id. Durable when answered; on failure neither half remains, or the answer is `OutcomeUnknown`.
+    fn generate_pair<'a>(&'a self, id: KeyId, spec: &'a PairSpec, cx: OpCx) -> BoxFuture<'a, Result<HeldPair>>;
+
+    /// Takes key material in under the caller's id (symmetric or private; public keys need no keystore).
+    fn import<'a>(&'a self, id: KeyId, material: &'a KeyMaterial, cx: OpCx) -> BoxFuture<'a, Result<Held>>;
+
+    /// Hands key material out, where custody allows it; `Denied` for a key that must not leave.
+    fn export<'a>(&'a self, key: Key<'a>, cx: OpCx) -> BoxFuture<'a, Result<KeyMaterial>>;
+
+    /// Uses a key.
+    fn crypto<'a>(&'a self, key: Key<'a>, op: CryptoOp<'a>, cx: OpCx) -> BoxFuture<'a, Result<CryptoOut>>;
+
+    /// Random octets from the keystore's own generator.
+    fn random(&self, len: usize, cx: OpCx) -> BoxFuture<'_, Result<SecretBytes>>;
+
+    /// Looks a key up and compares its [`crate::KeyCheck`]: `NotFound` when it is gone, `Corrupt` when it is another key.
+    fn info<'a>(&'a self, key: &'a KeyRef, cx: OpCx) -> BoxFuture<'a, Result<KeyInfo>>;
+
+    /// Destroys every object of the id. `NotFound` when there is none (the caller treats that as done).
+    fn destroy<'a>(&'a self, id: KeyId, cx: OpCx) -> BoxFuture<'a, Result<()>>;
+
+    /// All keys that this gateway made or took in, for reconciliation at start. Slow on tokens, never for traffic.
+    fn list(&self, cx: OpCx) -> BoxFuture<'_, Result<Vec<KeyInfo>>>;
+
+    /// How it is, without touching the device.
+    fn health(&self) -> Health;
+}
+
+/// What a keystore is and can do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Descriptor {
+    /// Its configured name.
+    pub id: KeystoreId,
+    /// The kind of backend: `local`, `pkcs11`.
+    pub kind: &'static str,
+    /// Who keeps the keys.
+    pub custody: Custody,
+    /// What it can do.
+    pub can: Capabilities,
+    /// Device, token and firmware as the device tells them; empty for `local`.
+    pub device: String,
+}
+
+/// Who keeps a key's secret half.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Custody {
+    /// A sealed record in the gateway's own store; cryptography in this process.
+    Envelope,
+    /// The keystore's device; the key never leaves it.
+    InBackend,
+}
+
+/// What a keystore offers, one flag per thing a caller may route on. Probed, not configured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Generates AES keys.
+    pub generate_aes: bool,
+    /// Generates 3DES keys.
+    pub generate_des3: bool,
+    /// Generates HMAC keys.
+    pub generate_hmac: bool,
+    /// Generates ChaCha20 keys.
+    pub generate_chacha20: bool,
+    /// Generates RSA key pairs.
+    pub generate_rsa: bool,
+    /// Generates EC key pairs on P-256, P-384 and P-521.
+    pub generate_ec: bool,
+    /// Generates Ed25519 key pairs.
+    pub generate_ed25519: bool,
+    /// Takes key material in.
+    pub import: bool,
+    /// Hands key material out.
+    pub export: bool,
+    /// ECDSA signatures.
+    pub sign_ecdsa: bool,
+    /// RSASSA-PKCS1-v1_5 signatures.
+    pub sign_rsa_pkcs1: bool,
+    /// RSASSA-PSS signatures.
+    pub sign_rsa_pss: bool,
+    /// Ed25519 signatures.
+    pub sign_ed25519: bool,
+    /// RSAES-PKCS1-v1_5 decryption.
+    pub decrypt_rsa_pkcs1: bool,
+    /// RSAES-OAEP decryption.
+    pub decrypt_rsa_oaep: bool,
+    /// AES in ECB mode.
+    pub aes_ecb: bool,
+    /// AES in CBC mode.
+    pub aes_cbc: bool,
+    /// AES in counter mode.
+    pub aes_ctr: bool,
+    /// AES in Galois/counter mode.
+    pub aes_gcm: bool,
+    /// AES key wrap (RFC 3394) as an encryption.
+    pub aes_key_wrap: bool,
+    /// HMAC with SHA-2.
+    pub hmac: bool,
+    /// AES-CMAC.
+    pub cmac: bool,
+    /// Random octets.
+    pub random: bool,
+}
+
+/// A key as its keystore sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyInfo {
+    /// Its id.
+    pub id: KeyId,
+    /// Its class.
+    pub class: KeyClass,
+    /// Its label on the device.
+    pub label: String,
+}
+
+/// How a keystore is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// Serving.
+    Up,
+    /// Away; it is being looked for. The text says what failed last.
+    Down(String),
+    /// An operator must act: the text says what.
+    NeedsOperator(String),
+}

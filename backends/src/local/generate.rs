@@ -1,0 +1,94 @@
+//! Key generation.
+
+use super::material::{KeyMaterial, nid};
+use super::sys::{Pkey, PkeyId, SysError};
+use super::random;
+use crate::error::{Class, KsError, Result};
+use crate::key::{KeySpec, PairSpec};
+use crate::names;
+use crate::secret::SecretBytes;
+use keygate_kmip::CryptographicAlgorithm;
+
+/// Longest HMAC or generic key that is generated, in bits.
+const GENERIC_BITS_MAX: u32 = 8192;
+
+/// Makes a symmetric key.
+pub fn generate(spec: &KeySpec) -> Result<KeyMaterial> {
+    let octets = symmetric_octets(spec)?;
+    let mut bytes = random(octets)?;
+    if spec.algorithm == CryptographicAlgorithm::Des3 {
+        bytes = with_odd_parity(bytes);
+    }
+    KeyMaterial::symmetric(spec.algorithm, bytes)
+}
+
+/// Makes a key pair, private half first. RSA of 4096 bits may take a second: call it off the runtime.
+pub fn generate_pair(spec: &PairSpec) -> Result<(KeyMaterial, KeyMaterial)> {
+    let key = match *spec {
+        PairSpec::Rsa { bits } => {
+            check_rsa_bits(bits)?;
+            Pkey::generate_rsa(bits)
+        }
+        PairSpec::Ec { curve } => Pkey::generate_ec(nid(curve)?),
+        PairSpec::Ed25519 => Pkey::from_raw_private(PkeyId::Ed25519, random(32)?.expose()),
+        PairSpec::X25519 => Pkey::from_raw_private(PkeyId::X25519, random(32)?.expose()),
+    };
+    let key = key.map_err(failed)?;
+    Ok((KeyMaterial::private(&key)?, KeyMaterial::public(&key)?))
+}
+
+/// The octets of a key to be generated, or why there is no such key.
+pub(crate) fn symmetric_octets(spec: &KeySpec) -> Result<usize> {
+    use CryptographicAlgorithm as A;
+    let (legal, rule) = match spec.algorithm {
+        A::Aes => (matches!(spec.bits, 128 | 192 | 256 | 512), "128, 192, 256 or (XTS) 512"),
+        A::Des3 => return des3_octets(spec.bits),
+        A::ChaCha20 | A::ChaCha20Poly1305 => (spec.bits == 256, "256"),
+        A::HmacMd5 | A::HmacSha1 | A::HmacSha224 | A::HmacSha256 | A::HmacSha384 | A::HmacSha512 | A::HmacSha3_224 | A::HmacSha3_256
+        | A::HmacSha3_384 | A::HmacSha3_512 => {
+            (spec.bits >= 80 && spec.bits % 8 == 0 && spec.bits <= GENERIC_BITS_MAX, "80 to 8192 in multiples of 8")
+        }
+        other => return Err(KsError::unsupported(format!("no generation of {} keys", names::algorithm(other)))),
+    };
+    if legal {
+        return Ok(spec.bits as usize / 8);
+    }
+    Err(KsError::parameters(format!("{} key of {} bits is not {rule}", names::algorithm(spec.algorithm), spec.bits)))
+}
+
+/// RSA moduli that are generated.
+pub(crate) fn check_rsa_bits(bits: u32) -> Result<()> {
+    match bits {
+        2048 | 3072 | 4096 => Ok(()),
+        // NIST SP 800-131A Rev. 2 table 2: key pairs of less than 112 bits of strength are disallowed.
+        other => Err(KsError::parameters(format!("RSA of {other} bits is not generated; 2048, 3072 and 4096 are"))),
+    }
+}
+
+/// KMIP counts key bits without parity (112, 168); some clients count the parity bits too (128, 192).
+fn des3_octets(bits: u32) -> Result<usize> {
+    match bits {
+        112 | 128 => Ok(16),
+        168 | 192 => Ok(24),
+        other => Err(KsError::parameters(format!("3DES key of {other} bits is not 112 or 168"))),
+    }
+}
+
+/// FIPS 46-3: the eighth bit of each octet makes its parity odd.
+fn with_odd_parity(bytes: SecretBytes) -> SecretBytes {
+    let adjusted = SecretBytes::fill_with::<std::convert::Infallible>(bytes.len(), |out| {
+        for (to, from) in out.iter_mut().zip(bytes.expose()) {
+            let high = from & 0xFE;
+            *to = high | u8::from(high.count_ones() % 2 == 0);
+        }
+        Ok(())
+    });
+    match adjusted {
+        Ok(adjusted) => adjusted,
+        Err(never) => match never {},
+    }
+}
+
+fn failed(e: SysError) -> KsError {
+    KsError::new(Class::RetrySame, format!("key generation failed: {}", e.0))
+}
