@@ -1,0 +1,84 @@
+//! What each kind of certificate of the hierarchy says, in one table.
+//!
+//! root CA -> server CA -> server certificate; root CA -> client issuer -> client certificate; admin CA -> admin
+//! certificate. The admin CA is a root of its own and signs nothing else.
+
+use const_oid::{
+    ObjectIdentifier,
+    db::rfc5280::{ID_KP_CLIENT_AUTH, ID_KP_SERVER_AUTH},
+};
+use x509_cert::ext::pkix::KeyUsages;
+
+/// A number of days.
+pub type Days = u32;
+
+/// A kind of certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// Self-signed CA of the administrators.
+    AdminCa,
+    /// An administrator.
+    AdminCertificate,
+    /// A KMIP client.
+    ClientCertificate,
+    /// The built-in issuer of client certificates.
+    ClientIssuer,
+    /// Self-signed CA on top of the server CA and the client issuer.
+    RootCa,
+    /// The issuer of the gateway's own server certificates.
+    ServerCa,
+    /// A listener of the gateway.
+    ServerCertificate,
+}
+
+impl Profile {
+    /// `Some(pathLenConstraint)` for a CA.
+    pub(crate) fn path_len(self) -> Option<u8> {
+        match self {
+            // The root leaves room for an organisation's issuer and the issuing CAs of its provisioning keys.
+            Self::RootCa => Some(2),
+            Self::AdminCa | Self::ClientIssuer | Self::ServerCa => Some(0),
+            Self::AdminCertificate | Self::ClientCertificate | Self::ServerCertificate => None,
+        }
+    }
+
+    /// Whether a certificate of the profile signs others.
+    pub fn is_ca(self) -> bool {
+        self.path_len().is_some()
+    }
+
+    /// The profile whose key signs this one; itself where self-signed.
+    pub fn signed_by(self) -> Self {
+        match self {
+            Self::AdminCa | Self::AdminCertificate => Self::AdminCa,
+            Self::ClientCertificate => Self::ClientIssuer,
+            Self::ClientIssuer | Self::RootCa | Self::ServerCa => Self::RootCa,
+            Self::ServerCertificate => Self::ServerCa,
+        }
+    }
+
+    /// Days of validity where nothing else is asked for.
+    pub fn days(self) -> Days {
+        match self {
+            Self::AdminCa | Self::RootCa => 7300,
+            Self::ClientIssuer | Self::ServerCa => 3650,
+            Self::AdminCertificate | Self::ClientCertificate => 397,
+            Self::ServerCertificate => 90,
+        }
+    }
+
+    /// RFC 5280 §4.2.1.3: "If the keyCertSign bit is asserted, then the cA bit in the basic constraints extension
+    /// (Section 4.2.1.9) MUST also be asserted."
+    pub(crate) fn key_usages(self) -> &'static [KeyUsages] {
+        if self.is_ca() { &[KeyUsages::KeyCertSign, KeyUsages::CRLSign] } else { &[KeyUsages::DigitalSignature] }
+    }
+
+    /// The extended key usage, if the profile has one. On an issuer it narrows what its certificates are good for.
+    pub(crate) fn extended_key_usage(self) -> Option<ObjectIdentifier> {
+        match self {
+            Self::AdminCertificate | Self::ClientCertificate | Self::ClientIssuer => Some(ID_KP_CLIENT_AUTH),
+            Self::ServerCa | Self::ServerCertificate => Some(ID_KP_SERVER_AUTH),
+            Self::AdminCa | Self::RootCa => None,
+        }
+    }
+}
