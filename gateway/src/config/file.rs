@@ -1,0 +1,304 @@
+//! The settings as written: a flat table of dotted keys, each with where it was set.
+
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::Path, time::Duration};
+
+use toml::Value;
+
+use super::{
+    AuditReads, Config, Forbidden, KmipConfig, Limits, LogConfig, LogFormat, OnLoss, ReservedConfig, keystore, settings,
+};
+
+/// The settings as written, not yet checked.
+#[derive(Debug, Clone, Default)]
+pub struct FileConfig {
+    pub(super) values: BTreeMap<String, Value>,
+    pub(super) keystores: Vec<toml::Table>,
+    problems: Vec<Problem>,
+}
+
+/// One thing wrong with a setting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The setting's name, empty where the file as a whole is meant.
+    pub setting: String,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+/// Everything wrong with the settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problems(pub Vec<Problem>);
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "\n" };
+            match problem.setting.as_str() {
+                "" => write!(f, "{separator}{}", problem.message)?,
+                setting => write!(f, "{separator}{setting}: {}", problem.message)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}
+
+impl FileConfig {
+    /// Reads the file and lays the overrides over it. Only an unreadable file is an error here.
+    pub fn load(path: &Path, overrides: &[String]) -> Result<Self, Problems> {
+        let whole = |message: String| Problems(vec![Problem { setting: String::new(), message }]);
+        let text = std::fs::read_to_string(path).map_err(|error| whole(format!("cannot read {}: {error}", path.display())))?;
+        Self::parse(&text, overrides).map_err(|error| whole(format!("{}: {error}", path.display())))
+    }
+
+    /// Takes the text of a settings file and overrides of the form `key=value`.
+    pub fn parse(text: &str, overrides: &[String]) -> Result<Self, toml::de::Error> {
+        let mut table: toml::Table = text.parse()?;
+        let mut config = Self::default();
+        match table.remove("keystore") {
+            None => {}
+            Some(Value::Array(list)) if list.iter().all(Value::is_table) => {
+                config.keystores = list.into_iter().filter_map(|value| value.try_into().ok()).collect();
+            }
+            Some(Value::Table(rest)) => {
+                table.insert("keystore".into(), Value::Table(rest));
+            }
+            Some(_) => config.problem("keystore", "must be tables, each begun with [[keystore]]"),
+        }
+        config.flatten("", table);
+        for text in overrides {
+            config.lay_over(text);
+        }
+        Ok(config)
+    }
+
+    /// Checks everything and reports all problems at once.
+    pub fn check(mut self) -> Result<Config, Problems> {
+        let keystores = keystore::check(&mut self);
+        let config = Config {
+            kmip: KmipConfig {
+                listen: self.address("kmip.listen"),
+                version_min: self.version("kmip.version_min"),
+                forbidden: self.choice("kmip.forbidden", &[("not-found", Forbidden::NotFound), ("permission-denied", Forbidden::PermissionDenied)]),
+                interop: self.text("kmip.interop"),
+                legacy_algorithms: self.flag("kmip.legacy_algorithms"),
+                rng_seed: self.flag("kmip.rng_seed"),
+                log_operation: self.flag("kmip.log_operation"),
+            },
+            status_listen: self.address("status.listen"),
+            reserved: ReservedConfig {
+                clients: self.reserved_address("clients.listen"),
+                admin: self.reserved_address("admin.listen"),
+                public: self.reserved_address("public.listen"),
+            },
+            audit_reads: self.choice("audit.reads", &[("wait", AuditReads::Wait), ("defer", AuditReads::Defer)]),
+            seal_on_loss: self.choice("seal.on_loss", &[("serve", OnLoss::Serve), ("stop", OnLoss::Stop)]),
+            limits: self.limits(),
+            log: LogConfig {
+                format: self.choice("log.format", &[("human", LogFormat::Human), ("json", LogFormat::Json)]),
+                level: self.text("log.level"),
+            },
+            keystore_default: self.text("keystore.default"),
+            keystores,
+        };
+        if !config.keystores.iter().any(|keystore| keystore.name() == config.keystore_default) {
+            self.problem("keystore.default", &format!("no keystore is named \"{}\"", config.keystore_default));
+        }
+        let unknown: Vec<String> = std::mem::take(&mut self.values).into_keys().collect();
+        for key in unknown {
+            self.problem(&key, &settings::unknown(&key));
+        }
+        if self.problems.is_empty() { Ok(config) } else { Err(Problems(self.problems)) }
+    }
+
+    pub(super) fn problem(&mut self, setting: &str, message: &str) {
+        self.problems.push(Problem { setting: setting.into(), message: message.into() });
+    }
+
+    fn limits(&mut self) -> Limits {
+        Limits {
+            message_bytes_max: self.count("limits.message_bytes_max", 1024, 256 << 20),
+            batch_items_max: self.count("limits.batch_items_max", 1, 1_000_000),
+            depth_max: self.count("limits.depth_max", 4, 256),
+            connections_max: self.count("limits.connections_max", 1, 1_000_000),
+            handshake: self.seconds("limits.handshake_seconds"),
+            idle: self.seconds("limits.idle_seconds"),
+            frame: self.seconds("limits.frame_seconds"),
+            write: self.seconds("limits.write_seconds"),
+            drain: self.seconds("limits.drain_seconds"),
+            name_bytes_max: self.count("limits.name_bytes_max", 1, 65_536),
+            attribute_bytes_max: self.count("limits.attribute_bytes_max", 1, 16 << 20),
+            object_bytes_max: self.count("limits.object_bytes_max", 64, 64 << 20),
+            locate_page_max: self.count("limits.locate_page_max", 1, 1_000_000),
+        }
+    }
+
+    fn flatten(&mut self, prefix: &str, table: toml::Table) {
+        for (key, value) in table {
+            let key = if prefix.is_empty() { key } else { format!("{prefix}.{key}") };
+            match value {
+                Value::Table(inner) => self.flatten(&key, inner),
+                value => {
+                    self.values.insert(key, value);
+                }
+            }
+        }
+    }
+
+    fn lay_over(&mut self, text: &str) {
+        let Some((key, value)) = text.split_once('=') else {
+            return self.problem(text, "--set takes KEY=VALUE");
+        };
+        let key = key.trim();
+        if settings::names_a_secret(key) {
+            return self.problem(key, "a secret is never given by --set; name a file, a file descriptor or a systemd credential");
+        }
+        if settings::find(key).is_none() {
+            return self.problem(key, &settings::unknown(key));
+        }
+        // A value that is no TOML value is a string: `--set kmip.listen=127.0.0.1:0` needs no quotes.
+        let value = format!("value = {value}")
+            .parse::<toml::Table>()
+            .ok()
+            .and_then(|mut table| table.remove("value"))
+            .unwrap_or_else(|| Value::String(value.trim().into()));
+        self.values.insert(key.into(), value);
+    }
+
+    /// The value as written, or the default of the table.
+    fn take(&mut self, key: &str) -> Value {
+        let written = self.values.remove(key);
+        let default = || settings::find(key).map_or("", |setting| setting.default);
+        written.unwrap_or_else(|| Value::String(default().into()))
+    }
+
+    fn text(&mut self, key: &str) -> String {
+        match self.take(key) {
+            Value::String(text) => text,
+            other => {
+                self.problem(key, &format!("must be a string, not {}", other.type_str()));
+                String::new()
+            }
+        }
+    }
+
+    fn flag(&mut self, key: &str) -> bool {
+        match self.take(key) {
+            Value::Boolean(flag) => flag,
+            Value::String(text) if text == "true" || text == "false" => text == "true",
+            other => {
+                self.problem(key, &format!("must be true or false, not {other}"));
+                false
+            }
+        }
+    }
+
+    fn count(&mut self, key: &str, min: usize, max: usize) -> usize {
+        let value = self.take(key);
+        let number = match &value {
+            Value::Integer(number) => usize::try_from(*number).ok(),
+            Value::String(text) => text.parse().ok(),
+            _ => None,
+        };
+        match number {
+            Some(number) if (min..=max).contains(&number) => number,
+            _ => {
+                self.problem(key, &format!("must be a number from {min} to {max}, not {value}"));
+                min
+            }
+        }
+    }
+
+    fn seconds(&mut self, key: &str) -> Duration {
+        Duration::from_secs(self.count(key, 1, 86_400) as u64)
+    }
+
+    fn choice<T: Copy>(&mut self, key: &str, choices: &[(&str, T)]) -> T {
+        let text = self.text(key);
+        match choices.iter().find(|(name, _)| *name == text) {
+            Some((_, value)) => *value,
+            None => {
+                let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+                self.problem(key, &format!("must be one of {}, not \"{text}\"", names.join(", ")));
+                choices[0].1
+            }
+        }
+    }
+
+    fn address(&mut self, key: &str) -> SocketAddr {
+        let text = self.text(key);
+        text.parse().unwrap_or_else(|_| {
+            self.problem(key, &format!("must be ADDRESS:PORT such as 127.0.0.1:5696 or [::]:5696, not \"{text}\""));
+            SocketAddr::from(([127, 0, 0, 1], 0))
+        })
+    }
+
+    fn reserved_address(&mut self, key: &str) -> Option<SocketAddr> {
+        self.values.contains_key(key).then(|| self.address(key))
+    }
+
+    fn version(&mut self, key: &str) -> (u32, u32) {
+        let text = match self.take(key) {
+            Value::Float(number) => format!("{number:.1}"),
+            Value::String(text) => text,
+            other => other.to_string(),
+        };
+        const VERSIONS: [&str; 7] = ["1.0", "1.1", "1.2", "1.3", "1.4", "2.0", "2.1"];
+        let known = VERSIONS.contains(&text.as_str()).then(|| text.split_once('.')).flatten();
+        match known.and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?))) {
+            Some(version) => version,
+            None => {
+                self.problem(key, &format!("must be one of {}, not \"{text}\"", VERSIONS.join(", ")));
+                (1, 0)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, overrides: &[&str]) -> Result<Config, Problems> {
+        let overrides: Vec<String> = overrides.iter().map(|text| (*text).to_owned()).collect();
+        FileConfig::parse(text, &overrides).unwrap_or_else(|error| panic!("{error}")).check()
+    }
+
+    /// An empty file is a working configuration, and every default of the table passes its own check.
+    #[test]
+    fn defaults_are_complete() {
+        let config = check("", &[]).unwrap_or_else(|problems| panic!("{problems}"));
+        assert_eq!(config.kmip.listen.port(), 5696);
+        assert_eq!(config.limits.message_bytes_max, 1 << 20);
+        assert_eq!(config.limits.connections_max, 2000);
+        assert_eq!(config.keystores.len(), 1);
+    }
+
+    /// Several mistakes at once are reported at once, each under its name.
+    #[test]
+    fn every_problem_is_reported() {
+        let text = "[kmip]\nlisten = 'here'\nversion_min = 3.0\nfoo = 1\n[limits]\ndepth_max = 'deep'\n[audit]\nreads = 'never'\n[[keystore]]\nname='a'\nkind='pkcs11'\n";
+        let problems = check(text, &["nonsense"]).unwrap_err();
+        let names: Vec<&str> = problems.0.iter().map(|problem| problem.setting.as_str()).collect();
+        for name in ["kmip.listen", "kmip.version_min", "kmip.foo", "limits.depth_max", "audit.reads", "nonsense", "keystore.a.module"] {
+            assert!(names.contains(&name), "{name} is missing from {names:?}");
+        }
+    }
+
+    /// `--set` lays over the file, needs no quotes, and never takes a secret or an unknown name.
+    #[test]
+    fn overrides_win_and_refuse_secrets() {
+        let file = "kmip.listen = '127.0.0.1:1'\nkmip.version_min = 1.2";
+        let config = check(file, &["kmip.listen=127.0.0.1:0", "limits.idle_seconds=5", "kmip.rng_seed=true"]).unwrap_or_else(|p| panic!("{p}"));
+        assert_eq!(config.kmip.listen.port(), 0);
+        assert_eq!(config.kmip.version_min, (1, 2));
+        assert_eq!(config.limits.idle, Duration::from_secs(5));
+        assert!(config.kmip.rng_seed);
+        for refused in ["keystore.hsm.pin=1234", "seal.passphrase=x", "admin.password=x", "kmip.lisen=1", "x"] {
+            assert!(check("", &[refused]).is_err(), "{refused} was accepted");
+        }
+        let secret = check("", &["keystore.hsm.pin=1234"]).unwrap_err();
+        assert!(!secret.to_string().contains("1234"));
+    }
+}

@@ -1,0 +1,179 @@
+//! The `[[keystore]]` tables.
+
+use std::path::PathBuf;
+
+use toml::Value;
+
+use super::file::FileConfig;
+
+/// One configured keystore.
+#[derive(Debug, Clone)]
+pub enum KeystoreConfig {
+    /// Sealed records in the gateway's own store.
+    Local {
+        /// Name, `local` where not configured.
+        name: String,
+    },
+    /// A token behind a PKCS#11 module.
+    Pkcs11(Pkcs11Config),
+}
+
+/// A token behind a PKCS#11 module.
+#[derive(Debug, Clone)]
+pub struct Pkcs11Config {
+    /// Name of the keystore.
+    pub name: String,
+    /// Path of the module.
+    pub module: PathBuf,
+    /// Label of the token.
+    pub token_label: String,
+    /// Where the user PIN comes from.
+    pub pin: PinSource,
+    /// Threads that own sessions with the token.
+    pub workers: usize,
+    /// File that `SOFTHSM2_CONF` or the like is to name for the module, as (variable, value).
+    pub environment: Vec<(String, String)>,
+}
+
+/// Where a PIN comes from. Never from an argument or a setting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PinSource {
+    /// A file of mode 0600 or narrower.
+    File(PathBuf),
+    /// A systemd credential: a file of this name in `$CREDENTIALS_DIRECTORY`.
+    Credential(String),
+}
+
+impl KeystoreConfig {
+    /// The keystore's name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Local { name } => name,
+            Self::Pkcs11(config) => &config.name,
+        }
+    }
+}
+
+pub(super) fn check(file: &mut FileConfig) -> Vec<KeystoreConfig> {
+    let mut list: Vec<KeystoreConfig> = Vec::new();
+    for (index, table) in std::mem::take(&mut file.keystores).into_iter().enumerate() {
+        let mut table = Table { label: format!("keystore[{index}]"), table, file };
+        let keystore = keystore(&mut table);
+        table.finish();
+        if let Some(keystore) = keystore {
+            if list.iter().any(|other| other.name() == keystore.name()) {
+                file.problem(&format!("keystore.{}", keystore.name()), "this name is used twice");
+            }
+            list.push(keystore);
+        }
+    }
+    if !list.iter().any(|keystore| matches!(keystore, KeystoreConfig::Local { .. })) {
+        list.insert(0, KeystoreConfig::Local { name: "local".into() });
+    }
+    list
+}
+
+fn keystore(table: &mut Table<'_>) -> Option<KeystoreConfig> {
+    let name = table.required("name")?;
+    table.label = format!("keystore.{name}");
+    let name_ok = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    if name.len() > 64 || !name.bytes().all(name_ok) {
+        table.problem("name", "must be 1 to 64 letters, digits, hyphens or underscores");
+    }
+    match table.required("kind")?.as_str() {
+        "local" => Some(KeystoreConfig::Local { name }),
+        "pkcs11" => pkcs11(table, name),
+        other => {
+            table.problem("kind", &format!("must be local or pkcs11, not \"{other}\""));
+            None
+        }
+    }
+}
+
+fn pkcs11(table: &mut Table<'_>, name: String) -> Option<KeystoreConfig> {
+    let (module, token_label) = (table.required("module"), table.required("token-label"));
+    let pin = match (table.text("pin-file"), table.text("pin-credential")) {
+        (Some(path), None) => Some(PinSource::File(path.into())),
+        (None, Some(name)) => Some(PinSource::Credential(name)),
+        _ => {
+            table.problem("pin-file", "exactly one of pin-file and pin-credential must be given");
+            None
+        }
+    };
+    let workers = table.count("workers", 2, 64);
+    let environment = table.pairs("environment");
+    Some(KeystoreConfig::Pkcs11(Pkcs11Config {
+        name,
+        module: module?.into(),
+        token_label: token_label?,
+        pin: pin?,
+        workers,
+        environment,
+    }))
+}
+
+/// One table and the list of problems it adds to.
+struct Table<'a> {
+    label: String,
+    table: toml::Table,
+    file: &'a mut FileConfig,
+}
+
+impl Table<'_> {
+    fn problem(&mut self, key: &str, message: &str) {
+        self.file.problem(&format!("{}.{key}", self.label), message);
+    }
+
+    fn text(&mut self, key: &str) -> Option<String> {
+        match self.table.remove(key)? {
+            Value::String(text) if !text.is_empty() => Some(text),
+            other => {
+                self.problem(key, &format!("must be a string that is not empty, not {other}"));
+                None
+            }
+        }
+    }
+
+    fn required(&mut self, key: &str) -> Option<String> {
+        if !self.table.contains_key(key) {
+            self.problem(key, "is missing");
+        }
+        self.text(key)
+    }
+
+    fn count(&mut self, key: &str, default: usize, max: usize) -> usize {
+        match self.table.remove(key) {
+            None => default,
+            Some(Value::Integer(number)) if (1..=max as i64).contains(&number) => number.unsigned_abs() as usize,
+            Some(other) => {
+                self.problem(key, &format!("must be a number from 1 to {max}, not {other}"));
+                default
+            }
+        }
+    }
+
+    fn pairs(&mut self, key: &str) -> Vec<(String, String)> {
+        match self.table.remove(key) {
+            None => Vec::new(),
+            Some(Value::Table(pairs)) if pairs.values().all(Value::is_str) => pairs
+                .into_iter()
+                .filter_map(|(name, value)| Some((name, value.as_str()?.to_owned())))
+                .collect(),
+            Some(_) => {
+                self.problem(key, "must be a table of strings");
+                Vec::new()
+            }
+        }
+    }
+
+    fn finish(mut self) {
+        for key in std::mem::take(&mut self.table).into_iter().map(|(key, _)| key) {
+            let message = if super::settings::names_a_secret(&key) {
+                "settings hold no secrets; use pin-file or pin-credential"
+            } else {
+                "unknown setting"
+            };
+            self.problem(&key, message);
+        }
+    }
+}

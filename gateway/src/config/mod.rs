@@ -1,0 +1,151 @@
+//! `keygate.toml` and `--set`: [`FileConfig`] as written becomes [`Config`] as used.
+//!
+//! Every problem is found and reported at once, each with the name of its setting. The table of all settings is
+//! [`SETTINGS`]; `keygate serve --help` and `docs/operations.md` show it. No setting holds a secret: PINs and passphrases
+//! are named by file, file descriptor or systemd credential.
+
+mod file;
+mod keystore;
+mod settings;
+
+use std::{net::SocketAddr, path::Path, time::Duration};
+
+pub use file::{FileConfig, Problem, Problems};
+pub use keystore::{KeystoreConfig, Pkcs11Config, PinSource};
+pub use settings::{SETTINGS, Setting};
+
+/// What a running gateway is set to.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The KMIP listener.
+    pub kmip: KmipConfig,
+    /// Where health, status and metrics are served.
+    pub status_listen: SocketAddr,
+    /// Listeners of later versions: accepted, checked, not opened.
+    pub reserved: ReservedConfig,
+    /// How audit events of reads are written.
+    pub audit_reads: AuditReads,
+    /// What happens when the keystore of a seal slot goes away.
+    pub seal_on_loss: OnLoss,
+    /// Bounds of sizes, counts and waits.
+    pub limits: Limits,
+    /// Log output.
+    pub log: LogConfig,
+    /// The configured keystores, `local` always among them.
+    pub keystores: Vec<KeystoreConfig>,
+    /// Name of the keystore a new key goes to where nothing else says so.
+    pub keystore_default: String,
+}
+
+/// The KMIP listener and what it lets through.
+#[derive(Debug, Clone)]
+pub struct KmipConfig {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Lowest protocol version answered, as (major, minor).
+    pub version_min: (u32, u32),
+    /// How a forbidden object is answered.
+    pub forbidden: Forbidden,
+    /// Name of an interoperability profile, empty for none.
+    pub interop: String,
+    /// Whether legacy algorithms may be used beyond decrypting.
+    pub legacy_algorithms: bool,
+    /// Whether RNG Seed is accepted.
+    pub rng_seed: bool,
+    /// Whether every operation is logged at level info.
+    pub log_operation: bool,
+}
+
+/// Listeners that this version does not open.
+#[derive(Debug, Clone, Default)]
+pub struct ReservedConfig {
+    /// `clients.listen`.
+    pub clients: Option<SocketAddr>,
+    /// `admin.listen`.
+    pub admin: Option<SocketAddr>,
+    /// `public.listen`.
+    pub public: Option<SocketAddr>,
+}
+
+/// How an object that exists but is not granted is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forbidden {
+    /// As if it did not exist.
+    NotFound,
+    /// With Permission Denied.
+    PermissionDenied,
+}
+
+/// When a read that releases key material is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuditReads {
+    /// After the commit of its audit event.
+    Wait,
+    /// At once; its audit event is committed within a second.
+    Defer,
+}
+
+/// What losing the token of a seal slot does to a running server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnLoss {
+    /// Sealed keys stay usable.
+    Serve,
+    /// The server stops answering until the token is back.
+    Stop,
+}
+
+/// Log output.
+#[derive(Debug, Clone)]
+pub struct LogConfig {
+    /// JSON lines or text.
+    pub format: LogFormat,
+    /// Filter directives, `info` for example.
+    pub level: String,
+}
+
+/// Form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Human,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Bounds of sizes, counts and waits.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Largest request message.
+    pub message_bytes_max: usize,
+    /// Most items of a request message.
+    pub batch_items_max: usize,
+    /// Deepest nesting of structures.
+    pub depth_max: usize,
+    /// Most KMIP connections at a time.
+    pub connections_max: usize,
+    /// Longest TLS handshake.
+    pub handshake: Duration,
+    /// Longest silence between requests.
+    pub idle: Duration,
+    /// Longest time from the first to the last octet of a request.
+    pub frame: Duration,
+    /// Longest time a client may take to read an answer.
+    pub write: Duration,
+    /// Longest time that requests under way are waited for at shutdown.
+    pub drain: Duration,
+    /// Longest name.
+    pub name_bytes_max: usize,
+    /// Longest custom attribute value.
+    pub attribute_bytes_max: usize,
+    /// Largest managed object.
+    pub object_bytes_max: usize,
+    /// Most identifiers in one answer to Locate.
+    pub locate_page_max: usize,
+}
+
+impl Config {
+    /// Reads `keygate.toml` and lays `overrides` (`--set key=value`) over it.
+    pub fn load(path: &Path, overrides: &[String]) -> Result<Self, Problems> {
+        FileConfig::load(path, overrides)?.check()
+    }
+}

@@ -1,0 +1,86 @@
+//! The table of settings: name, default, meaning.
+
+/// One setting of `keygate.toml`.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    /// Dotted name, kept stable.
+    pub name: &'static str,
+    /// The value where nothing is written.
+    pub default: &'static str,
+    /// What it does.
+    pub meaning: &'static str,
+}
+
+const fn setting(name: &'static str, default: &'static str, meaning: &'static str) -> Setting {
+    Setting { name, default, meaning }
+}
+
+/// Every setting but the `[[keystore]]` tables.
+pub const SETTINGS: &[Setting] = &[
+    setting("kmip.listen", "0.0.0.0:5696", "KMIP over mutual TLS"),
+    setting("kmip.version_min", "1.0", "lowest KMIP version answered"),
+    setting("kmip.forbidden", "not-found", "how an object that is not granted is answered: not-found, permission-denied"),
+    setting("kmip.interop", "", "name of an interoperability profile"),
+    setting("kmip.legacy_algorithms", "false", "let 3DES, SHA-1 and the like protect new data"),
+    setting("kmip.rng_seed", "false", "accept RNG Seed (the seed is mixed in, never trusted)"),
+    setting("kmip.log_operation", "false", "log each operation at level info"),
+    setting("status.listen", "127.0.0.1:9696", "health, readiness, status, Prometheus metrics; plain HTTP"),
+    setting("clients.listen", "0.0.0.0:8443", "reserved: not opened by this version"),
+    setting("admin.listen", "127.0.0.1:9443", "reserved: not opened by this version"),
+    setting("public.listen", "0.0.0.0:8080", "reserved: not opened by this version"),
+    setting("audit.reads", "wait", "answer a read that releases key material after its audit commit (wait) or at once (defer)"),
+    setting("seal.on_loss", "serve", "what losing a seal slot's token does: serve, stop"),
+    setting("keystore.default", "local", "keystore of a new key where neither client nor request names one"),
+    setting("log.format", "human", "human, json"),
+    setting("log.level", "info", "filter, for example info or keygate=debug"),
+    setting("limits.message_bytes_max", "1048576", "largest request message"),
+    setting("limits.batch_items_max", "10000", "most batch items of a request"),
+    setting("limits.depth_max", "32", "deepest nesting of a request"),
+    setting("limits.connections_max", "2000", "most KMIP connections at a time"),
+    setting("limits.handshake_seconds", "10", "longest TLS handshake"),
+    setting("limits.idle_seconds", "600", "longest silence between requests"),
+    setting("limits.frame_seconds", "10", "longest time from first to last octet of a request"),
+    setting("limits.write_seconds", "30", "longest time a client may take to read an answer"),
+    setting("limits.drain_seconds", "10", "longest wait for requests under way at shutdown"),
+    setting("limits.name_bytes_max", "255", "longest name"),
+    setting("limits.attribute_bytes_max", "65536", "longest custom attribute value"),
+    setting("limits.object_bytes_max", "524288", "largest managed object"),
+    setting("limits.locate_page_max", "1000", "most identifiers in one Locate answer"),
+];
+
+pub(super) fn find(name: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.name == name)
+}
+
+/// Whether the last part of a name says that its value is a secret.
+pub(super) fn names_a_secret(name: &str) -> bool {
+    let last = name.rsplit('.').next().unwrap_or(name).to_ascii_lowercase();
+    ["pin", "passphrase", "password", "secret", "token", "credential", "private-key", "private_key"].contains(&last.as_str())
+}
+
+/// What to say of a name that is not in the table.
+pub(super) fn unknown(name: &str) -> String {
+    if names_a_secret(name) {
+        return "settings hold no secrets; name a file, a file descriptor or a systemd credential".into();
+    }
+    let alike = SETTINGS.iter().map(|setting| (distance(name, setting.name), setting.name)).min();
+    match alike {
+        Some((steps, known)) if steps <= 3 => format!("unknown setting, did you mean {known}?"),
+        _ => "unknown setting".into(),
+    }
+}
+
+/// Edit distance of two short names.
+fn distance(left: &str, right: &str) -> usize {
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (i, a) in left.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, b) in right.bytes().enumerate() {
+            let replaced = diagonal + usize::from(a != b);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[right.len()]
+}
