@@ -4,7 +4,7 @@
 //! when is in [`crate::tables::AttributeEntry`]; deciding it is the server's.
 
 use crate::codec::{AnyValue, DateTime, Field, Interval, structure};
-use crate::ttlv::{DecodeError, DecodeErrorKind, Fields, Item, Type, Writer};
+use crate::ttlv::{DecodeError, DecodeErrorKind, Fields, Frame, Item, Limits, Type, Writer};
 use crate::{
     AlternativeNameType, BlockCipherMode, CertificateType, CryptographicAlgorithm, CryptographicUsageMask,
     DigitalSignatureAlgorithm, DrbgAlgorithm, Fips186Variation, HashingAlgorithm, KeyFormatType, KeyRoleType,
@@ -454,6 +454,14 @@ macro_rules! attributes {
                 }
             }
 
+            /// The value in canonical bytes: equal values have equal bytes. For indexes and comparison.
+            #[must_use]
+            pub fn value_bytes(&self) -> Vec<u8> {
+                let mut writer = Writer::with_capacity(64);
+                self.encode_value(Tag::ATTRIBUTE_VALUE, &mut writer, V2_1);
+                writer.into_bytes().to_vec()
+            }
+
             /// Appends the value under a tag.
             fn encode_value(&self, tag: Tag, writer: &mut Writer, version: ProtocolVersion) {
                 match self {
@@ -694,6 +702,13 @@ pub struct Attributes {
 }
 
 impl Attributes {
+    /// A copy whose every attribute the version knows.
+    #[must_use]
+    pub fn for_version(&self, version: ProtocolVersion) -> Self {
+        let list = self.list.iter().filter(|instance| instance.attribute.is_in(version)).cloned().collect();
+        Self { templates: Vec::new(), list }
+    }
+
     /// The first value that `pick` accepts.
     pub fn find<'a, T>(&'a self, pick: impl Fn(&'a Attribute) -> Option<T>) -> Option<T> {
         self.list.iter().find_map(|instance| pick(&instance.attribute))
@@ -722,6 +737,46 @@ impl Attributes {
         for instance in self.list.iter().filter(|instance| instance.attribute.is_in(version)) {
             instance.encode_pair(Tag::ATTRIBUTE, writer, version);
         }
+    }
+}
+
+/// A form that only this crate reads, for keeping attributes at rest: every attribute of every version with its index.
+impl Attributes {
+    /// Bytes for [`Self::from_stored_bytes`].
+    #[must_use]
+    pub fn to_stored_bytes(&self) -> Vec<u8> {
+        let mut writer = Writer::with_capacity(64 * (self.list.len() + 1));
+        writer.structure(Tag::ATTRIBUTES, |writer| {
+            for instance in &self.list {
+                if let Some(index) = instance.index.filter(|index| *index != 0) {
+                    writer.integer(Tag::ATTRIBUTE_INDEX, index);
+                }
+                instance.encode_tagged(writer, V2_1);
+            }
+        });
+        writer.into_bytes().to_vec()
+    }
+
+    /// Reads what [`Self::to_stored_bytes`] wrote; every instance has an index.
+    ///
+    /// # Errors
+    /// What is wrong with the bytes.
+    pub fn from_stored_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let frame = Frame::parse(bytes, &Limits { message_bytes_max: usize::MAX, ..Limits::default() })?;
+        let mut list = Vec::with_capacity(16);
+        let mut index = 0;
+        for item in frame.root().structure()? {
+            if item.tag == Tag::ATTRIBUTE_INDEX {
+                index = item.integer()?;
+                continue;
+            }
+            let attribute = match item.tag {
+                Tag::ATTRIBUTE => AttributeInstance::decode_tagged(item, V2_1)?.attribute,
+                tag => Attribute::decode_standard(tag, item, V2_1)?,
+            };
+            list.push(AttributeInstance { index: Some(std::mem::take(&mut index)), attribute });
+        }
+        Ok(Self { templates: Vec::new(), list })
     }
 }
 

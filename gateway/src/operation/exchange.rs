@@ -1,0 +1,342 @@
+//! One request message as one unit of work.
+//!
+//! Batch items read and write through a working set over the store. All effects and audit events of the message are
+//! committed at once, before the answer ([`Exchange::finish`]); undoing a batch is dropping the working set. Objects carry
+//! the version they were read at: if another request was faster, the commit refuses and the message is executed again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use keygate_kmip::{Operation, ProtocolVersion, UniqueIdentifier, UniqueIdentifierEnumeration};
+
+use super::{Gateway, OperationError};
+use crate::audit::{Action, Actor, Details, Event, Outcome};
+use crate::authorize::{Grants, Permit};
+use crate::identity::Caller;
+use crate::object::{Material, Object};
+use crate::store::{Change, Commit, ObjectId, ObjectRow, Version};
+
+/// A request message while it is executed.
+pub struct Exchange<'a> {
+    /// What the operations work with.
+    pub gateway: &'a Gateway,
+    /// Who asks.
+    pub caller: &'a Caller,
+    /// From where.
+    pub source: std::net::IpAddr,
+    /// In which version.
+    pub version: ProtocolVersion,
+    /// When, seconds since 1970.
+    pub now: i64,
+    grants: Arc<Grants>,
+    working: HashMap<ObjectId, Slot>,
+    /// Slots as they were before the current batch item touched them, to take the item back.
+    before_item: Vec<(ObjectId, Option<Slot>)>,
+    placeholder: Option<ObjectId>,
+    /// The objects that each batch item so far was about.
+    items: Vec<Option<ObjectId>>,
+    events: Vec<Event>,
+    subject: Option<ObjectId>,
+    details: Details,
+    material_released: bool,
+    erases: bool,
+    after_commit: Vec<AfterCommit>,
+}
+
+/// An object in the working set.
+#[derive(Clone)]
+struct Slot {
+    object: Object,
+    row: Option<Arc<ObjectRow>>,
+    material: Option<Material>,
+    changed: bool,
+}
+
+/// What is done once the commit is durable.
+pub type AfterCommit = Box<dyn FnOnce() + Send>;
+
+impl<'a> Exchange<'a> {
+    /// A message that begins.
+    #[must_use]
+    pub fn new(gateway: &'a Gateway, caller: &'a Caller, source: std::net::IpAddr, version: ProtocolVersion, now: i64) -> Self {
+        Self {
+            gateway,
+            caller,
+            source,
+            version,
+            now,
+            grants: gateway.grants(),
+            working: HashMap::new(),
+            before_item: Vec::new(),
+            placeholder: None,
+            items: Vec::new(),
+            events: Vec::new(),
+            subject: None,
+            details: Details::None,
+            material_released: false,
+            erases: false,
+            after_commit: Vec::new(),
+        }
+    }
+
+    /// The grants in force when the message began.
+    #[must_use]
+    pub fn grants(&self) -> &Grants {
+        &self.grants
+    }
+
+    /// The object that a request names; the ID placeholder if it names none.
+    ///
+    /// # Errors
+    /// [`OperationError::NotFound`] for text that is no identifier of ours; [`OperationError::InvalidMessage`] if there
+    /// is no placeholder.
+    pub fn resolve(&self, identifier: Option<&UniqueIdentifier>) -> Result<ObjectId, OperationError> {
+        let nothing = || OperationError::InvalidMessage("no unique identifier, and no earlier item left an ID placeholder".to_owned());
+        match identifier {
+            None => self.placeholder.ok_or_else(nothing),
+            Some(UniqueIdentifier::Text(text)) => text.parse().map_err(|_| OperationError::NotFound),
+            Some(UniqueIdentifier::Placeholder(UniqueIdentifierEnumeration::IdPlaceholder)) => self.placeholder.ok_or_else(nothing),
+            // KMIP 2.1 §11.58: the other values name the result of the most recent operation of that kind in the batch.
+            Some(UniqueIdentifier::Placeholder(_)) => self.placeholder.ok_or_else(nothing),
+            Some(UniqueIdentifier::Item(number)) => self.item(*number).ok_or_else(nothing),
+        }
+    }
+
+    /// KMIP 2.1 §4.58: an Integer is the zero-based number of a batch item, negative counts back from the current one.
+    fn item(&self, number: i32) -> Option<ObjectId> {
+        let count = i32::try_from(self.items.len()).ok()?;
+        let at = if number < 0 { count.checked_add(number)? } else { number };
+        self.items.get(usize::try_from(at).ok()?).copied().flatten()
+    }
+
+    /// A permit for an operation on the object that a request names.
+    ///
+    /// # Errors
+    /// Absent and forbidden alike, as the setting `kmip.forbidden` says.
+    pub async fn permit(&mut self, identifier: Option<&UniqueIdentifier>, operation: Operation) -> Result<Permit, OperationError> {
+        let id = match self.resolve(identifier) {
+            Err(OperationError::NotFound) => return Err(self.gateway.policy.forbidden()),
+            resolved => resolved?,
+        };
+        self.permit_id(id, operation).await
+    }
+
+    /// The same for an object by id.
+    ///
+    /// # Errors
+    /// Absent and forbidden alike, as the setting `kmip.forbidden` says.
+    pub async fn permit_id(&mut self, id: ObjectId, operation: Operation) -> Result<Permit, OperationError> {
+        if !self.load(id).await? {
+            return Err(self.gateway.policy.forbidden());
+        }
+        let slot = &self.working[&id];
+        let permit = self.grants.permit(self.caller, operation, &slot.object);
+        let permit = permit.ok_or_else(|| self.gateway.policy.forbidden())?;
+        self.subject.get_or_insert(id);
+        Ok(permit)
+    }
+
+    /// Brings an object into the working set; false if there is none.
+    async fn load(&mut self, id: ObjectId) -> Result<bool, OperationError> {
+        if self.working.contains_key(&id) {
+            return Ok(true);
+        }
+        let Some(row) = self.gateway.store.object(id).await? else { return Ok(false) };
+        let object = Object::from_row(&row, self.now).map_err(|error| OperationError::internal("stored object", error))?;
+        self.working.insert(id, Slot { object, row: Some(row), material: None, changed: false });
+        Ok(true)
+    }
+
+    /// The object a permit is for.
+    #[must_use]
+    pub fn object(&self, permit: &Permit) -> &Object {
+        // A permit is made from an object of this working set, and objects leave it only with the batch item.
+        &self.working[&permit.object()].object
+    }
+
+    /// The object a permit is for, to change. Its Last Change Date becomes now.
+    pub fn change(&mut self, permit: &Permit) -> &mut Object {
+        let id = permit.object();
+        self.remember(id);
+        let now = self.now;
+        let slot = self.working.get_mut(&id).expect("a permit is made from an object of this working set");
+        slot.changed = true;
+        slot.object.touch(now);
+        &mut slot.object
+    }
+
+    /// The material of the object a permit is for; also proves that its row was not altered.
+    ///
+    /// # Errors
+    /// [`OperationError::Destroyed`], or an internal error if the record does not open.
+    pub fn material(&self, permit: &Permit) -> Result<Material, OperationError> {
+        let slot = &self.working[&permit.object()];
+        if slot.object.lifecycle.is_destroyed() {
+            return Err(OperationError::Destroyed);
+        }
+        slot.material(&self.gateway.keyring)
+    }
+
+    /// Version of the stored row of the object a permit is for; `None` if it is new or changed in this message. Keys
+    /// caches of what was derived from the material.
+    #[must_use]
+    pub fn stored_version(&self, permit: &Permit) -> Option<Version> {
+        let slot = &self.working[&permit.object()];
+        if slot.changed { None } else { slot.row.as_ref().map(|row| row.version) }
+    }
+
+    /// Replaces the material of the object a permit is for.
+    pub fn set_material(&mut self, permit: &Permit, material: Material) {
+        self.change(permit);
+        if let Some(slot) = self.working.get_mut(&permit.object()) {
+            self.erases |= matches!(material, Material::None);
+            slot.material = Some(material);
+        }
+    }
+
+    /// Adds a new object, which becomes the subject of the audit event.
+    pub fn insert(&mut self, object: Object, material: Material) {
+        let id = object.id;
+        self.remember(id);
+        self.working.insert(id, Slot { object, row: None, material: Some(material), changed: true });
+        self.subject = Some(id);
+    }
+
+    /// Sets the ID placeholder for the following items.
+    pub fn set_placeholder(&mut self, id: Option<ObjectId>) {
+        self.placeholder = id;
+    }
+
+    /// Says more about the operation in its audit event.
+    pub fn note(&mut self, details: Details) {
+        self.details = details;
+    }
+
+    /// Key material goes into the answer: with `audit.reads = wait` the answer waits for the audit record.
+    pub fn release_material(&mut self) {
+        self.material_released = true;
+    }
+
+    /// Something to do once the commit is durable, such as destroying a key in its device.
+    pub fn after_commit(&mut self, action: AfterCommit) {
+        self.after_commit.push(action);
+    }
+
+    /// The objects of the working set that are new or changed in this message.
+    pub fn changed_objects(&self) -> impl Iterator<Item = &Object> {
+        self.working.values().filter(|slot| slot.changed).map(|slot| &slot.object)
+    }
+
+    /// Whether this message changed the object, so that its stored row is out of date.
+    #[must_use]
+    pub fn has_changed(&self, id: ObjectId) -> bool {
+        self.working.get(&id).is_some_and(|slot| slot.changed)
+    }
+
+    fn remember(&mut self, id: ObjectId) {
+        if !self.before_item.iter().any(|(known, _)| *known == id) {
+            self.before_item.push((id, self.working.get(&id).cloned()));
+        }
+    }
+
+    /// Begins a batch item.
+    pub fn begin_item(&mut self) {
+        self.before_item.clear();
+        self.subject = None;
+        self.details = Details::None;
+    }
+
+    /// Ends a batch item that succeeded.
+    pub fn item_done(&mut self, action: Option<Action>) {
+        self.items.push(self.subject);
+        self.record(action, Outcome::Done);
+    }
+
+    /// Ends a batch item that failed: takes back what it did.
+    pub fn item_failed(&mut self, action: Option<Action>, reason: u32) {
+        for (id, slot) in std::mem::take(&mut self.before_item) {
+            match slot {
+                Some(slot) => self.working.insert(id, slot),
+                None => self.working.remove(&id),
+            };
+        }
+        self.items.push(None);
+        self.record(action, Outcome::Refused(reason));
+    }
+
+    fn record(&mut self, action: Option<Action>, outcome: Outcome) {
+        let Some(action) = action else { return };
+        let actor = match &self.caller.user {
+            Some(user) => Actor::ClientUser(self.caller.client, user.id),
+            None => Actor::Client(self.caller.client),
+        };
+        self.events.push(Event {
+            at_ms: self.now * 1000,
+            actor,
+            source: Some(self.source),
+            organisation: Some(self.caller.organisation),
+            action,
+            object: self.subject,
+            outcome,
+            details: std::mem::take(&mut self.details),
+        });
+    }
+
+    /// Undoes the whole batch: nothing of it is kept but the record that it was undone.
+    pub fn undo(&mut self) {
+        self.working.clear();
+        self.after_commit.clear();
+        self.erases = false;
+        for event in &mut self.events {
+            if event.outcome == Outcome::Done {
+                event.outcome = Outcome::Undone;
+            }
+        }
+    }
+
+    /// Commits the effects and events of the message; returns when they are as durable as they must be.
+    ///
+    /// # Errors
+    /// [`OperationError::Conflict`] if the message must be executed again; else why nothing was committed.
+    pub async fn finish(mut self) -> Result<(), OperationError> {
+        let gateway = self.gateway;
+        let slots = std::mem::take(&mut self.working);
+        let mut changes = Vec::new();
+        for slot in slots.into_values().filter(|slot| slot.changed) {
+            changes.push(slot.into_change(gateway)?);
+        }
+        let events = std::mem::take(&mut self.events);
+        if !changes.is_empty() {
+            gateway.store.commit(Commit { changes, events, erases: self.erases }).await?;
+        } else if !events.is_empty() {
+            let durable = self.material_released && gateway.policy.reads_wait;
+            gateway.store.append_reads(&events, durable).await?;
+        }
+        for action in self.after_commit {
+            action();
+        }
+        Ok(())
+    }
+}
+
+impl Slot {
+    fn material(&self, keyring: &crate::seal::Keyring) -> Result<Material, OperationError> {
+        if let Some(material) = &self.material {
+            return Ok(material.clone());
+        }
+        let Some(row) = &self.row else { return Ok(Material::None) };
+        let record = row.open(keyring).map_err(|error| OperationError::internal("sealed record", error))?;
+        Material::from_record(record.expose()).map_err(|error| OperationError::internal("sealed record", error))
+    }
+
+    fn into_change(self, gateway: &Gateway) -> Result<Change, OperationError> {
+        let record = self.material(&gateway.keyring)?.to_record();
+        let version = self.row.as_ref().map_or(Version::FIRST, |row| row.version.next());
+        let columns = self.object.to_columns(version, gateway.keyring.index());
+        let after = ObjectRow::seal(&gateway.keyring, columns, &record);
+        Ok(match self.row {
+            Some(before) => Change::UpdateObject { before, after },
+            None => Change::InsertObject(after),
+        })
+    }
+}

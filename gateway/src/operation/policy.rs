@@ -1,0 +1,79 @@
+//! Settings that operations obey.
+
+use keygate_kmip::ProtocolVersion;
+
+use super::OperationError;
+
+/// How much of a seed RNG Seed accepts. KMIP 2.1 §6.1.52: "The server MAY elect to ignore the information provided".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RngSeed {
+    /// All of it.
+    All,
+    /// At most this many bytes.
+    Some(i32),
+    /// None of it, successfully.
+    None,
+    /// The operation is refused.
+    #[default]
+    Refuse,
+}
+
+/// Settings that operations obey. The defaults are the safe ones.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// What is absent or forbidden answers Permission Denied rather than Item Not Found (`kmip.forbidden`).
+    pub forbidden_is_denied: bool,
+    /// Answers that release key material wait for their audit record (`audit.reads`).
+    pub reads_wait: bool,
+    /// The Interop operation is served (`kmip.interop`).
+    pub interop: bool,
+    /// The Log operation is served (`kmip.log_operation`).
+    pub log_operation: bool,
+    /// 3DES and DSA keys may be made and encrypt (`kmip.legacy_algorithms`).
+    pub legacy_algorithms: bool,
+    /// What RNG Seed does (`kmip.rng_seed`).
+    pub rng_seed: RngSeed,
+    /// Oldest version served (`kmip.version_min`).
+    pub version_min: ProtocolVersion,
+    /// Bytes of a name (`limits.name_bytes_max`).
+    pub name_bytes_max: usize,
+    /// Bytes of a custom attribute value (`limits.attribute_bytes_max`).
+    pub attribute_bytes_max: usize,
+    /// Bytes of an object (`limits.object_bytes_max`).
+    pub object_bytes_max: usize,
+    /// Identifiers in a Locate answer (`limits.locate_page_max`).
+    pub locate_page_max: usize,
+    /// Batch items of a message (`limits.batch_items_max`).
+    pub batch_items_max: usize,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            forbidden_is_denied: false,
+            reads_wait: true,
+            interop: false,
+            log_operation: false,
+            legacy_algorithms: false,
+            rng_seed: RngSeed::Refuse,
+            version_min: ProtocolVersion::V1_0,
+            name_bytes_max: 255,
+            attribute_bytes_max: 64 * 1024,
+            object_bytes_max: 512 * 1024,
+            locate_page_max: 1_000,
+            batch_items_max: 10_000,
+        }
+    }
+}
+
+impl Policy {
+    /// What a caller is told of an object that is absent or forbidden.
+    #[must_use]
+    pub fn forbidden(&self) -> OperationError {
+        if self.forbidden_is_denied {
+            OperationError::PermissionDenied("access denied".to_owned())
+        } else {
+            OperationError::NotFound
+        }
+    }
+}

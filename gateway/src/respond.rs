@@ -1,0 +1,55 @@
+//! The one map from our errors to the errors of KMIP. Exhaustive: a new error does not compile before it is here.
+
+use keygate_kmip::{ProtocolVersion, ResultReason};
+
+use crate::operation::OperationError;
+
+const V2_0: ProtocolVersion = ProtocolVersion::V2_0;
+const V2_1: ProtocolVersion = ProtocolVersion::V2_1;
+
+/// The Result Reason of an error in a version. KMIP 2.1 §11.49; what an older version lacks becomes the nearest reason
+/// it has (KMIP 1.4 §11, error tables of each operation).
+#[must_use]
+pub fn result_reason(error: &OperationError, version: ProtocolVersion) -> ResultReason {
+    use OperationError as E;
+    use ResultReason as R;
+    // Some reasons of 2.x say more than 1.x could.
+    let since = |first: ProtocolVersion, newer: R, older: R| if version >= first { newer } else { older };
+    match error {
+        E::NotFound => R::ItemNotFound,
+        E::PermissionDenied(_) => R::PermissionDenied,
+        E::NotAuthenticated => R::AuthenticationNotSuccessful,
+        // KMIP 2.0 lists the reason, but its test cases still answer as 1.x does.
+        E::WrongState(_) => since(V2_1, R::WrongKeyLifecycleState, R::PermissionDenied),
+        E::Destroyed => since(V2_0, R::ObjectDestroyed, R::ItemNotFound),
+        E::Archived => R::ObjectArchived,
+        E::UsageNotAllowed(_) => since(V2_1, R::IncompatibleCryptographicUsageMask, R::PermissionDenied),
+        E::UsageLimitExceeded => since(V2_1, R::UsageLimitExceeded, R::PermissionDenied),
+        E::Sensitive => since(ProtocolVersion::V1_4, R::Sensitive, R::PermissionDenied),
+        E::NotExtractable => since(ProtocolVersion::V1_4, R::NotExtractable, R::PermissionDenied),
+        E::KeyValueNotPresent => since(ProtocolVersion::V1_2, R::KeyValueNotPresent, R::PermissionDenied),
+        E::InvalidField(_) => R::InvalidField,
+        E::InvalidMessage(_) => R::InvalidMessage,
+        E::ReadOnlyAttribute(_) => since(V2_0, R::ReadOnlyAttribute, R::PermissionDenied),
+        E::SingleValuedAttribute(_) => since(V2_0, R::AttributeSingleValued, R::IndexOutOfBounds),
+        E::MultiValuedAttribute(_) => since(V2_0, R::MultiValuedAttribute, R::InvalidField),
+        E::UnsupportedAttribute(_) => since(V2_0, R::UnsupportedAttribute, R::InvalidField),
+        E::AttributeNotFound(_) => since(V2_0, R::AttributeNotFound, R::ItemNotFound),
+        E::AttributeInstanceNotFound(_) => since(V2_0, R::AttributeInstanceNotFound, R::IndexOutOfBounds),
+        E::NameTaken => since(V2_0, R::NonUniqueNameAttribute, R::InvalidField),
+        E::OperationNotSupported(_) => R::OperationNotSupported,
+        E::FeatureNotSupported(_) => R::FeatureNotSupported,
+        E::KeyFormatNotSupported(_) => R::KeyFormatTypeNotSupported,
+        E::KeyCompressionNotSupported => R::KeyCompressionTypeNotSupported,
+        E::EncodingOption(_) => since(ProtocolVersion::V1_1, R::EncodingOptionError, R::InvalidField),
+        E::WrappingKeyNotFound => since(V2_0, R::WrappingObjectNotFound, R::ItemNotFound),
+        E::BadCryptographicParameters(_) => since(V2_0, R::BadCryptographicParameters, R::InvalidField),
+        E::CryptographicFailure(_) => R::CryptographicFailure,
+        E::ResponseTooLarge => R::ResponseTooLarge,
+        E::ApplicationNamespaceNotSupported => R::ApplicationNamespaceNotSupported,
+        E::LimitExceeded(_) => since(V2_0, R::ServerLimitExceeded, R::GeneralFailure),
+        E::Unavailable(_) | E::Conflict => R::GeneralFailure,
+        E::UnknownExtension => since(V2_0, R::UnknownMessageExtension, R::FeatureNotSupported),
+        E::Internal => since(V2_0, R::InternalServerError, R::GeneralFailure),
+    }
+}
