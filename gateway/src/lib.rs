@@ -1,1 +1,4 @@
 //! gateway
+pub mod audit;
+pub mod seal;
+pub mod store;

@@ -1,0 +1,265 @@
+//! The closed, versioned catalogue of audit events. Never a secret: ids, names and outcomes only.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::store::{ClientId, EntryId, ObjectId, OrganisationId};
+
+/// One thing that was done or refused.
+///
+/// Written as one line of JSON with short field names (a busy server writes tens of thousands a second); absent fields are left
+/// out. The catalogue only grows: a field or variant keeps its meaning for ever, because old lines are still read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When, milliseconds since 1970-01-01T00:00:00Z.
+    #[serde(rename = "t")]
+    pub at_ms: i64,
+    /// Who.
+    #[serde(rename = "by")]
+    pub actor: Actor,
+    /// From which address.
+    #[serde(rename = "from", default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<IpAddr>,
+    /// In which organisation.
+    #[serde(rename = "org", default, skip_serializing_if = "Option::is_none")]
+    pub organisation: Option<OrganisationId>,
+    /// What.
+    #[serde(rename = "do")]
+    pub action: Action,
+    /// To which managed object.
+    #[serde(rename = "obj", default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<ObjectId>,
+    /// With what outcome.
+    #[serde(rename = "out")]
+    pub outcome: Outcome,
+    /// More, by kind.
+    #[serde(rename = "x", default, skip_serializing_if = "Details::is_none")]
+    pub details: Details,
+}
+
+/// Who acted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Actor {
+    /// An enrolled client, perhaps as one of its KMIP users.
+    #[serde(rename = "c")]
+    Client(ClientId),
+    /// A KMIP user of a client.
+    #[serde(rename = "cu")]
+    ClientUser(ClientId, EntryId),
+    /// A local process over the admin socket or the command line, by its user id.
+    #[serde(rename = "uid")]
+    LocalUser(u32),
+    /// The server itself.
+    #[serde(rename = "sys")]
+    System,
+    /// A peer that could not be identified.
+    #[serde(rename = "anon")]
+    Unidentified,
+}
+
+/// How it ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// Done.
+    #[serde(rename = "ok")]
+    Done,
+    /// Answered with a failure; the KMIP result reason's code where one was sent.
+    #[serde(rename = "no")]
+    Refused(u32),
+    /// Undone with the rest of its batch.
+    #[serde(rename = "undone")]
+    Undone,
+    /// A device may or may not have done it; reconciled later.
+    #[serde(rename = "unknown")]
+    Unknown,
+}
+
+/// What is audited: the operations of KMIP 1.0 to 2.1, and what administrators and the server itself do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the KMIP operations carry the specification's names")]
+pub enum Action {
+    // KMIP 2.1 section 6.1, in its order.
+    Activate,
+    AddAttribute,
+    AdjustAttribute,
+    Archive,
+    Cancel,
+    Certify,
+    Check,
+    Create,
+    CreateKeyPair,
+    CreateSplitKey,
+    Decrypt,
+    DelegatedLogin,
+    DeleteAttribute,
+    DeriveKey,
+    Destroy,
+    DiscoverVersions,
+    Encrypt,
+    Export,
+    Get,
+    GetAttributeList,
+    GetAttributes,
+    GetConstraints,
+    GetUsageAllocation,
+    Hash,
+    Import,
+    Interop,
+    JoinSplitKey,
+    Locate,
+    Log,
+    Login,
+    Logout,
+    Mac,
+    MacVerify,
+    ModifyAttribute,
+    Notify,
+    ObtainLease,
+    Ping,
+    Pkcs11,
+    Poll,
+    Process,
+    Put,
+    Query,
+    QueryAsynchronousRequests,
+    Recertify,
+    Recover,
+    Register,
+    ReKey,
+    ReKeyKeyPair,
+    ReProvision,
+    Revoke,
+    RngRetrieve,
+    RngSeed,
+    SetAttribute,
+    SetConstraints,
+    SetDefaults,
+    SetEndpointRole,
+    Sign,
+    SignatureVerify,
+    Validate,
+    // Administration.
+    ClientAdded,
+    ClientChanged,
+    ClientDisabled,
+    ClientEnabled,
+    ClientRemoved,
+    CertificateAdded,
+    CertificateRemoved,
+    CertificateRenewed,
+    UserAdded,
+    UserChanged,
+    UserRemoved,
+    GroupAdded,
+    GroupChanged,
+    GroupRemoved,
+    GrantAdded,
+    GrantRemoved,
+    ObjectOwnerChanged,
+    KeystoreAdded,
+    KeystoreChanged,
+    KeystoreRemoved,
+    SettingChanged,
+    SealSlotAdded,
+    SealSlotRemoved,
+    TermAdded,
+    TermDropped,
+    // The server itself.
+    ConnectionRefused,
+    Initialised,
+    Started,
+    Stopped,
+    ReadsMayBeLost,
+    StoreAccepted,
+    ObjectDamaged,
+    KeystoreReconciled,
+}
+
+/// What an event says beyond its fixed fields.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Details {
+    /// Nothing.
+    #[default]
+    None,
+    /// The directory entry concerned, and its name where it has one.
+    Entry {
+        /// Its id.
+        id: EntryId,
+        /// Its name.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        name: String,
+    },
+    /// A grant: to whom, which operations.
+    Grant {
+        /// The grant.
+        id: EntryId,
+        /// The client or group it is for.
+        grantee: EntryId,
+        /// The operations.
+        operations: Vec<String>,
+    },
+    /// An attribute by name, never its value.
+    Attribute {
+        /// The attribute's name.
+        name: String,
+    },
+    /// A second object: the wrapping key of a Get, the private key of a pair.
+    With {
+        /// The other object.
+        object: ObjectId,
+    },
+    /// Reads released since then may be missing from the record.
+    Since {
+        /// Milliseconds since 1970.
+        at_ms: i64,
+    },
+    /// A store was accepted as it was found.
+    Accepted {
+        /// Its commit sequence.
+        commit: u64,
+        /// The commit sequence its anchor knew.
+        anchor: u64,
+        /// Rows that did not match the store's record.
+        rows: Vec<String>,
+    },
+    /// A keyring term or seal slot.
+    Seal {
+        /// Its number or id.
+        id: String,
+    },
+    /// A reason in words from a fixed set.
+    Reason(String),
+}
+
+impl Details {
+    fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
+}
+
+impl Event {
+    /// An event of the server itself.
+    pub fn system(at_ms: i64, action: Action, details: Details) -> Self {
+        Self {
+            at_ms,
+            actor: Actor::System,
+            source: None,
+            organisation: None,
+            action,
+            object: None,
+            outcome: Outcome::Done,
+            details,
+        }
+    }
+}
+
+/// Appends the event as one line of JSON. An event always serialises: its maps have string keys and nothing in it can fail.
+pub(crate) fn append_line(body: &mut Vec<u8>, event: &Event) {
+    let start = body.len();
+    if serde_json::to_writer(&mut *body, event).is_err() {
+        body.truncate(start);
+        body.extend_from_slice(b"{}");
+    }
+    body.push(b'\n');
+}

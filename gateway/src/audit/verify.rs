@@ -1,0 +1,183 @@
+//! The verifier: walks the chain once and says what was done to it.
+//!
+//! How the cases are told apart: a row edited in place breaks its own link only, because the next link starts from the stored
+//! MAC; a removed row leaves a gap in the sequence; rows written again under another key break every link from there to the end
+//! and the newest MAC is not the one noted elsewhere; a chain cut short ends before a noted head.
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{ChainHead, Heads, Segment, link};
+use crate::seal::MacKey;
+
+/// What the verifier found, oldest first within each kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "finding")]
+pub enum Finding {
+    /// The segment's content does not fit its MAC.
+    Edited {
+        /// Which segment.
+        seq: u64,
+    },
+    /// Segments are missing.
+    Removed {
+        /// First missing one.
+        first: u64,
+        /// Last missing one.
+        last: u64,
+    },
+    /// From here to the end the links were made again without our key.
+    Rechained {
+        /// First such segment.
+        from: u64,
+    },
+    /// The chain ends before a head that was noted outside it.
+    CutShort {
+        /// Newest segment found.
+        last: u64,
+        /// Newest segment noted.
+        noted: u64,
+        /// Where it was noted.
+        noted_in: &'static str,
+    },
+    /// A head noted outside names another MAC for this segment.
+    HeadDiffers {
+        /// Which segment.
+        seq: u64,
+        /// Where it was noted.
+        noted_in: &'static str,
+    },
+    /// A line of `D/audit/heads` was edited, or torn by a crash.
+    HeadsLine {
+        /// Line number from 0.
+        line: usize,
+    },
+}
+
+/// The verifier's answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct VerifyReport {
+    /// Segments read.
+    pub segments: u64,
+    /// Events in them.
+    pub events: u64,
+    /// What is wrong; empty when the chain holds.
+    pub findings: Vec<Finding>,
+}
+
+impl VerifyReport {
+    /// Whether the chain holds.
+    pub fn is_intact(&self) -> bool {
+        self.findings.is_empty()
+    }
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Edited { seq } => write!(f, "segment {seq} was edited"),
+            Self::Removed { first, last } if first == last => write!(f, "segment {first} was removed"),
+            Self::Removed { first, last } => write!(f, "segments {first} to {last} were removed"),
+            Self::Rechained { from } => write!(f, "segments from {from} on were chained again without this store's key"),
+            Self::CutShort { last, noted, noted_in } => {
+                write!(f, "cut short: the chain ends at segment {last}, {noted_in} knows segment {noted}")
+            }
+            Self::HeadDiffers { seq, noted_in } => write!(f, "segment {seq} is not the one {noted_in} knows"),
+            Self::HeadsLine { line } => write!(f, "line {line} of audit/heads was edited or torn"),
+        }
+    }
+}
+
+/// Walks segments in order, bounded memory: noted heads and the findings.
+pub(crate) struct Verifier<'a> {
+    key: &'a MacKey,
+    store: Uuid,
+    /// Sorted by sequence number.
+    noted: Vec<(&'static str, ChainHead)>,
+    /// Index of the first noted head at or after the segment at hand.
+    noted_next: usize,
+    previous: ChainHead,
+    /// False right after a gap: the MAC before is unknown.
+    previous_known: bool,
+    /// First segment of the run of broken links we are in.
+    broken_since: Option<u64>,
+    segments: u64,
+    events: u64,
+    findings: Vec<Finding>,
+}
+
+impl<'a> Verifier<'a> {
+    /// `noted`: heads known from elsewhere (the store's state row, the anchor).
+    pub(crate) fn new(key: &'a MacKey, store: Uuid, heads: Heads, noted: Vec<(&'static str, ChainHead)>) -> Self {
+        let lines = heads.bad_lines.into_iter().map(|line| Finding::HeadsLine { line }).collect();
+        let mut all: Vec<_> = heads.heads.into_iter().map(|head| ("audit/heads", head)).collect();
+        all.extend(noted);
+        all.sort_by_key(|(_, head)| head.seq);
+        Self {
+            key,
+            store,
+            noted: all,
+            noted_next: 0,
+            previous: ChainHead::default(),
+            previous_known: true,
+            broken_since: None,
+            segments: 0,
+            events: 0,
+            findings: lines,
+        }
+    }
+
+    /// The next segment in sequence order.
+    pub(crate) fn segment(&mut self, segment: &Segment) {
+        if segment.seq != self.previous.seq + 1 {
+            self.close_run();
+            self.findings.push(Finding::Removed { first: self.previous.seq + 1, last: segment.seq.saturating_sub(1) });
+            self.previous_known = false;
+        }
+        let expected = link(self.key, self.store, &self.previous.mac, segment);
+        let holds = !self.previous_known || aws_lc_rs::constant_time::verify_slices_are_equal(&expected, &segment.mac).is_ok();
+        match (holds, self.broken_since) {
+            (true, Some(_)) => self.close_run(),
+            (false, None) => self.broken_since = Some(segment.seq),
+            _ => {}
+        }
+        self.compare_with_noted(segment);
+        self.segments += 1;
+        self.events += u64::from(segment.count);
+        self.previous = segment.head();
+        self.previous_known = true;
+    }
+
+    /// The end of the chain.
+    pub(crate) fn finish(mut self) -> VerifyReport {
+        let last = self.previous.seq;
+        if let Some((noted_in, head)) = self.noted.iter().rev().find(|(_, head)| head.seq > last) {
+            self.findings.push(Finding::CutShort { last, noted: head.seq, noted_in });
+        }
+        if let Some(from) = self.broken_since {
+            // The last MAC is the noted one: its row's content was edited and nothing was made again.
+            let untouched = self.noted.iter().any(|(_, head)| head.seq == last && head.mac == self.previous.mac);
+            if untouched {
+                self.close_run();
+            } else {
+                self.findings.push(Finding::Rechained { from });
+            }
+        }
+        VerifyReport { segments: self.segments, events: self.events, findings: self.findings }
+    }
+
+    fn close_run(&mut self) {
+        if let Some(from) = self.broken_since.take() {
+            self.findings.extend((from..=self.previous.seq).map(|seq| Finding::Edited { seq }));
+        }
+    }
+
+    fn compare_with_noted(&mut self, segment: &Segment) {
+        while let Some((noted_in, head)) = self.noted.get(self.noted_next).filter(|(_, head)| head.seq <= segment.seq) {
+            if head.seq == segment.seq && head.mac != segment.mac {
+                self.findings.push(Finding::HeadDiffers { seq: segment.seq, noted_in });
+            }
+            self.noted_next += 1;
+        }
+    }
+}

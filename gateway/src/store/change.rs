@@ -1,0 +1,114 @@
+//! What callers ask the store to do, and how it can go wrong.
+
+use std::sync::Arc;
+
+use super::{Entry, EntryId, EntryKind, ObjectId, ObjectRow};
+use crate::audit::Event;
+
+/// One mutation.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// Inserts a new object.
+    InsertObject(ObjectRow),
+    /// Replaces an object row by its next version.
+    UpdateObject {
+        /// The row as the caller read it: its version is the expected one.
+        before: Arc<ObjectRow>,
+        /// The row as it shall be; its version is one more.
+        after: ObjectRow,
+    },
+    /// Removes an object row altogether (Destroy keeps the row; this is for rows nobody shall see again).
+    DeleteObject {
+        /// The row as the caller read it.
+        before: Arc<ObjectRow>,
+    },
+    /// Adds an entry; its id and its unique name must be free.
+    AddEntry(Entry),
+    /// Replaces an entry that exists.
+    UpdateEntry(Entry),
+    /// Removes an entry that exists.
+    RemoveEntry(EntryKind, EntryId),
+}
+
+/// One unit of work: all of it or none of it.
+#[derive(Clone, Debug, Default)]
+pub struct Commit {
+    /// Mutations; each object or entry at most once.
+    pub changes: Vec<Change>,
+    /// Audit events, written in the same transaction.
+    pub events: Vec<Event>,
+    /// Something was destroyed: old sealed copies shall leave the files soon after.
+    pub erases: bool,
+}
+
+/// Proof that a commit is on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommitReceipt {
+    /// Commit sequence number of the store; grows, and several units of work may share one.
+    pub seq: u64,
+}
+
+/// Why nothing of a unit of work was done.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CommitError {
+    /// The object changed, appeared or went since the caller read it: read again and redo.
+    #[error("object {object} was changed by another request")]
+    Conflict {
+        /// Which one.
+        object: ObjectId,
+    },
+    /// The Name belongs to another object of the owner.
+    #[error("the name is taken by object {object}")]
+    NameTaken {
+        /// Who has it.
+        object: ObjectId,
+    },
+    /// The id, or what must be unique in an entry, exists already.
+    #[error("there is a {kind:?} of this name already")]
+    EntryTaken {
+        /// Which kind.
+        kind: EntryKind,
+        /// Who has it.
+        holder: EntryId,
+    },
+    /// The entry to change or remove does not exist.
+    #[error("there is no {kind:?} {id}")]
+    EntryMissing {
+        /// Which kind.
+        kind: EntryKind,
+        /// Which one.
+        id: EntryId,
+    },
+    /// The unit of work contradicts itself: our caller's fault.
+    #[error("the unit of work names {0} twice, or skips a version")]
+    Malformed(String),
+    /// The disk is full; rolled back. Works again when there is space.
+    #[error("the disk is full")]
+    DiskFull,
+    /// Free space is below the limit: writes are refused so that reads can still be audited.
+    #[error("free disk space is below {percent} %: writes are refused")]
+    ReadOnlyLowDisk {
+        /// The limit.
+        percent: u8,
+    },
+    /// The store was closed.
+    #[error("the store is closed")]
+    Closed,
+    /// The database failed; rolled back as far as this process can tell.
+    #[error("the database failed: {0}")]
+    Broken(String),
+}
+
+/// Why a read failed. Absence is never an error: it is `None`.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ReadError {
+    /// The row is not the one the store wrote last: edited, replaced by an older one, or removed behind its back.
+    #[error("object {object} is refused: its row was altered or is not the newest one")]
+    Refused {
+        /// Which one.
+        object: ObjectId,
+    },
+    /// The database failed.
+    #[error("the database failed: {0}")]
+    Broken(String),
+}

@@ -1,0 +1,313 @@
+//! Planning a group: which queued units of work go into one transaction, and which contradict what is stored.
+//!
+//! Versions and entries are checked in memory, names against one SELECT, before anything is written: a unit of work that cannot
+//! be done fails alone and costs its neighbours nothing.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::entry::UniqueKey;
+use super::set_hash::Element;
+use super::sqlite::{EntryRow, GroupWrite};
+use super::{Change, CommitError, Entry, EntryId, EntryKind, ObjectId, ObjectRow};
+use crate::seal::{Binding, Keyring, NameToken, RecordKind, SealedRecord};
+
+/// Entries as committed: content, version, and what is unique.
+#[derive(Default)]
+pub(crate) struct Entries {
+    pub(crate) rows: HashMap<EntryKey, (u64, Entry)>,
+    pub(crate) unique: HashMap<UniqueKey, EntryId>,
+    /// Versions the set holds of entries whose rows were found damaged; their content is not used.
+    pub(crate) damaged: HashMap<EntryKey, u64>,
+}
+
+pub(crate) type EntryKey = (EntryKind, EntryId);
+
+/// Changes to [`Entries`] not committed yet; `None` means removed.
+#[derive(Default)]
+struct Layer {
+    rows: HashMap<EntryKey, Option<Entry>>,
+    unique: HashMap<UniqueKey, Option<EntryId>>,
+}
+
+/// What committed state a plan is checked against.
+pub(crate) struct Committed<'a> {
+    pub(crate) version: &'a (dyn Fn(ObjectId) -> Option<u64> + Sync),
+    pub(crate) entries: &'a Entries,
+    /// Names of this group's additions that exist in the database.
+    pub(crate) names: HashMap<[u8; 16], ObjectId>,
+    pub(crate) keyring: &'a Keyring,
+}
+
+/// The accepted part of a group.
+#[derive(Default)]
+pub(crate) struct Plan {
+    objects: Vec<Accepted>,
+    touched: HashSet<ObjectId>,
+    names: HashMap<[u8; 16], Option<ObjectId>>,
+    entries: Layer,
+}
+
+/// An accepted object change.
+pub(crate) struct Accepted {
+    pub(crate) id: ObjectId,
+    pub(crate) before: Option<Arc<ObjectRow>>,
+    pub(crate) after: Option<Arc<ObjectRow>>,
+}
+
+/// What the transaction writes, and what is true once it has.
+pub(crate) struct Prepared {
+    pub(crate) write: GroupWrite,
+    pub(crate) objects: Vec<Accepted>,
+    pub(crate) entries: Vec<(EntryKey, Option<Entry>)>,
+    /// Set elements that go and come.
+    pub(crate) removed: Vec<Element>,
+    pub(crate) added: Vec<Element>,
+}
+
+impl Plan {
+    /// Checks one unit of work and takes it in, or says why not and stays as it was.
+    pub(crate) fn accept(&mut self, changes: Vec<Change>, committed: &Committed<'_>) -> Result<(), CommitError> {
+        let mut objects = Vec::new();
+        let mut entries = Layer::default();
+        for change in changes {
+            match change {
+                Change::InsertObject(row) => objects.push(Accepted { id: row.id, before: None, after: Some(Arc::new(row)) }),
+                Change::UpdateObject { before, after } => {
+                    objects.push(Accepted { id: after.id, before: Some(before), after: Some(Arc::new(after)) });
+                }
+                Change::DeleteObject { before } => {
+                    objects.push(Accepted { id: before.id, before: Some(before), after: None });
+                }
+                change => self.stage_entry(&mut entries, change, committed)?,
+            }
+        }
+        self.check_versions(&objects, committed)?;
+        let names = self.stage_names(&objects, committed)?;
+        self.touched.extend(objects.iter().map(|object| object.id));
+        self.objects.extend(objects);
+        self.names.extend(names);
+        self.entries.rows.extend(entries.rows);
+        self.entries.unique.extend(entries.unique);
+        Ok(())
+    }
+
+    fn check_versions(&self, objects: &[Accepted], committed: &Committed<'_>) -> Result<(), CommitError> {
+        let mut own = HashSet::new();
+        for Accepted { id, before, after } in objects {
+            let skips = match (before, after) {
+                (Some(before), Some(after)) => after.version <= before.version || before.id != *id,
+                (None, Some(after)) => after.version.0 == 0,
+                _ => false,
+            };
+            if skips || !own.insert(*id) {
+                return Err(CommitError::Malformed(id.to_string()));
+            }
+            // Sealed under a term that was dropped meanwhile: nobody could open it again.
+            let dropped = |row: &Arc<ObjectRow>| !row.sealed().term().is_ok_and(|term| committed.keyring.has_term(term));
+            if after.as_ref().is_some_and(dropped) {
+                return Err(CommitError::Conflict { object: *id });
+            }
+            // Whoever sits in the same group was not visible to this caller yet.
+            let expected = before.as_ref().map(|row| row.version.0);
+            if self.touched.contains(id) || (committed.version)(*id) != expected {
+                return Err(CommitError::Conflict { object: *id });
+            }
+        }
+        Ok(())
+    }
+
+    fn stage_names(
+        &self,
+        objects: &[Accepted],
+        committed: &Committed<'_>,
+    ) -> Result<HashMap<[u8; 16], Option<ObjectId>>, CommitError> {
+        let mut staged = HashMap::new();
+        for object in objects {
+            for token in gone(object, |row| &row.names) {
+                staged.insert(token.0, None);
+            }
+        }
+        for object in objects {
+            for NameToken(token) in come(object, |row| &row.names) {
+                let holder = match (staged.get(&token), self.names.get(&token)) {
+                    (Some(holder), _) | (None, Some(holder)) => *holder,
+                    (None, None) => committed.names.get(&token).copied(),
+                };
+                if let Some(object) = holder {
+                    return Err(CommitError::NameTaken { object });
+                }
+                staged.insert(token, Some(object.id));
+            }
+        }
+        Ok(staged)
+    }
+
+    fn stage_entry(&self, own: &mut Layer, change: Change, committed: &Committed<'_>) -> Result<(), CommitError> {
+        let (key, after) = match &change {
+            Change::AddEntry(entry) | Change::UpdateEntry(entry) => ((entry.kind(), entry.id()), Some(entry)),
+            Change::RemoveEntry(kind, id) => ((*kind, *id), None),
+            // The caller hands over entry changes only.
+            Change::InsertObject(_) | Change::UpdateObject { .. } | Change::DeleteObject { .. } => return Ok(()),
+        };
+        let before = self.entry(own, key, committed);
+        match (&before, &change) {
+            (Some(_), Change::AddEntry(_)) => return Err(CommitError::EntryTaken { kind: key.0, holder: key.1 }),
+            (None, Change::UpdateEntry(_) | Change::RemoveEntry(..)) => {
+                return Err(CommitError::EntryMissing { kind: key.0, id: key.1 });
+            }
+            _ => {}
+        }
+        let (old, new) = (before.and_then(|entry| entry.unique_key()), after.and_then(Entry::unique_key));
+        if let Some(new) = new.as_ref().filter(|new| old.as_ref() != Some(new)) {
+            if let Some(holder) = self.unique_holder(own, new, committed) {
+                return Err(CommitError::EntryTaken { kind: key.0, holder });
+            }
+        }
+        own.unique.extend(old.map(|old| (old, None)));
+        own.unique.extend(new.map(|new| (new, Some(key.1))));
+        own.rows.insert(key, after.cloned());
+        Ok(())
+    }
+
+    fn entry(&self, own: &Layer, key: EntryKey, committed: &Committed<'_>) -> Option<Entry> {
+        match own.rows.get(&key).or_else(|| self.entries.rows.get(&key)) {
+            Some(staged) => staged.clone(),
+            None => committed.entries.rows.get(&key).map(|(_, entry)| entry.clone()),
+        }
+    }
+
+    fn unique_holder(&self, own: &Layer, key: &UniqueKey, committed: &Committed<'_>) -> Option<EntryId> {
+        match own.unique.get(key).or_else(|| self.entries.unique.get(key)) {
+            Some(staged) => *staged,
+            None => committed.entries.unique.get(key).copied(),
+        }
+    }
+
+    /// Turns the plan into rows. `commit` is the sequence number it will have.
+    pub(crate) fn prepare(self, keyring: &Keyring, entries: &Entries, commit: u64) -> Prepared {
+        let mut prepared = Prepared {
+            write: GroupWrite::default(),
+            objects: Vec::new(),
+            entries: self.entries.rows.into_iter().collect(),
+            removed: Vec::new(),
+            added: Vec::new(),
+        };
+        for object in &self.objects {
+            prepared.object(object);
+        }
+        prepared.objects = self.objects;
+        for index in 0..prepared.entries.len() {
+            prepared.entry(index, keyring, entries, commit);
+        }
+        prepared
+    }
+}
+
+impl Prepared {
+    fn object(&mut self, object: &Accepted) {
+        let id = object.id;
+        let write = &mut self.write;
+        match (&object.before, &object.after) {
+            (None, Some(after)) => write.inserts.push(after.clone()),
+            (Some(before), Some(after)) => write.updates.push((before.version.0, after.clone())),
+            (Some(before), None) => write.deletes.push((id, before.version.0)),
+            (None, None) => {}
+        }
+        write.index_removed.extend(gone(object, |row| &row.index).map(|token| (token.0, id)));
+        write.index_added.extend(come(object, |row| &row.index).map(|token| (token.0, id)));
+        write.names_removed.extend(gone(object, |row| &row.names).map(|token| token.0));
+        write.names_added.extend(come(object, |row| &row.names).map(|token| (token.0, id)));
+        let element = |row: &Arc<ObjectRow>| Element { kind: 0, id: *id.as_bytes(), version: row.version.0 };
+        self.removed.extend(object.before.as_ref().map(element));
+        self.added.extend(object.after.as_ref().map(element));
+        self.log(0, id.as_bytes(), object.after.as_ref().map_or(0, |row| row.version.0));
+    }
+
+    fn entry(&mut self, index: usize, keyring: &Keyring, entries: &Entries, commit: u64) {
+        let ((kind, id), entry) = &self.entries[index];
+        let (kind, id) = (*kind, *id);
+        let element = |version| Element { kind: kind as u8, id: *id.as_bytes(), version };
+        let old = entries.rows.get(&(kind, id)).map(|(version, _)| *version);
+        let old = old.or_else(|| entries.damaged.get(&(kind, id)).copied());
+        match entry {
+            Some(entry) => {
+                self.write.entries.push(seal_entry(keyring, entry, commit));
+                self.added.push(element(commit));
+                self.removed.extend(old.map(element));
+                self.log(kind as u8, id.as_bytes(), commit);
+            }
+            // Added and removed within one group: nothing to do, and nothing was there.
+            None if old.is_none() => {}
+            None => {
+                self.write.entries_removed.push((kind, id));
+                self.removed.extend(old.map(element));
+                self.log(kind as u8, id.as_bytes(), 0);
+            }
+        }
+    }
+
+    fn log(&mut self, kind: u8, id: &[u8; 16], version: u64) {
+        let log = &mut self.write.change_log;
+        log.push(kind);
+        log.extend_from_slice(id);
+        log.extend_from_slice(&version.to_be_bytes());
+    }
+}
+
+/// Names the group would add, to be looked up in one go.
+pub(crate) fn names_to_check(changes: &[Change], out: &mut Vec<[u8; 16]>) {
+    for change in changes {
+        match change {
+            Change::InsertObject(row) => out.extend(row.names.iter().map(|name| name.0)),
+            Change::UpdateObject { before, after } => {
+                out.extend(after.names.iter().filter(|name| !before.names.contains(name)).map(|name| name.0));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What `after` has and `before` has not.
+fn come<'a, T: Copy + PartialEq + 'a>(
+    object: &'a Accepted,
+    of: impl Fn(&'a ObjectRow) -> &'a Vec<T>,
+) -> impl Iterator<Item = T> + 'a {
+    minus(object.after.as_deref().map(&of), object.before.as_deref().map(&of))
+}
+
+/// What `before` has and `after` has not.
+fn gone<'a, T: Copy + PartialEq + 'a>(
+    object: &'a Accepted,
+    of: impl Fn(&'a ObjectRow) -> &'a Vec<T>,
+) -> impl Iterator<Item = T> + 'a {
+    minus(object.before.as_deref().map(&of), object.after.as_deref().map(&of))
+}
+
+fn minus<'a, T: Copy + PartialEq>(all: Option<&'a Vec<T>>, without: Option<&'a Vec<T>>) -> impl Iterator<Item = T> + 'a {
+    let all = all.into_iter().flatten().copied();
+    all.filter(move |item| !without.is_some_and(|without| without.contains(item)))
+}
+
+fn seal_entry(keyring: &Keyring, entry: &Entry, version: u64) -> EntryRow {
+    let organisation = entry.organisation();
+    let binding = entry_binding(entry.kind(), entry.id(), version, organisation);
+    // Entries are plain structures of strings, numbers and ids: serialising them cannot fail.
+    let text = zeroize::Zeroizing::new(serde_json::to_vec(entry).unwrap_or_default());
+    EntryRow { kind: entry.kind(), id: entry.id(), organisation, version, sealed: keyring.seal(&binding, &text) }
+}
+
+/// Opens a stored entry; `None` when it is not the one that was written there.
+pub(crate) fn open_entry(keyring: &Keyring, row: &EntryRow) -> Option<Entry> {
+    let binding = entry_binding(row.kind, row.id, row.version, row.organisation);
+    let sealed: &SealedRecord = &row.sealed;
+    let text = keyring.open_record(&binding, sealed).ok()?;
+    serde_json::from_slice(text.expose()).ok()
+}
+
+fn entry_binding(kind: EntryKind, id: EntryId, version: u64, organisation: super::OrganisationId) -> Binding {
+    let mut digest = [0; 32];
+    digest[0] = kind as u8;
+    digest[16..].copy_from_slice(organisation.as_bytes());
+    Binding { kind: RecordKind::Entry, id: *id.as_bytes(), version, digest }
+}

@@ -1,0 +1,387 @@
+//! The one writer: takes queued units of work, puts many in one transaction, answers when it is on disk.
+//!
+//! Order inside a group commit: plan (in memory) -> rows, audit segment, state row -> COMMIT (fsync) -> memory (versions, cache,
+//! directory) -> `D/anchor` -> answers. A crash at any point leaves all of a unit of work or none of it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use sqlx::SqliteConnection;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::MissedTickBehavior;
+
+use super::disk::Disk;
+use super::plan::{Committed, Entries, Plan, Prepared, names_to_check};
+use super::reads::Pending;
+use super::set_hash::SetHash;
+use super::shared::Shared;
+use super::sqlite;
+use super::state::{Anchor, Run, State};
+use super::{Change, CommitError, CommitReceipt};
+use crate::audit::{Segment, append_head};
+use crate::seal::{SealedTerm, Term};
+
+/// Units of work in one transaction.
+const GROUP_UNITS_MAX: usize = 256;
+/// Bytes of rows in one transaction, about.
+const GROUP_BYTES_MAX: usize = 1 << 20;
+/// Deferred reads wait at most so long for a transaction.
+const TICK: Duration = Duration::from_millis(250);
+/// The chain's head is noted so often.
+const HEAD_EVERY: Duration = Duration::from_secs(60);
+/// Old sealed copies leave the WAL so soon after something was destroyed.
+const ERASE_WITHIN: Duration = Duration::from_secs(1);
+/// The WAL is moved into the database when so many commits have gone into it, or it has so many bytes.
+const WAL_BYTES_MAX: u64 = 16 << 20;
+
+type Reply<T> = oneshot::Sender<Result<T, CommitError>>;
+
+/// What the writer is asked to do.
+pub(crate) enum Job {
+    Commit(Unit),
+    PutTerm(SealedTerm, Reply<()>),
+    /// Drop a term unless a row is under it; says whether it was dropped.
+    DropTerm(Term, Reply<bool>),
+    /// Seal these entries again under the newest term.
+    Reseal(Vec<super::plan::EntryKey>, Reply<()>),
+    /// Empty the WAL now.
+    Erase(Reply<()>),
+    /// Write what is queued, note the head, mark the store closed.
+    Close(Reply<()>),
+}
+
+/// A queued unit of work; its events are serialised already.
+pub(crate) struct Unit {
+    pub(crate) changes: Vec<Change>,
+    pub(crate) lines: Vec<u8>,
+    pub(crate) count: u32,
+    pub(crate) erases: bool,
+    pub(crate) reply: Reply<CommitReceipt>,
+}
+
+impl Unit {
+    fn weight(&self) -> usize {
+        self.lines.len() + self.changes.len() * 1024
+    }
+}
+
+/// The writer's own state; nobody else writes any of this.
+pub(crate) struct Writer {
+    pub(crate) dir: PathBuf,
+    pub(crate) connection: SqliteConnection,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) state: State,
+    pub(crate) total: SetHash,
+    pub(crate) entries: Entries,
+    pub(crate) anchor: Anchor,
+    pub(crate) disk: Disk,
+    pub(crate) erase_by: Option<Instant>,
+    pub(crate) head_noted: Instant,
+    pub(crate) head_noted_seq: u64,
+}
+
+impl Writer {
+    /// Runs until closed or until every handle of the store is gone.
+    pub(crate) async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+        let shared = self.shared.clone();
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let mut first = None;
+            tokio::select! {
+                job = jobs.recv() => match job {
+                    Some(job) => first = Some(job),
+                    None => break,
+                },
+                () = shared.reads.wake.notified() => if !shared.reads.is_urgent() { continue },
+                _ = tick.tick() => self.housekeeping().await,
+            }
+            let mut units = Vec::new();
+            let mut other = None;
+            let mut bytes = 0;
+            while let Some(job) = first.take().or_else(|| jobs.try_recv().ok()) {
+                match job {
+                    Job::Commit(unit) => {
+                        bytes += unit.weight();
+                        units.push(unit);
+                    }
+                    job => other = Some(job),
+                }
+                if other.is_some() || units.len() >= GROUP_UNITS_MAX || bytes >= GROUP_BYTES_MAX {
+                    break;
+                }
+            }
+            self.commit(units, shared.reads.take()).await;
+            if let Some(job) = other {
+                if self.other(job).await.is_break() {
+                    return;
+                }
+            }
+        }
+        // Every handle is gone: nobody can be told of a failure here.
+        let _ = self.close().await;
+    }
+
+    /// One group: at most one transaction, unless the database refuses it as a whole.
+    async fn commit(&mut self, units: Vec<Unit>, reads: Pending) {
+        let low = self.disk.is_low();
+        let (units, refused): (Vec<_>, Vec<_>) = units.into_iter().partition(|unit| !low || unit.changes.is_empty());
+        let percent = self.disk.percent();
+        refused.into_iter().for_each(|unit| answer(unit.reply, Err(CommitError::ReadOnlyLowDisk { percent })));
+        if units.is_empty() && reads.count == 0 {
+            return self.shared.reads.written(reads);
+        }
+        let names = match self.look_up_names(&units).await {
+            Ok(names) => names,
+            Err(error) => return self.fail(units.into_iter().map(|unit| unit.reply).collect(), reads, &error),
+        };
+        let mut plan = Plan::default();
+        let (mut replies, mut erases) = (Vec::new(), false);
+        let (mut lines, mut count) = (Vec::new(), 0);
+        let shared = self.shared.clone();
+        let version = |id| shared.version(id);
+        let keyring = shared.keyring.clone();
+        let committed = Committed { version: &version, entries: &self.entries, names, keyring: &keyring };
+        for unit in units {
+            match plan.accept(unit.changes, &committed) {
+                Ok(()) => {
+                    lines.extend_from_slice(&unit.lines);
+                    count += unit.count;
+                    erases |= unit.erases;
+                    replies.push(unit.reply);
+                }
+                Err(error) => answer(unit.reply, Err(error)),
+            }
+        }
+        lines.extend_from_slice(&reads.body);
+        count += reads.count;
+        if replies.is_empty() && count == 0 {
+            return self.shared.reads.written(reads);
+        }
+        let prepared = plan.prepare(&self.shared.keyring, &self.entries, self.state.commit + 1);
+        match self.write(prepared, lines, count).await {
+            Ok(()) => {
+                if erases {
+                    self.erase_by.get_or_insert_with(|| Instant::now() + ERASE_WITHIN);
+                }
+                let receipt = CommitReceipt { seq: self.state.commit };
+                replies.into_iter().for_each(|reply| answer(reply, Ok(receipt)));
+                self.shared.reads.written(reads);
+            }
+            Err(error) => self.after_failure(replies, reads, error).await,
+        }
+    }
+
+    /// The transaction was rolled back. Reads get one more attempt by themselves, on the reserve when the disk is full.
+    async fn after_failure(&mut self, replies: Vec<Reply<CommitReceipt>>, reads: Pending, error: CommitError) {
+        tracing::error!(error = &error as &dyn std::error::Error, "a group commit failed and was rolled back");
+        let had_writes = !replies.is_empty();
+        replies.into_iter().for_each(|reply| answer(reply, Err(error.clone())));
+        let full = matches!(error, CommitError::DiskFull);
+        self.disk.recheck();
+        let again = had_writes || (full && self.make_room().await);
+        if reads.count == 0 || !again {
+            return self.fail(Vec::new(), reads, &error);
+        }
+        let alone = Plan::default().prepare(&self.shared.keyring, &self.entries, self.state.commit + 1);
+        let result = match self.write(alone, reads.body.clone(), reads.count).await {
+            Err(CommitError::DiskFull) if had_writes && self.make_room().await => {
+                let alone = Plan::default().prepare(&self.shared.keyring, &self.entries, self.state.commit + 1);
+                self.write(alone, reads.body.clone(), reads.count).await
+            }
+            result => result,
+        };
+        match result {
+            Ok(()) => self.shared.reads.written(reads),
+            Err(error) => self.fail(Vec::new(), reads, &error),
+        }
+    }
+
+    fn fail(&self, replies: Vec<Reply<CommitReceipt>>, reads: Pending, error: &CommitError) {
+        replies.into_iter().for_each(|reply| answer(reply, Err(error.clone())));
+        if reads.count > 0 {
+            self.shared.reads.failed(reads, error);
+        }
+    }
+
+    /// Gives the WAL's space and the reserve back; true when something was gained.
+    async fn make_room(&mut self) -> bool {
+        let truncated = sqlite::truncate_wal(&mut self.connection).await.unwrap_or(false);
+        self.disk.release_reserve() || truncated
+    }
+
+    async fn look_up_names(&mut self, units: &[Unit]) -> Result<std::collections::HashMap<[u8; 16], super::ObjectId>, CommitError> {
+        let mut names = Vec::new();
+        units.iter().for_each(|unit| names_to_check(&unit.changes, &mut names));
+        let taken = sqlite::taken_names(&mut self.connection, &names).await.map_err(|error| broken(&error))?;
+        Ok(taken.into_iter().collect())
+    }
+
+    /// Writes the group and makes it true in memory. On error everything is as before.
+    async fn write(&mut self, prepared: Prepared, lines: Vec<u8>, count: u32) -> Result<(), CommitError> {
+        let keyring = self.shared.keyring.clone();
+        let Prepared { mut write, objects, entries, removed, added } = prepared;
+        let mut state = State { commit: self.state.commit + 1, at_ms: now_ms(), ..self.state };
+        if count > 0 {
+            let segment = Segment::after(&state.head, keyring.audit(), state.store, count, state.at_ms, lines);
+            state.head = segment.head();
+            write.segment = Some(segment);
+        }
+        let mut total = self.total;
+        removed.iter().for_each(|element| total.subtract(keyring.set(), element));
+        added.iter().for_each(|element| total.add(keyring.set(), element));
+        let mac = state.mac(keyring.state(), total);
+        let shared = self.shared.clone();
+        let written = sqlite::write_group(&mut self.connection, write, &state, mac).await;
+        // From COMMIT until the versions in memory say the same, nobody may conclude that a row is not the newest.
+        let publishing = shared.publishing.write().await;
+        let committed = match written {
+            Ok(()) => sqlx::query("COMMIT").execute(&mut self.connection).await.map(drop),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = committed {
+            // Fails when SQLite has rolled back by itself already, as it does on a full disk.
+            let _ = sqlx::query("ROLLBACK").execute(&mut self.connection).await;
+            return Err(broken(&error));
+        }
+        self.state = state;
+        self.total = total;
+        shared.publish_objects(objects);
+        drop(publishing);
+        self.publish_entries(entries);
+        if let Err(error) = self.anchor.write(&self.state) {
+            tracing::error!(error = &error as &dyn std::error::Error, "cannot write the anchor");
+        }
+        Ok(())
+    }
+
+    fn publish_entries(&mut self, changed: Vec<(super::plan::EntryKey, Option<super::Entry>)>) {
+        if changed.is_empty() {
+            return;
+        }
+        let directory = changed.iter().any(|((kind, _), _)| *kind != super::EntryKind::Intent);
+        for (key, _) in &changed {
+            self.entries.damaged.remove(key);
+            if let Some(unique) = self.entries.rows.remove(key).and_then(|(_, entry)| entry.unique_key()) {
+                self.entries.unique.remove(&unique);
+            }
+        }
+        for (key, entry) in changed {
+            let Some(entry) = entry else { continue };
+            self.entries.unique.extend(entry.unique_key().map(|unique| (unique, key.1)));
+            self.entries.rows.insert(key, (self.state.commit, entry));
+        }
+        self.shared.publish_entries(self.state.commit, &self.entries, directory);
+    }
+
+    async fn other(&mut self, job: Job) -> std::ops::ControlFlow<()> {
+        match job {
+            Job::Commit(unit) => answer(unit.reply, Err(CommitError::Closed)),
+            Job::PutTerm(term, reply) => {
+                let result = sqlite::put_term(&mut self.connection, &term).await;
+                answer(reply, result.map_err(|error| broken(&error)));
+            }
+            Job::DropTerm(term, reply) => {
+                let result = self.drop_term(term).await;
+                answer(reply, result);
+            }
+            Job::Reseal(keys, reply) => answer(reply, self.reseal(keys).await),
+            Job::Erase(reply) => {
+                self.erase().await;
+                answer(reply, Ok(()));
+            }
+            Job::Close(reply) => {
+                answer(reply, self.close().await);
+                return std::ops::ControlFlow::Break(());
+            }
+        }
+        std::ops::ControlFlow::Continue(())
+    }
+
+    /// Only the writer drops terms: nothing sealed under one can be on its way into the database behind this look.
+    async fn drop_term(&mut self, term: Term) -> Result<bool, CommitError> {
+        if sqlite::is_term_used(&mut self.connection, term).await.map_err(|error| broken(&error))? {
+            return Ok(false);
+        }
+        sqlite::drop_term(&mut self.connection, term).await.map_err(|error| broken(&error))?;
+        self.shared.keyring.drop_term(term);
+        Ok(true)
+    }
+
+    async fn reseal(&mut self, keys: Vec<super::plan::EntryKey>) -> Result<(), CommitError> {
+        let entries = keys.iter().filter_map(|key| self.entries.rows.get(key).map(|(_, entry)| entry.clone()));
+        let changes: Vec<_> = entries.map(Change::UpdateEntry).collect();
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let mut plan = Plan::default();
+        let no_objects = |_| None;
+        let names = std::collections::HashMap::new();
+        plan.accept(changes, &Committed { version: &no_objects, entries: &self.entries, names, keyring: &self.shared.keyring })?;
+        let prepared = plan.prepare(&self.shared.keyring, &self.entries, self.state.commit + 1);
+        self.write(prepared, Vec::new(), 0).await
+    }
+
+    async fn housekeeping(&mut self) {
+        if self.head_noted.elapsed() >= HEAD_EVERY {
+            self.note_head();
+        }
+        let due = self.erase_by.is_some_and(|by| by <= Instant::now());
+        if due || self.wal_bytes() > WAL_BYTES_MAX {
+            self.erase().await;
+        }
+    }
+
+    async fn erase(&mut self) {
+        // A reader in the way: the next tick tries again.
+        let done = sqlite::truncate_wal(&mut self.connection).await.unwrap_or(false);
+        self.erase_by = (!done).then(Instant::now);
+    }
+
+    fn wal_bytes(&self) -> u64 {
+        let mut path = sqlite::path(&self.dir).into_os_string();
+        path.push("-wal");
+        std::fs::metadata(path).map_or(0, |wal| wal.len())
+    }
+
+    fn note_head(&mut self) {
+        self.head_noted = Instant::now();
+        let head = self.state.head;
+        if head.seq != self.head_noted_seq {
+            match append_head(&self.dir, self.shared.keyring.audit(), self.state.store, &head, now_ms()) {
+                Ok(()) => self.head_noted_seq = head.seq,
+                Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "cannot note the audit head"),
+            }
+            tracing::info!(segment = head.seq, events = head.events, mac = hex::encode(head.mac), "audit head");
+        }
+        if let Err(error) = self.anchor.sync() {
+            tracing::error!(error = &error as &dyn std::error::Error, "cannot sync the anchor");
+        }
+    }
+
+    async fn close(&mut self) -> Result<(), CommitError> {
+        let shared = self.shared.clone();
+        self.commit(Vec::new(), shared.reads.take()).await;
+        self.state.run = Run::Closed;
+        let nothing = Plan::default().prepare(&shared.keyring, &self.entries, self.state.commit + 1);
+        let closed = self.write(nothing, Vec::new(), 0).await;
+        self.erase().await;
+        self.note_head();
+        closed
+    }
+}
+
+pub(crate) fn now_ms() -> i64 {
+    // A clock before 1970 gives 0: the chain orders events, not the clock.
+    SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_millis() as i64)
+}
+
+pub(crate) fn broken(error: &sqlx::Error) -> CommitError {
+    if sqlite::is_disk_full(error) { CommitError::DiskFull } else { CommitError::Broken(error.to_string()) }
+}
+
+fn answer<T>(reply: Reply<T>, result: Result<T, CommitError>) {
+    // Whoever asked may be gone (its connection closed); what is written stays written.
+    let _ = reply.send(result);
+}
