@@ -248,7 +248,7 @@ fn wrap(key: &PreparedKey, scheme: &EncryptionScheme, data: &[u8]) -> Result<Vec
         return wrap.wrap_padded(data).map_err(refused);
     }
     // RFC 3394 section 2: "The only restriction the key wrap algorithm places on n is that n be at least two."
-    if data.len() % 8 != 0 || data.len() < 16 {
+    if !data.len().is_multiple_of(8) || data.len() < 16 {
         return Err(KsError::data(format!("key wrap takes at least 16 octets in multiples of 8, {} given", data.len())));
     }
     wrap.wrap(data).map_err(refused)
@@ -258,7 +258,7 @@ fn unwrap(key: &PreparedKey, scheme: &EncryptionScheme, data: &[u8]) -> Result<S
     let bytes = aes_only(key)?;
     check_aes_key(bytes)?;
     let least = if *scheme == EncryptionScheme::KeyWrapPadded { 16 } else { 24 };
-    if data.len() % 8 != 0 || data.len() < least {
+    if !data.len().is_multiple_of(8) || data.len() < least {
         return Err(KsError::data(format!("a wrapped key has at least {least} octets in multiples of 8, {} given", data.len())));
     }
     let wrap = AesWrap::new(bytes).map_err(refused)?;
@@ -267,7 +267,7 @@ fn unwrap(key: &PreparedKey, scheme: &EncryptionScheme, data: &[u8]) -> Result<S
 }
 
 fn ccm_check(tag_len: usize, iv: &[u8], data_len: usize) -> Result<()> {
-    if !(4..=16).contains(&tag_len) || tag_len % 2 != 0 {
+    if !(4..=16).contains(&tag_len) || !tag_len.is_multiple_of(2) {
         return Err(KsError::parameters(format!("CCM tag of {tag_len} octets is not 4, 6, 8, 10, 12, 14 or 16")));
     }
     check_iv(&EncryptionScheme::Ccm { tag_len }, 16, iv)?;

@@ -46,7 +46,7 @@ pub(crate) fn symmetric_octets(spec: &KeySpec) -> Result<usize> {
         A::ChaCha20 | A::ChaCha20Poly1305 => (spec.bits == 256, "256"),
         A::HmacMd5 | A::HmacSha1 | A::HmacSha224 | A::HmacSha256 | A::HmacSha384 | A::HmacSha512 | A::HmacSha3_224 | A::HmacSha3_256
         | A::HmacSha3_384 | A::HmacSha3_512 => {
-            (spec.bits >= 80 && spec.bits % 8 == 0 && spec.bits <= GENERIC_BITS_MAX, "80 to 8192 in multiples of 8")
+            (spec.bits >= 80 && spec.bits.is_multiple_of(8) && spec.bits <= GENERIC_BITS_MAX, "80 to 8192 in multiples of 8")
         }
         other => return Err(KsError::unsupported(format!("no generation of {} keys", names::algorithm(other)))),
     };

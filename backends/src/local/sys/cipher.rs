@@ -104,7 +104,7 @@ impl CipherCtx {
             return Err(SysError("key length does not fit the cipher"));
         }
         let encrypt = matches!(tag, CcmTag::Length(_));
-        let mut ctx = Self::blank(kind, encrypt)?;
+        let ctx = Self::blank(kind, encrypt)?;
         ctx.control(ffi::EVP_CTRL_AEAD_SET_IVLEN, iv.len(), ptr::null_mut())?;
         match tag {
             CcmTag::Length(len) => ctx.control(ffi::EVP_CTRL_AEAD_SET_TAG, len, ptr::null_mut())?,
@@ -116,7 +116,7 @@ impl CipherCtx {
     }
 
     /// The tag that [`CipherCtx::finish`] will compare with.
-    pub(crate) fn set_expected_tag(&mut self, tag: &[u8]) -> SysResult<()> {
+    pub(crate) fn set_expected_tag(&self, tag: &[u8]) -> SysResult<()> {
         // The library copies the tag and does not write through the pointer.
         self.control(ffi::EVP_CTRL_AEAD_SET_TAG, tag.len(), tag.as_ptr().cast_mut().cast())
     }
@@ -159,7 +159,7 @@ impl CipherCtx {
     }
 
     /// The tag after encrypting.
-    pub(crate) fn tag(&mut self, len: usize) -> SysResult<Vec<u8>> {
+    pub(crate) fn tag(&self, len: usize) -> SysResult<Vec<u8>> {
         let mut tag = vec![0u8; len];
         self.control(ffi::EVP_CTRL_AEAD_GET_TAG, len, tag.as_mut_ptr().cast())?;
         Ok(tag)
@@ -182,7 +182,7 @@ impl CipherCtx {
         check(unsafe { ffi::EVP_CIPHER_CTX_set_padding(self.ctx.as_ptr(), 0) })
     }
 
-    fn announce_length(&mut self, len: usize) -> SysResult<()> {
+    fn announce_length(&self, len: usize) -> SysResult<()> {
         let mut written = 0i32;
         // SAFETY: null input and output announce the message length to CCM.
         let code = unsafe { ffi::EVP_CipherUpdate(self.ctx.as_ptr(), ptr::null_mut(), &mut written, ptr::null(), c_int(len)?) };

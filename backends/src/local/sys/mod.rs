@@ -9,6 +9,7 @@ mod cipher;
 mod digest;
 mod ec;
 mod pkey;
+mod primes;
 mod rsa;
 
 pub(super) use cipher::{AesWrap, CcmTag, CipherCtx, CipherKind, chacha20};

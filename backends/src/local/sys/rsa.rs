@@ -1,6 +1,6 @@
 //! RSA keys from and to their components and PKCS#1.
 
-use super::{Bn, Owned, Pkey, SysError, SysResult, bn_to_be, check, last_error, take_library_bytes};
+use super::{Bn, Owned, Pkey, SysError, SysResult, bn_to_be, check, last_error, primes, take_library_bytes};
 use aws_lc_sys as ffi;
 use std::ptr;
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -37,8 +37,15 @@ impl Pkey {
         Self::from_rsa(Owned::new(unsafe { ffi::RSA_new_public_key(n.as_ptr(), e.as_ptr()) }, ffi::RSA_free)?)
     }
 
-    /// A private key with all its numbers; the library checks that they belong together.
+    /// A private key from its numbers, the primes recovered where they are missing; the library checks that all belong together.
     pub(crate) fn from_rsa_private(c: &RsaComponents) -> SysResult<Self> {
+        if [&c.p, &c.q, &c.dp, &c.dq, &c.qinv].iter().any(|number| number.is_empty()) {
+            return Self::from_rsa_numbers(&primes::recover(c)?);
+        }
+        Self::from_rsa_numbers(c)
+    }
+
+    fn from_rsa_numbers(c: &RsaComponents) -> SysResult<Self> {
         let [n, e, d, p] = [&c.n, &c.e, &c.d, &c.p].map(|bytes| Bn::from_be(bytes));
         let [q, dp, dq, qinv] = [&c.q, &c.dp, &c.dq, &c.qinv].map(|bytes| Bn::from_be(bytes));
         let (n, e, d, p, q, dp, dq, qinv) = (n?, e?, d?, p?, q?, dp?, dq?, qinv?);

@@ -1,0 +1,13 @@
+//! The software cryptography against published vectors, OpenSSL and its own rules.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+#[path = "local/helpers.rs"]
+mod helpers;
+#[path = "local/openssl.rs"]
+mod openssl;
+#[path = "local/refusals.rs"]
+mod refusals;
+#[path = "local/round_trips.rs"]
+mod round_trips;
+#[path = "local/vectors.rs"]
+mod vectors;
