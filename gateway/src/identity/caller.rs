@@ -1,0 +1,41 @@
+//! The verified party behind a request.
+
+use crate::store::{ClientId, EntryId, KeystoreId, OrganisationId};
+
+/// A verified party: a client, or a user of a client that has users.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// The client whose certificate was verified.
+    pub client: ClientId,
+    /// The client's organisation. No object of another one is ever reached.
+    pub organisation: OrganisationId,
+    /// The client's name: a label for logs and audit.
+    pub name: Box<str>,
+    /// The KMIP user, where the client has users and the request named one.
+    pub user: Option<CallerUser>,
+    /// Whether the client has users, so that a request without a credential is not enough.
+    pub users_required: bool,
+    /// Groups the client belongs to.
+    pub groups: Box<[EntryId]>,
+    /// Keystore of the client's new keys, where the client has one of its own.
+    pub keystore_default: Option<KeystoreId>,
+}
+
+/// A KMIP user of a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallerUser {
+    /// Its entry in the store.
+    pub id: EntryId,
+    /// Its name.
+    pub name: Box<str>,
+}
+
+impl Caller {
+    /// `client` or `client/user`, for logs and audit.
+    pub fn label(&self) -> String {
+        match &self.user {
+            Some(user) => format!("{}/{}", self.name, user.name),
+            None => self.name.to_string(),
+        }
+    }
+}

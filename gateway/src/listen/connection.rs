@@ -1,0 +1,150 @@
+//! One connection as the registry sees it: what it is doing, until when, and a handle to end it.
+
+use std::{
+    net::SocketAddr,
+    os::fd::OwnedFd,
+    sync::{
+        OnceLock,
+        atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering},
+    },
+};
+
+use rustix::net::{Shutdown, shutdown};
+
+use crate::identity::CredentialId;
+
+/// What a connection is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Phase {
+    /// TLS handshake.
+    Handshake,
+    /// Waiting for the first octet of a request.
+    Idle,
+    /// Receiving a request.
+    Frame,
+    /// A request is being worked on.
+    Working,
+    /// The answer is being written.
+    Write,
+    /// The last answer is written; what the peer still sends is read and dropped.
+    Linger,
+}
+
+/// Why a connection is ended by us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Reason {
+    /// A deadline passed.
+    Overdue = 1,
+    /// The caller is no longer let in.
+    Refused,
+    /// The certificate has expired.
+    Expired,
+    /// Made room for others before it had proven who it is.
+    Evicted,
+    /// The server stops.
+    Shutdown,
+}
+
+/// Shared between the connection's task and the registry.
+pub struct Connection {
+    /// Number, unique in this process.
+    pub id: u64,
+    /// The peer's address.
+    pub address: SocketAddr,
+    socket: OwnedFd,
+    pub(super) opened: u64,
+    phase: AtomicU8,
+    deadline: AtomicU64,
+    closing: AtomicU8,
+    credential: OnceLock<CredentialId>,
+    not_after: AtomicI64,
+}
+
+/// Deadline of a phase that has none.
+const NEVER: u64 = u64::MAX;
+/// Ticks from asking a connection to end until its socket is shut both ways.
+const GRACE_TICKS: u64 = 5;
+
+impl Connection {
+    pub(super) fn new(id: u64, address: SocketAddr, socket: OwnedFd, now: u64, handshake_ticks: u64) -> Self {
+        Self {
+            id,
+            address,
+            socket,
+            opened: now,
+            phase: AtomicU8::new(Phase::Handshake as u8),
+            deadline: AtomicU64::new(now + handshake_ticks),
+            closing: AtomicU8::new(0),
+            credential: OnceLock::new(),
+            not_after: AtomicI64::new(i64::MAX),
+        }
+    }
+
+    /// Begins a phase that ends at `deadline` ticks, or never.
+    pub(super) fn enter(&self, phase: Phase, deadline: Option<u64>) {
+        self.phase.store(phase as u8, Ordering::Relaxed);
+        // Once asked to end, a connection gets no new deadline.
+        if !self.is_closing() {
+            self.deadline.store(deadline.unwrap_or(NEVER), Ordering::Relaxed);
+        }
+    }
+
+    /// Records whose connection it is.
+    pub(super) fn identified(&self, credential: CredentialId, not_after: i64) {
+        // A connection is identified once: the cell is empty before this call.
+        let _ = self.credential.set(credential);
+        self.not_after.store(not_after, Ordering::Relaxed);
+    }
+
+    /// Whose connection it is, once the handshake is done.
+    pub fn credential(&self) -> Option<&CredentialId> {
+        self.credential.get()
+    }
+
+    /// Whether the connection was asked to end.
+    pub fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed) != 0
+    }
+
+    pub(super) fn is_in(&self, phase: Phase) -> bool {
+        self.phase.load(Ordering::Relaxed) == phase as u8
+    }
+
+    /// Asks the connection to end: the request under way is finished and answered, no other is read.
+    pub(super) fn close(&self, reason: Reason, now: u64, grace_ticks: Option<u64>) {
+        if self.closing.compare_exchange(0, reason as u8, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+            return;
+        }
+        self.deadline.store(now + grace_ticks.unwrap_or(GRACE_TICKS), Ordering::Relaxed);
+        let how = if self.is_in(Phase::Handshake) || (reason == Reason::Overdue && self.is_in(Phase::Write)) {
+            Shutdown::Both
+        } else {
+            Shutdown::Read
+        };
+        self.shut(how);
+    }
+
+    /// Ends what is overdue. Called by the sweeper alone.
+    pub(super) fn sweep(&self, now: u64, unix_now: i64) -> Option<Reason> {
+        if now > self.deadline.load(Ordering::Relaxed) {
+            if self.is_closing() {
+                self.shut(Shutdown::Both);
+                return None;
+            }
+            self.close(Reason::Overdue, now, None);
+            return Some(Reason::Overdue);
+        }
+        if unix_now > self.not_after.load(Ordering::Relaxed) && !self.is_closing() {
+            self.close(Reason::Expired, now, None);
+            return Some(Reason::Expired);
+        }
+        None
+    }
+
+    fn shut(&self, how: Shutdown) {
+        // Fails only where the peer has gone already.
+        let _ = shutdown(&self.socket, how);
+    }
+}

@@ -1,0 +1,43 @@
+//! The seam between the listener and the protocol.
+
+use std::{future::Future, net::SocketAddr, sync::Arc};
+
+use super::frame::Unreadable;
+use crate::identity::Caller;
+
+/// Where a frame came from.
+#[derive(Debug, Clone, Copy)]
+pub struct PeerInfo {
+    /// The peer's address.
+    pub address: SocketAddr,
+    /// Number of the connection, unique in this process; also picks the metrics shard.
+    pub connection: u64,
+}
+
+/// What becomes of the connection after an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disposition {
+    /// The next frame may follow.
+    KeepOpen,
+    /// The answer is the last one.
+    Close,
+}
+
+/// Answers request messages.
+///
+/// Contract: `frame` is one whole TTLV item, tag Request Message, whose length is within the limit; nothing inside has
+/// been looked at. The answer is appended to `response`, which is empty on entry, is wiped by the listener after it has
+/// been written, and keeps its capacity between requests. Frames of one connection come one at a time, in order.
+pub trait FrameHandler: Send + Sync + 'static {
+    /// Answers one frame.
+    fn handle(
+        &self,
+        caller: &Arc<Caller>,
+        peer: PeerInfo,
+        frame: &[u8],
+        response: &mut Vec<u8>,
+    ) -> impl Future<Output = Disposition> + Send;
+
+    /// Answers what is no frame; the connection is closed after it.
+    fn unreadable(&self, reason: Unreadable, response: &mut Vec<u8>);
+}

@@ -1,0 +1,201 @@
+//! All KMIP connections: the bound on their number, their deadlines, and ending them from outside.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    os::fd::AsFd,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use rustls_pki_types::UnixTime;
+use tokio::sync::Notify;
+
+use super::connection::{Connection, Phase, Reason};
+use crate::{
+    config::Limits,
+    identity::{Directory, OnChange},
+    telemetry::Metrics,
+};
+
+/// Length of a tick: deadlines are kept to this precision.
+const TICK: Duration = Duration::from_millis(100);
+/// A handshake younger than this is not evicted.
+const EVICTABLE_TICKS: u64 = 10;
+
+/// Deadlines in ticks.
+#[derive(Debug, Clone, Copy)]
+pub struct Timing {
+    /// TLS handshake.
+    pub handshake: u64,
+    /// Silence between requests.
+    pub idle: u64,
+    /// First to last octet of a request.
+    pub frame: u64,
+    /// Writing an answer.
+    pub write: u64,
+}
+
+impl Timing {
+    /// From the configured limits.
+    pub fn new(limits: &Limits) -> Self {
+        let ticks = |duration: Duration| u64::try_from(duration.as_millis() / TICK.as_millis()).unwrap_or(u64::MAX / 2).max(1);
+        Self {
+            handshake: ticks(limits.handshake),
+            idle: ticks(limits.idle),
+            frame: ticks(limits.frame),
+            write: ticks(limits.write),
+        }
+    }
+}
+
+/// The connections of a listener.
+pub struct Registry {
+    connections: Mutex<HashMap<u64, Arc<Connection>>>,
+    count: AtomicUsize,
+    next_id: AtomicU64,
+    now: AtomicU64,
+    started: Instant,
+    connections_max: usize,
+    pub(super) timing: Timing,
+    metrics: Arc<Metrics>,
+    emptied: Notify,
+}
+
+/// Takes a connection off the registry when its task ends, however it ends.
+pub(super) struct Registered {
+    registry: Arc<Registry>,
+    pub(super) connection: Arc<Connection>,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.registry.remove(self.connection.id);
+    }
+}
+
+impl Registry {
+    /// An empty registry.
+    pub fn new(limits: &Limits, metrics: Arc<Metrics>) -> Arc<Self> {
+        Arc::new(Self {
+            connections: Mutex::new(HashMap::new()),
+            count: AtomicUsize::new(0),
+            next_id: AtomicU64::new(1),
+            now: AtomicU64::new(0),
+            started: Instant::now(),
+            connections_max: limits.connections_max,
+            timing: Timing::new(limits),
+            metrics,
+            emptied: Notify::new(),
+        })
+    }
+
+    /// The current tick.
+    pub(super) fn now(&self) -> u64 {
+        self.now.load(Ordering::Relaxed)
+    }
+
+    /// Connections at present.
+    pub fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Takes a connection on; `None` if the bound is reached and no unfinished handshake can make room.
+    pub(super) fn add(self: &Arc<Self>, address: SocketAddr, socket: &impl AsFd) -> Option<Registered> {
+        let socket = socket.as_fd().try_clone_to_owned().ok()?;
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let connection = Arc::new(Connection::new(id, address, socket, self.now(), self.timing.handshake));
+        let mut connections = self.lock();
+        if connections.len() >= self.connections_max && !self.make_room(&mut connections) {
+            return None;
+        }
+        connections.insert(id, connection.clone());
+        self.count.store(connections.len(), Ordering::Relaxed);
+        drop(connections);
+        Some(Registered { registry: self.clone(), connection })
+    }
+
+    /// Ends the oldest unfinished handshake, so that peers that never prove who they are cannot keep clients out.
+    fn make_room(&self, connections: &mut HashMap<u64, Arc<Connection>>) -> bool {
+        let now = self.now();
+        let oldest = connections
+            .values()
+            .filter(|connection| connection.is_in(Phase::Handshake) && now >= connection.opened + EVICTABLE_TICKS)
+            .min_by_key(|connection| connection.opened)
+            .map(|connection| connection.id);
+        let Some(connection) = oldest.and_then(|id| connections.remove(&id)) else { return false };
+        connection.close(Reason::Evicted, now, None);
+        self.metrics.connection_closed(Reason::Evicted);
+        true
+    }
+
+    fn remove(&self, id: u64) {
+        let mut connections = self.lock();
+        connections.remove(&id);
+        self.count.store(connections.len(), Ordering::Relaxed);
+        if connections.is_empty() {
+            self.emptied.notify_waiters();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Connection>>> {
+        // A panic while it is held leaves the map itself whole.
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends what is overdue, ten times a second, until the task is dropped.
+    pub async fn sweep(self: Arc<Self>) {
+        let mut interval = tokio::time::interval(TICK);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        loop {
+            interval.tick().await;
+            self.sweep_once();
+        }
+    }
+
+    fn sweep_once(&self) {
+        let ticks = self.started.elapsed().as_millis() / TICK.as_millis();
+        let now = u64::try_from(ticks).unwrap_or(u64::MAX);
+        self.now.store(now, Ordering::Relaxed);
+        let unix_now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let unix_now = i64::try_from(unix_now).unwrap_or(i64::MAX);
+        for connection in self.lock().values() {
+            if let Some(reason) = connection.sweep(now, unix_now) {
+                self.metrics.connection_closed(reason);
+            }
+        }
+    }
+
+    /// Asks every connection to end after the request under way, and waits until all have, at most `longest`.
+    pub async fn drain(&self, longest: Duration) -> usize {
+        let grace = u64::try_from(longest.as_millis() / TICK.as_millis()).unwrap_or(u64::MAX / 2);
+        let emptied = self.emptied.notified();
+        tokio::pin!(emptied);
+        emptied.as_mut().enable();
+        for connection in self.lock().values() {
+            connection.close(Reason::Shutdown, self.now(), Some(grace));
+        }
+        if self.count() > 0 {
+            // One second beyond the grace: the sweeper has then shut what was left.
+            let _ = tokio::time::timeout(longest + Duration::from_secs(1), emptied).await;
+        }
+        self.count()
+    }
+}
+
+impl OnChange for Registry {
+    /// Ends the connections of callers that are no longer let in.
+    fn directory_changed(&self, directory: &Directory) {
+        let now = UnixTime::now();
+        for connection in self.lock().values() {
+            let refused = connection.credential().is_some_and(|credential| directory.recheck(credential, now).is_err());
+            if refused {
+                connection.close(Reason::Refused, self.now(), None);
+                self.metrics.connection_closed(Reason::Refused);
+            }
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! One client: handshake, identification, then frames until either side ends it.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Instant};
+
+use rustls_pki_types::UnixTime;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
+use super::{
+    connection::{Connection, Phase},
+    frame::{FrameBuffer, Unreadable, recycle},
+    handler::{Disposition, FrameHandler, PeerInfo},
+    registry::{Registered, Registry},
+};
+use crate::{
+    identity::{Admitted, Caller, DirectoryHandle, Refusal},
+    telemetry::{HandshakeFailure, Metrics},
+};
+
+/// Octets that are still read and dropped after a last answer.
+const LINGER_BYTES_MAX: usize = 4 << 20;
+
+/// What all sessions of a listener share.
+pub(super) struct Shared<H> {
+    pub(super) acceptor: TlsAcceptor,
+    pub(super) directory: Arc<DirectoryHandle>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) handler: Arc<H>,
+    pub(super) message_bytes_max: usize,
+}
+
+/// Serves one accepted socket to its end.
+pub(super) async fn serve<H: FrameHandler>(shared: Arc<Shared<H>>, socket: TcpStream, registered: Registered) {
+    let connection = registered.connection.clone();
+    let Some((mut stream, session)) = handshake(&shared, socket, &connection).await else { return };
+    shared.metrics.session_opened(connection.id);
+    let ended = session.run(&shared, &mut stream).await;
+    if let Err(error) = &ended {
+        tracing::debug!(peer = %connection.address, connection = connection.id, %error, "connection ended");
+    }
+    if matches!(ended, Ok(Ended::LastAnswer)) {
+        linger(&shared.registry, &connection, &mut stream).await;
+    } else if ended.is_ok() {
+        connection.enter(Phase::Write, Some(shared.registry.now() + shared.registry.timing.write));
+        // The peer may be gone; close_notify is a courtesy.
+        let _ = stream.shutdown().await;
+    }
+}
+
+async fn handshake<H>(shared: &Shared<H>, socket: TcpStream, connection: &Arc<Connection>) -> Option<(TlsStream<TcpStream>, Session)> {
+    let failed = |failure: HandshakeFailure, error: &dyn std::fmt::Display| {
+        shared.metrics.handshake_failed(failure);
+        tracing::debug!(peer = %connection.address, connection = connection.id, %error, "handshake failed");
+    };
+    let stream = match shared.acceptor.accept(socket).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            failed(HandshakeFailure::of(&error, connection.is_closing()), &error);
+            return None;
+        }
+    };
+    match identify(shared, &stream, connection) {
+        Ok(session) => Some((stream, session)),
+        Err(refusal) => {
+            failed(HandshakeFailure::Refused, &refusal);
+            None
+        }
+    }
+}
+
+/// A resumed session has not passed the certificate verifier, so every session is identified here, from the certificates
+/// the TLS stack holds for it.
+fn identify<H>(shared: &Shared<H>, stream: &TlsStream<TcpStream>, connection: &Arc<Connection>) -> Result<Session, Refusal> {
+    let directory = shared.directory.load();
+    let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let admitted = directory.identify(chain, UnixTime::now())?;
+    connection.identified(admitted.credential.clone(), admitted.not_after);
+    let mut session = Session { connection: connection.clone(), admitted, version: directory.version() };
+    // From here on a change of the directory finds this connection in the registry; one made just before does not.
+    session.recheck(&shared.directory)?;
+    Ok(session)
+}
+
+/// How a session ended without an error.
+enum Ended {
+    /// The peer closed it, or we were asked to end it between requests.
+    BetweenRequests,
+    /// An answer was written after which nothing is read: an unreadable message, or the handler's wish.
+    LastAnswer,
+}
+
+/// An identified connection.
+struct Session {
+    connection: Arc<Connection>,
+    admitted: Admitted,
+    version: u64,
+}
+
+impl Session {
+    async fn run<H: FrameHandler>(mut self, shared: &Shared<H>, stream: &mut TlsStream<TcpStream>) -> io::Result<Ended> {
+        let connection = self.connection.clone();
+        let peer = PeerInfo { address: connection.address, connection: connection.id };
+        let (registry, timing) = (&shared.registry, &shared.registry.timing);
+        let mut input = FrameBuffer::new(shared.message_bytes_max);
+        let mut response = ResponseBuffer::default();
+        loop {
+            let bytes = match self.receive(registry, stream, &mut input).await? {
+                Received::Frame(bytes) => bytes,
+                Received::End => return Ok(Ended::BetweenRequests),
+                Received::Unreadable(reason) => {
+                    shared.metrics.unreadable(connection.id);
+                    shared.handler.unreadable(reason, &mut response.0);
+                    return self.answer(registry, stream, &mut response).await.map(|()| Ended::LastAnswer);
+                }
+            };
+            if self.recheck(&shared.directory).is_err() {
+                return Ok(Ended::BetweenRequests);
+            }
+            connection.enter(Phase::Working, None);
+            let started = Instant::now();
+            let caller: &Arc<Caller> = &self.admitted.caller;
+            let disposition = shared.handler.handle(caller, peer, input.frame(bytes), &mut response.0).await;
+            input.consume(bytes);
+            connection.enter(Phase::Write, Some(registry.now() + timing.write));
+            self.answer(registry, stream, &mut response).await?;
+            shared.metrics.message(connection.id, started.elapsed());
+            if disposition == Disposition::Close {
+                return Ok(Ended::LastAnswer);
+            }
+        }
+    }
+
+    /// Waits for one whole message.
+    async fn receive(&self, registry: &Registry, stream: &mut TlsStream<TcpStream>, input: &mut FrameBuffer) -> io::Result<Received> {
+        let timing = &registry.timing;
+        let mut begun = input.has_begun();
+        let (phase, ticks) = if begun { (Phase::Frame, timing.frame) } else { (Phase::Idle, timing.idle) };
+        self.connection.enter(phase, Some(registry.now() + ticks));
+        loop {
+            // Asked to end between requests: what is already here is not begun.
+            if self.connection.is_closing() {
+                return Ok(Received::End);
+            }
+            match input.complete() {
+                Ok(Some(bytes)) => return Ok(Received::Frame(bytes)),
+                Ok(None) => {}
+                Err(reason) => return Ok(Received::Unreadable(reason)),
+            }
+            if stream.read_buf(input.room()).await? == 0 {
+                return Ok(Received::End);
+            }
+            if !begun {
+                // The deadline runs from the first octet: sending slowly does not extend it.
+                begun = true;
+                self.connection.enter(Phase::Frame, Some(registry.now() + timing.frame));
+            }
+        }
+    }
+
+    async fn answer(&self, registry: &Registry, stream: &mut TlsStream<TcpStream>, response: &mut ResponseBuffer) -> io::Result<()> {
+        if !self.connection.is_in(Phase::Write) {
+            self.connection.enter(Phase::Write, Some(registry.now() + registry.timing.write));
+        }
+        stream.write_all(&response.0).await?;
+        stream.flush().await?;
+        recycle(&mut response.0);
+        Ok(())
+    }
+
+    /// One atomic read where the directory has not changed.
+    fn recheck(&mut self, directory: &DirectoryHandle) -> Result<(), Refusal> {
+        if directory.version() != self.version {
+            let current = directory.load();
+            self.admitted = current.recheck(&self.admitted.credential, UnixTime::now())?;
+            self.version = current.version();
+        }
+        Ok(())
+    }
+}
+
+enum Received {
+    Frame(usize),
+    End,
+    Unreadable(Unreadable),
+}
+
+/// An answer under construction: it may hold key material, and is wiped however the session ends.
+#[derive(Default)]
+struct ResponseBuffer(Vec<u8>);
+
+impl Drop for ResponseBuffer {
+    fn drop(&mut self) {
+        recycle(&mut self.0);
+    }
+}
+
+/// Ends our side and reads on for a moment: closing a socket with unread octets would reset the connection and could
+/// destroy the answer on its way.
+async fn linger(registry: &Registry, connection: &Connection, stream: &mut TlsStream<TcpStream>) {
+    connection.enter(Phase::Linger, Some(registry.now() + 20));
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    let socket = stream.get_mut().0;
+    let mut scratch = [0; 4096];
+    let mut left = LINGER_BYTES_MAX;
+    while let Ok(count) = socket.read(&mut scratch).await {
+        left = left.saturating_sub(count);
+        if count == 0 || left == 0 {
+            return;
+        }
+    }
+}
+
+/// Refuses a connection beyond the bound: RFC 8446 §6.2 internal_error, "an internal error unrelated to the peer or the
+/// correctness of the protocol", in the record form every TLS version reads.
+pub(super) fn refuse_politely(socket: TcpStream) {
+    const ALERT: [u8; 7] = [0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 80];
+    // One attempt: the kernel buffer of a new socket is empty. Nothing may wait here.
+    let _ = socket.try_write(&ALERT);
+}
+
+/// Address of a peer, IPv4 in its own form.
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}

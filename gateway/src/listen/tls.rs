@@ -1,0 +1,137 @@
+//! TLS of the listeners: versions, tickets that can be made void, a server certificate that can be swapped.
+
+use std::{fmt, sync::Arc};
+
+use arc_swap::ArcSwap;
+use keygate_pki::{Certificate, PrivateKey};
+use rustls::{
+    ServerConfig,
+    crypto::{CryptoProvider, aws_lc_rs},
+    server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+
+use crate::identity::{Directory, DirectoryHandle, DirectoryVerifier, OnChange};
+
+/// TLS cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The server certificate or its key was refused.
+    #[error("server certificate or key is not usable")]
+    Certificate(#[source] rustls::Error),
+    /// The TLS library refused its configuration.
+    #[error("TLS cannot be configured")]
+    Config(#[source] rustls::Error),
+}
+
+/// The server's certificate chain and key, swapped while connections go on.
+#[derive(Debug)]
+pub struct ServerIdentity {
+    current: ArcSwap<CertifiedKey>,
+}
+
+impl ServerIdentity {
+    /// Starts with a chain, leaf first, and its key.
+    pub fn new(chain: &[Certificate], key: &PrivateKey) -> Result<Self, TlsError> {
+        certified_key(chain, key).map(|key| Self { current: ArcSwap::from_pointee(key) })
+    }
+
+    /// Presents another chain from the next handshake on.
+    pub fn replace(&self, chain: &[Certificate], key: &PrivateKey) -> Result<(), TlsError> {
+        self.current.store(Arc::new(certified_key(chain, key)?));
+        Ok(())
+    }
+}
+
+fn certified_key(chain: &[Certificate], key: &PrivateKey) -> Result<CertifiedKey, TlsError> {
+    let chain = chain.iter().map(|certificate| CertificateDer::from(certificate.der().to_vec())).collect();
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.expose_pkcs8().to_vec()));
+    CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).map_err(TlsError::Certificate)
+}
+
+impl ResolvesServerCert for ServerIdentity {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.current.load_full())
+    }
+}
+
+/// Session tickets whose keys are thrown away when the directory changes: a resumed session skips the certificate
+/// verifier, so none may outlive a change of who is let in.
+struct Tickets {
+    current: ArcSwap<Arc<dyn ProducesTickets>>,
+}
+
+impl Tickets {
+    fn new() -> Result<Self, rustls::Error> {
+        Ok(Self { current: ArcSwap::from_pointee(aws_lc_rs::Ticketer::new()?) })
+    }
+}
+
+impl fmt::Debug for Tickets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tickets")
+    }
+}
+
+impl ProducesTickets for Tickets {
+    fn enabled(&self) -> bool {
+        true
+    }
+
+    fn lifetime(&self) -> u32 {
+        self.current.load().lifetime()
+    }
+
+    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        self.current.load().encrypt(plain)
+    }
+
+    fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
+        self.current.load().decrypt(cipher)
+    }
+}
+
+impl OnChange for Tickets {
+    fn directory_changed(&self, _: &Directory) {
+        match aws_lc_rs::Ticketer::new() {
+            Ok(fresh) => self.current.store(Arc::new(fresh)),
+            // The old keys stay; resumed sessions are identified after their handshake in any case.
+            Err(error) => tracing::error!(%error, "cannot make new TLS ticket keys"),
+        }
+    }
+}
+
+/// The TLS configuration of a listener.
+pub struct TlsSettings {
+    config: Arc<ServerConfig>,
+}
+
+impl TlsSettings {
+    /// Mutual TLS 1.2 and 1.3 for the callers of `directory`.
+    pub fn new(identity: Arc<ServerIdentity>, directory: &Arc<DirectoryHandle>) -> Result<Self, TlsError> {
+        // The provider's TLS 1.2 suites are all ECDHE with an AEAD.
+        let provider: Arc<CryptoProvider> = Arc::new(aws_lc_rs::default_provider());
+        let verifier = Arc::new(DirectoryVerifier::new(directory.clone(), provider.clone()));
+        let tickets = Arc::new(Tickets::new().map_err(TlsError::Config)?);
+        directory.subscribe(tickets.clone());
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+            .map_err(TlsError::Config)?
+            .with_client_cert_verifier(verifier)
+            .with_cert_resolver(identity);
+        // RFC 7627 §5.3: without the extended master secret, resumption can be bound to another peer's session.
+        config.require_ems = true;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.ticketer = tickets;
+        config.send_tls13_tickets = 1;
+        // 0-RTT requests can be replayed (RFC 8446 §8): never.
+        config.max_early_data_size = 0;
+        Ok(Self { config: Arc::new(config) })
+    }
+
+    /// For the TLS acceptor.
+    pub(super) fn server_config(&self) -> Arc<ServerConfig> {
+        self.config.clone()
+    }
+}

@@ -1,0 +1,48 @@
+//! Which parts of the gateway work at present.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
+
+use serde::Serialize;
+
+/// State of one part: the store, a keystore.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum ComponentState {
+    /// Works.
+    Up,
+    /// Does not work.
+    Down {
+        /// Why, and what to do.
+        reason: String,
+    },
+}
+
+/// The states of all parts. Changed rarely, read by the status listener.
+#[derive(Debug, Default)]
+pub struct Readiness {
+    components: Mutex<BTreeMap<String, ComponentState>>,
+}
+
+impl Readiness {
+    /// Sets the state of a part, and logs it where it changed.
+    pub fn set(&self, component: &str, state: ComponentState) {
+        let mut components = self.components.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = components.insert(component.to_owned(), state.clone());
+        if before.as_ref() == Some(&state) {
+            return;
+        }
+        match &state {
+            ComponentState::Up if before.is_some() => tracing::info!(component, "works again"),
+            ComponentState::Up => {}
+            ComponentState::Down { reason } => tracing::warn!(component, reason, "does not work"),
+        }
+    }
+
+    /// All parts.
+    pub fn snapshot(&self) -> BTreeMap<String, ComponentState> {
+        self.components.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
