@@ -162,7 +162,7 @@ impl Fixture {
     fn change(&self, change: impl FnOnce(&mut DirectoryContent)) {
         let mut content = self.content.lock().unwrap();
         change(&mut content);
-        self.directory.replace(content.clone());
+        self.directory.replace_with(|| content.clone());
     }
 
     fn set_enabled(&self, name: &str, enabled: bool) {

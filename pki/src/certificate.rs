@@ -10,11 +10,11 @@ use const_oid::{
 use der::{Decode, DecodePem, Encode, EncodePem, pem::LineEnding};
 use time::OffsetDateTime;
 use x509_cert::{
-    ext::pkix::{BasicConstraints, ExtendedKeyUsage, SubjectKeyIdentifier},
+    ext::pkix::{BasicConstraints, ExtendedKeyUsage, SubjectAltName as SubjectAltNames, SubjectKeyIdentifier},
     name::Name,
 };
 
-use crate::error::PkiError;
+use crate::{error::PkiError, name::SubjectAltName};
 
 /// SHA-256 over a SubjectPublicKeyInfo: the lasting name of an issuer's key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -165,6 +165,14 @@ impl Certificate {
         self.extended_key_usage().is_none_or(|purposes| {
             purposes.iter().any(|purpose| [ID_KP_CLIENT_AUTH, ANY_EXTENDED_KEY_USAGE].contains(purpose))
         })
+    }
+
+    /// The DNS names and IP addresses of the subject alternative name; names of other kinds are left out.
+    pub fn subject_alt_names(&self) -> Vec<SubjectAltName> {
+        match self.inner.tbs_certificate().get_extension::<SubjectAltNames>() {
+            Ok(Some((_, names))) => names.0.iter().filter_map(|name| SubjectAltName::from_general_name(name).ok()).collect(),
+            Ok(None) | Err(_) => Vec::new(),
+        }
     }
 
     pub(crate) fn subject_name(&self) -> &Name {

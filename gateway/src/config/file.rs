@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::Path, time::Duration};
 
+use keygate_pki::SubjectAltName;
 use toml::Value;
 
 use super::{
@@ -87,6 +88,7 @@ impl FileConfig {
                 log_operation: self.flag("kmip.log_operation"),
             },
             status_listen: self.address("status.listen"),
+            tls_hosts: self.hosts("tls.hosts"),
             reserved: ReservedConfig {
                 clients: self.reserved_address("clients.listen"),
                 admin: self.reserved_address("admin.listen"),
@@ -238,6 +240,23 @@ impl FileConfig {
         self.values.contains_key(key).then(|| self.address(key))
     }
 
+    fn hosts(&mut self, key: &str) -> Vec<SubjectAltName> {
+        let names: Vec<String> = match self.take(key) {
+            Value::Array(list) => list.iter().map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)).collect(),
+            Value::String(text) => text.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect(),
+            other => vec![other.to_string()],
+        };
+        let names = if names.is_empty() { own_names() } else { names };
+        let mut hosts = Vec::with_capacity(names.len());
+        for name in names {
+            match SubjectAltName::parse(&name) {
+                Ok(host) => hosts.push(host),
+                Err(error) => self.problem(key, &error.to_string()),
+            }
+        }
+        hosts
+    }
+
     fn version(&mut self, key: &str) -> (u32, u32) {
         let text = match self.take(key) {
             Value::Float(number) => format!("{number:.1}"),
@@ -254,6 +273,16 @@ impl FileConfig {
             }
         }
     }
+}
+
+/// How this machine is reached where nothing else is said.
+fn own_names() -> Vec<String> {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let mut names: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into();
+    if host != "localhost" && SubjectAltName::parse(&host).is_ok() {
+        names.insert(0, host);
+    }
+    names
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ mod settings;
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
+use keygate_pki::SubjectAltName;
+
 pub use file::{FileConfig, Problem, Problems};
 pub use keystore::{KeystoreConfig, Pkcs11Config, PinSource};
 pub use settings::{SETTINGS, Setting};
@@ -21,6 +23,8 @@ pub struct Config {
     pub kmip: KmipConfig,
     /// Where health, status and metrics are served.
     pub status_listen: SocketAddr,
+    /// Names and addresses in the server certificate.
+    pub tls_hosts: Vec<SubjectAltName>,
     /// Listeners of later versions: accepted, checked, not opened.
     pub reserved: ReservedConfig,
     /// How audit events of reads are written.

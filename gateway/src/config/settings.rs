@@ -28,6 +28,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("clients.listen", "0.0.0.0:8443", "reserved: not opened by this version"),
     setting("admin.listen", "127.0.0.1:9443", "reserved: not opened by this version"),
     setting("public.listen", "0.0.0.0:8080", "reserved: not opened by this version"),
+    setting("tls.hosts", "", "DNS names and addresses in the server certificate, separated by commas; empty: this host's name, localhost, 127.0.0.1, ::1"),
     setting("audit.reads", "wait", "answer a read that releases key material after its audit commit (wait) or at once (defer)"),
     setting("seal.on_loss", "serve", "what losing a seal slot's token does: serve, stop"),
     setting("keystore.default", "local", "keystore of a new key where neither client nor request names one"),

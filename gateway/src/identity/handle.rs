@@ -54,11 +54,13 @@ impl DirectoryHandle {
     }
 
     /// Puts a new snapshot in force and sets off its consequences before it returns.
-    pub fn replace(&self, content: DirectoryContent) {
-        // Held throughout, so that two changes at once cannot leave the older one in force.
+    ///
+    /// `content` reads what is to be in force. It is called with all other changes held back, so that of two changes at
+    /// once the older one cannot win.
+    pub fn replace_with(&self, content: impl FnOnce() -> DirectoryContent) {
         let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         let version = self.version() + 1;
-        let directory = Arc::new(Directory::new(version, content));
+        let directory = Arc::new(Directory::new(version, content()));
         self.current.store(directory.clone());
         self.version.store(version, Ordering::Release);
         for listener in listeners.iter() {

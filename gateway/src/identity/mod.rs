@@ -9,6 +9,7 @@
 
 mod caller;
 mod directory;
+mod from_store;
 mod handle;
 mod users;
 mod verifier;

@@ -28,8 +28,8 @@ pub struct UserRecord {
     pub id: EntryId,
     /// The user name.
     pub name: String,
-    /// What the password is checked against.
-    pub verifier: PasswordVerifier,
+    /// What the password is checked against; `None` where the user is disabled.
+    pub verifier: Option<PasswordVerifier>,
 }
 
 /// A salted Argon2id hash of a password, in PHC string format.
@@ -160,7 +160,7 @@ impl Users {
             return Ok(user.id);
         }
         let permit = self.checks.clone().try_acquire_owned().map_err(|_| CredentialRefused::Busy)?;
-        let verifier = user.map(|user| user.verifier.clone());
+        let verifier = user.and_then(|user| user.verifier.clone());
         let password = Zeroizing::new(password.to_vec());
         let checked = tokio::task::spawn_blocking(move || {
             let _permit = permit;
