@@ -8,12 +8,14 @@
 
 mod attribute;
 mod codec;
+pub mod event;
 mod message;
 mod object;
 mod payload;
 pub mod tables;
 pub mod ttlv;
 mod version;
+pub mod xml;
 
 pub use attribute::*;
 pub use codec::{AnyValue, BigInteger, DateTime, Field, Interval, Secret, SecretText};

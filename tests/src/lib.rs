@@ -1,1 +1,13 @@
-//! tests
+//! What the end-to-end tests stand on.
+//!
+//! [`gateway`] starts the real `keygate` binary on a fresh data folder; [`client`] talks TLS to it and knows nothing of
+//! the product's code; [`ttlv`] is an encoder and decoder of its own, so that a fault in the product's codec cannot hide
+//! itself; [`cases`] runs the OASIS test cases. Tests are in `tests/tests`, one file per story.
+
+pub mod cases;
+pub mod client;
+pub mod gateway;
+pub mod names;
+pub mod request;
+pub mod tools;
+pub mod ttlv;

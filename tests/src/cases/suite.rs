@@ -1,0 +1,244 @@
+//! All cases of the manifest: which, in what order, on what server.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::file;
+use super::run::{self, Exchange, Failure};
+use super::state::State;
+use crate::client::{Credentials, TlsKmipClient};
+use crate::gateway::{Setup, TestGateway, workspace};
+
+/// One row of the manifest.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    /// `1.0` to `2.1`.
+    pub version: String,
+    /// The collection it is from.
+    pub set: String,
+    /// File name.
+    pub file: String,
+    /// Canonical name.
+    pub case: String,
+    /// Family.
+    pub family: String,
+}
+
+/// What became of a case.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Which.
+    pub entry: Entry,
+    /// Passed, or why not.
+    pub result: Result<(), Failure>,
+    /// What was said, kept for those that failed.
+    pub dialogue: Vec<Exchange>,
+}
+
+/// Where the cases are: `KEYGATE_KMIP_CASES`, or `../shared/kmip-cases` beside the workspace. `None` where there are none.
+#[must_use]
+pub fn folder() -> Option<PathBuf> {
+    let named = std::env::var_os("KEYGATE_KMIP_CASES").map(PathBuf::from);
+    let candidates = match named {
+        Some(named) => vec![named],
+        // The second is where a worktree beside the workspace finds them.
+        None => ["../shared/kmip-cases", "../../shared/kmip-cases"].map(|path| workspace().join(path)).to_vec(),
+    };
+    candidates.into_iter().find(|folder| folder.join("MANIFEST.tsv").exists())
+}
+
+/// The cases of the versions this build speaks, in the manifest's order.
+///
+/// # Errors
+/// If the manifest cannot be read.
+pub fn manifest(folder: &Path) -> io::Result<Vec<Entry>> {
+    let text = std::fs::read_to_string(folder.join("MANIFEST.tsv"))?;
+    let entry = |line: &str| {
+        let mut cells = line.split('\t').map(str::to_owned);
+        let version = cells.next()?.strip_prefix('v')?.to_owned();
+        let (set, file, case, family) = (cells.next()?, cells.next()?, cells.next()?, cells.next()?);
+        (version.as_str() < "3").then_some(Entry { version, set, file, case, family })
+    };
+    Ok(text.lines().skip(1).filter_map(entry).collect())
+}
+
+/// Cases that run in order on one store, by name; all others start with an empty one.
+const SEQUENCES: &[&[&str]] = &[
+    &["SASED-M-1", "SASED-M-2", "SASED-M-3"],
+    &["TC-RNG-ATTR-1", "TC-RNG-ATTR-2"],
+    &["TC-CREG-1", "TC-CREG-2", "TC-CREG-3"],
+];
+
+/// Groups cases that share a store.
+#[must_use]
+pub fn groups(entries: &[Entry]) -> Vec<Vec<Entry>> {
+    let mut groups: Vec<Vec<Entry>> = Vec::new();
+    let mut sequences: BTreeMap<(String, String, usize), Vec<Entry>> = BTreeMap::new();
+    for entry in entries {
+        match SEQUENCES.iter().position(|names| names.contains(&entry.case.as_str())) {
+            Some(sequence) => {
+                sequences.entry((entry.version.clone(), entry.set.clone(), sequence)).or_default().push(entry.clone());
+            }
+            None => groups.push(vec![entry.clone()]),
+        }
+    }
+    for mut sequence in sequences.into_values() {
+        sequence.sort_by(|one, other| one.case.cmp(&other.case));
+        groups.push(sequence);
+    }
+    groups
+}
+
+/// The policy of the server that a family of cases presupposes; each is a documented setting. No expected value is in here.
+#[must_use]
+pub fn setup(entry: &Entry) -> Setup {
+    let mut setup = Setup::new().set("kmip.legacy_algorithms", "true").set("log.level", "warn");
+    // 2.0 and later open and close a case by the test-only operation Interop.
+    if entry.version.as_str() >= "2" {
+        setup = setup.set("kmip.interop", "true");
+    }
+    let seed = match entry.case.as_str() {
+        "CS-RNG-O-2" => "partial",
+        "CS-RNG-O-3" => "ignore",
+        "CS-RNG-O-4" => "deny",
+        _ => "accept",
+    };
+    setup.set("kmip.rng_seed", seed)
+}
+
+/// A server to play against.
+pub enum Server {
+    /// One per group of cases, on a fresh store.
+    Own,
+    /// One that runs already, with the credentials of every client.
+    Running(SocketAddr, Credentials),
+}
+
+/// Plays one group of cases on one store.
+#[must_use]
+pub fn play(folder: &Path, server: &Server, group: &[Entry]) -> Vec<Outcome> {
+    let started = match server {
+        Server::Own => start(&group[0]).map(Some),
+        Server::Running(..) => Ok(None),
+    };
+    let gateway = match started {
+        Ok(gateway) => gateway,
+        Err(error) => {
+            let what = first_line(&error);
+            return group.iter().map(|entry| failed(entry, 0, format!("no server: {what}"))).collect();
+        }
+    };
+    let mut state = State::new(now());
+    group.iter().map(|entry| play_one(folder, server, gateway.as_ref(), entry, &mut state)).collect()
+}
+
+fn play_one(
+    folder: &Path,
+    server: &Server,
+    gateway: Option<&TestGateway>,
+    entry: &Entry,
+    state: &mut State,
+) -> Outcome {
+    if entry.family == "MSGENC" {
+        // The profile is about the transport: the same messages over bare TTLV prove nothing.
+        return failed(entry, 0, "needs HTTPS, or the XML or JSON encoding, which are not served".to_owned());
+    }
+    let path = folder.join(format!("v{}", entry.version)).join(&entry.set).join(&entry.file);
+    let case = match file::read(&path) {
+        Ok(case) => case,
+        Err(error) => return failed(entry, 0, format!("the case is not understood: {error}")),
+    };
+    let mut connect = |client: char| match (server, gateway) {
+        (Server::Running(address, credentials), _) => TlsKmipClient::connect(*address, credentials),
+        (Server::Own, Some(gateway)) => Ok(gateway.connect(&client.to_ascii_lowercase().to_string())),
+        (Server::Own, None) => Err(io::Error::other("no server")),
+    };
+    let mut dialogue = Vec::new();
+    let result = run::play(&case, &mut connect, state, &mut dialogue);
+    Outcome { entry: entry.clone(), result, dialogue }
+}
+
+fn failed(entry: &Entry, step: usize, what: String) -> Outcome {
+    Outcome { entry: entry.clone(), result: Err(Failure { step, what }), dialogue: Vec::new() }
+}
+
+fn start(entry: &Entry) -> io::Result<TestGateway> {
+    let mut gateway = setup(entry).prepare()?;
+    gateway.start()?;
+    prepare_clients(&gateway, entry)?;
+    Ok(gateway)
+}
+
+/// What a family presupposes about its clients: who may use whose keys, who has a password.
+fn prepare_clients(gateway: &TestGateway, entry: &Entry) -> io::Result<()> {
+    let run = |arguments: &[&str]| {
+        let output = gateway.keygate(arguments)?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        Err(io::Error::other(format!("keygate {}: {text}", arguments.join(" "))))
+    };
+    // "TC-32, TC-41, TC-51 have two or three clients that all may use the first one's key."
+    if ["TC-32", "TC-41", "TC-51"].contains(&entry.case.as_str()) {
+        for other in ["b", "c"] {
+            run(&["grant", "add", "--owner", "a", "--to", other, "--operations", "all"])?;
+        }
+    }
+    Ok(())
+}
+
+/// Plays all groups, several at a time, in a stable order of results.
+#[must_use]
+pub fn play_all(
+    folder: &Path,
+    server: &Server,
+    groups: &[Vec<Entry>],
+    progress: &(dyn Fn(&Outcome) + Sync),
+) -> Vec<Outcome> {
+    let next = AtomicUsize::new(0);
+    let outcomes = Mutex::new(Vec::new());
+    let jobs = match server {
+        Server::Own => jobs(),
+        Server::Running(..) => 1,
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..jobs {
+            scope.spawn(|| {
+                while let Some(group) = groups.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    for outcome in play(folder, server, group) {
+                        progress(&outcome);
+                        if let Ok(mut outcomes) = outcomes.lock() {
+                            outcomes.push(outcome);
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let mut outcomes = outcomes.into_inner().unwrap_or_default();
+    outcomes.sort_by(|one, other| one.entry.cmp(&other.entry));
+    outcomes
+}
+
+/// How many servers run at a time: `KEYGATE_CASES_JOBS`, or one more than there are cores.
+fn jobs() -> usize {
+    let asked = std::env::var("KEYGATE_CASES_JOBS").ok().and_then(|jobs| jobs.parse().ok());
+    asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, |cores| cores.get() + 1))
+}
+
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+fn first_line(error: &io::Error) -> String {
+    let text = error.to_string();
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    lines.iter().take(3).copied().collect::<Vec<_>>().join(" | ")
+}
