@@ -214,6 +214,7 @@ impl Comparison {
     ) -> Outcome {
         let mut left: Vec<(usize, &Item)> = found.to_vec();
         let mut wanted = wanted.to_vec();
+        let wanted_count = wanted.len();
         // What is known decides before what would match anything.
         wanted.sort_by_key(|(_, node)| node.placeholder().is_some_and(|name| state.bound(name).is_none()));
         for (number, node) in wanted {
@@ -229,7 +230,11 @@ impl Comparison {
                         matched = Some((position, trial));
                         break;
                     }
-                    Err(difference) => nearest = nearest.or(Some(difference)),
+                    Err(difference) if node.is_structure() || wanted_count == 1 => {
+                        nearest = nearest.or(Some(difference));
+                    }
+                    // In a list of values none is the counterpart of another.
+                    Err(_) => {}
                 }
             }
             match (matched, nearest) {
@@ -520,7 +525,7 @@ fn meaning(tag: u32, attribute: Option<u32>) -> Tag {
 
 fn label(node: &Node) -> String {
     let name = names::tag_name(node.tag);
-    match node.field(state::ATTRIBUTE_NAME) {
+    match node.field(state::ATTRIBUTE_NAME).filter(|_| node.tag == Tag::ATTRIBUTE.0) {
         Some(attribute) => format!("{name}[{}]", attribute.text),
         None => name,
     }

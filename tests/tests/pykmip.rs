@@ -1,0 +1,49 @@
+//! Goal: an unmodified PyKMIP 0.11 works, judged by its own integration suite.
+//! Method: the suite of its source distribution (`tests/setup.sh` fetches it), with a private home folder that holds its
+//! configuration, against a gateway with an empty store: it counts what Locate finds.
+
+use std::fs;
+use std::process::Command;
+
+use keygate_tests::gateway::Setup;
+use keygate_tests::tools;
+
+#[test]
+fn pykmip_integration_suite_passes() {
+    if tools::skipped("pykmip") {
+        return;
+    }
+    let python = tools::python();
+    let suite = tools::target().join("pykmip-sdist");
+    let gateway = Setup::new().set("kmip.legacy_algorithms", "true").start();
+    let home = gateway.scratch().join("home");
+    fs::create_dir_all(home.join(".pykmip")).expect("a folder");
+    let client = gateway.client_folder("a");
+    let address = gateway.address("kmip");
+    let settings = [
+        ("host", address.ip().to_string()),
+        ("port", address.port().to_string()),
+        ("certfile", client.join("cert.pem").display().to_string()),
+        ("keyfile", client.join("key.pem").display().to_string()),
+        ("ca_certs", client.join("ca.pem").display().to_string()),
+        ("cert_reqs", "CERT_REQUIRED".to_owned()),
+        ("ssl_version", "PROTOCOL_SSLv23".to_owned()),
+        ("do_handshake_on_connect", "True".to_owned()),
+        ("suppress_ragged_eofs", "True".to_owned()),
+        ("username", "None".to_owned()),
+        ("password", "None".to_owned()),
+    ];
+    let text: String = settings.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+    fs::write(home.join(".pykmip/pykmip.conf"), format!("[client]\n{text}")).expect("a configuration");
+    let output = Command::new(python)
+        .args(["-m", "pytest", "kmip/tests/integration", "--config", "client", "-m", "not ignore"])
+        .args(["-q", "-p", "no:cacheprovider", "--tb=short", "--disable-warnings"])
+        .current_dir(suite)
+        .env("HOME", &home)
+        .output()
+        .expect("python runs");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let summary = printed.lines().last().unwrap_or_default();
+    println!("{summary}");
+    assert!(output.status.success() && summary.starts_with("37 passed"), "{printed}");
+}
