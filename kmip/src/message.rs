@@ -324,7 +324,9 @@ pub struct ResponseItem {
 pub enum ItemResult {
     /// Success.
     Success(ResponsePayload),
-    /// Operation Failed, or Operation Undone.
+    /// Operation Undone: it had succeeded with this payload, and was taken back with its batch.
+    Undone(ResponsePayload),
+    /// Operation Failed, or Operation Pending.
     Failed {
         /// Result Status.
         status: ResultStatus,
@@ -356,6 +358,7 @@ impl Field for ResponseItem {
         fields.finish()?;
         let result = match (status, payload) {
             (ResultStatus::Success, Some(payload)) => ItemResult::Success(payload),
+            (ResultStatus::OperationUndone, Some(payload)) => ItemResult::Undone(payload),
             (ResultStatus::Success, None) => {
                 return Err(status_item.error(DecodeErrorKind::Missing { missing: Tag::RESPONSE_PAYLOAD, within: item.tag }));
             }
@@ -380,6 +383,10 @@ impl Field for ResponseItem {
             match &self.result {
                 ItemResult::Success(payload) => {
                     ResultStatus::Success.encode(Tag::RESULT_STATUS, writer, version);
+                    payload.encode(writer, version);
+                }
+                ItemResult::Undone(payload) => {
+                    ResultStatus::OperationUndone.encode(Tag::RESULT_STATUS, writer, version);
                     payload.encode(writer, version);
                 }
                 ItemResult::Failed { status, reason, message, payload } => {

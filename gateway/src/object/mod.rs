@@ -4,13 +4,18 @@
 //! durability ([`crate::store`], [`crate::seal`]).
 
 mod attributes;
+mod certificate;
+mod facts;
+pub mod key_block;
 mod material;
 mod rules;
 mod state;
+mod transparent;
 
 use keygate_kmip::{Attribute, AttributeInstance, DateTime, ObjectType, Tag, UniqueIdentifier};
 
 pub use attributes::AttributeSet;
+pub use facts::facts;
 pub use material::{Material, MaterialError};
 pub use rules::{Change as AttributeChange, check_change, check_initial};
 pub use state::{Lifecycle, WrongState};

@@ -7,14 +7,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use keygate_kmip::{Operation, ProtocolVersion, UniqueIdentifier, UniqueIdentifierEnumeration};
+use keygate_kmip::{Attribute, Operation, ProtocolVersion, UniqueIdentifier, UniqueIdentifierEnumeration};
 
 use super::{Gateway, OperationError};
 use crate::audit::{Action, Actor, Details, Event, Outcome};
 use crate::authorize::{Grants, Permit};
 use crate::identity::Caller;
-use crate::object::{Material, Object};
-use crate::store::{Change, Commit, ObjectId, ObjectRow, Version};
+use crate::object::{Lifecycle, Material, Object, index_token};
+use crate::store::{Change, Commit, LocateQuery, ObjectId, ObjectRow, Version};
 
 /// A request message while it is executed.
 pub struct Exchange<'a> {
@@ -41,6 +41,7 @@ pub struct Exchange<'a> {
     material_released: bool,
     erases: bool,
     after_commit: Vec<AfterCommit>,
+    checks_names: bool,
 }
 
 /// An object in the working set.
@@ -53,7 +54,7 @@ struct Slot {
 }
 
 /// What is done once the commit is durable.
-pub type AfterCommit = Box<dyn FnOnce() + Send>;
+pub type AfterCommit = Box<dyn FnOnce() + Send + Sync>;
 
 impl<'a> Exchange<'a> {
     /// A message that begins.
@@ -76,7 +77,14 @@ impl<'a> Exchange<'a> {
             material_released: false,
             erases: false,
             after_commit: Vec::new(),
+            checks_names: false,
         }
+    }
+
+    /// Looks each name up before it is given. Commits refuse taken names anyway, but then it is not known which batch item
+    /// is at fault: this is for the second try.
+    pub fn check_names(&mut self) {
+        self.checks_names = true;
     }
 
     /// The grants in force when the message began.
@@ -244,6 +252,35 @@ impl<'a> Exchange<'a> {
         self.before_item.clear();
         self.subject = None;
         self.details = Details::None;
+    }
+
+    /// Whether a name that this batch item gives is taken, if names are looked up.
+    ///
+    /// # Errors
+    /// [`OperationError::NameTaken`].
+    pub async fn check_names_of_item(&self) -> Result<(), OperationError> {
+        if !self.checks_names {
+            return Ok(());
+        }
+        let index = self.gateway.keyring.index();
+        for (id, _) in &self.before_item {
+            let Some(object) = self.working.get(id).map(|slot| &slot.object) else { continue };
+            for instance in object.attributes.iter().filter(|instance| matches!(instance.attribute, Attribute::Name(_))) {
+                let own = self.working.values().filter(|slot| slot.changed && slot.object.id != *id);
+                let mut own = own.filter(|slot| slot.object.owner == object.owner && !slot.object.lifecycle.is_destroyed());
+                if own.any(|slot| slot.object.attributes.iter().any(|other| other.attribute == instance.attribute)) {
+                    return Err(OperationError::NameTaken);
+                }
+                let mut query = LocateQuery::owned_by(object.organisation, object.owner);
+                query.tokens = index_token(index, object.organisation, &instance.attribute).into_iter().collect();
+                let page = self.gateway.store.locate(&query).await?;
+                let alive = |row: &ObjectRow| Lifecycle::from_code(row.state).is_some_and(|state| !state.is_destroyed());
+                if page.rows.iter().any(|row| row.id != *id && !self.has_changed(row.id) && alive(row)) {
+                    return Err(OperationError::NameTaken);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Ends a batch item that succeeded.

@@ -4,20 +4,38 @@
 //! Requests and answers are the version-neutral payloads of the KMIP crate: its nouns are the domain's. Protocol fronts
 //! translate to them and back.
 
+mod activate;
+mod archive;
+mod change_attribute;
+mod check;
+mod create;
+mod create_key_pair;
+mod destroy;
 mod error;
 mod exchange;
+mod generate;
+mod get;
+mod get_attributes;
 mod keystores;
+mod locate;
+mod new_object;
+mod obtain_lease;
 mod policy;
+mod query;
+mod register;
+mod revoke;
 
 pub use error::OperationError;
 pub use exchange::Exchange;
 pub use keystores::Keystores;
-pub use policy::Policy;
+pub use policy::{Policy, RngSeed};
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use keygate_kmip::{Operation, RequestPayload, ResponsePayload};
 
+use crate::audit::Action;
 use crate::authorize::Grants;
 use crate::seal::Keyring;
 use crate::store::Store;
@@ -55,4 +73,73 @@ impl Gateway {
         self.grants.store(Arc::clone(&fresh));
         fresh
     }
+}
+
+/// Performs one operation.
+///
+/// # Errors
+/// Why it did not happen; what it had begun is taken back by the caller.
+pub async fn perform(exchange: &mut Exchange<'_>, request: RequestPayload) -> Result<ResponsePayload, OperationError> {
+    Ok(match request {
+        RequestPayload::Activate(request) => activate::activate(exchange, request).await?.into(),
+        RequestPayload::AddAttribute(request) => change_attribute::add_attribute(exchange, request).await?.into(),
+        RequestPayload::Archive(request) => archive::archive(exchange, request).await?.into(),
+        RequestPayload::Check(request) => check::check(exchange, request).await?.into(),
+        RequestPayload::Create(request) => create::create(exchange, request).await?.into(),
+        RequestPayload::CreateKeyPair(request) => create_key_pair::create_key_pair(exchange, request).await?.into(),
+        RequestPayload::DeleteAttribute(request) => change_attribute::delete_attribute(exchange, request).await?.into(),
+        RequestPayload::Destroy(request) => destroy::destroy(exchange, request).await?.into(),
+        RequestPayload::DiscoverVersions(request) => query::discover_versions(exchange, request).into(),
+        RequestPayload::Get(request) => get::get(exchange, request).await?.into(),
+        RequestPayload::GetAttributeList(request) => get_attributes::get_attribute_list(exchange, request).await?.into(),
+        RequestPayload::GetAttributes(request) => get_attributes::get_attributes(exchange, request).await?.into(),
+        RequestPayload::Interop(request) => query::interop(exchange, request)?.into(),
+        RequestPayload::Locate(request) => locate::locate(exchange, request).await?.into(),
+        RequestPayload::Log(request) => query::log(exchange, request)?.into(),
+        RequestPayload::ModifyAttribute(request) => change_attribute::modify_attribute(exchange, request).await?.into(),
+        RequestPayload::ObtainLease(request) => obtain_lease::obtain_lease(exchange, request).await?.into(),
+        RequestPayload::Ping(request) => query::ping(request).into(),
+        RequestPayload::Query(request) => query::query(exchange, request).into(),
+        RequestPayload::Recover(request) => archive::recover(exchange, request).await?.into(),
+        RequestPayload::Register(request) => register::register(exchange, request).await?.into(),
+        RequestPayload::Revoke(request) => revoke::revoke(exchange, request).await?.into(),
+        RequestPayload::SetAttribute(request) => change_attribute::set_attribute(exchange, request).await?.into(),
+        other => return Err(OperationError::OperationNotSupported(format!("{} is not supported", other.operation()))),
+    })
+}
+
+/// The audit action of an operation; what touches no object and releases nothing has none.
+#[must_use]
+pub fn action(operation: Operation) -> Option<Action> {
+    Some(match operation {
+        Operation::Activate => Action::Activate,
+        Operation::AddAttribute => Action::AddAttribute,
+        Operation::Archive => Action::Archive,
+        Operation::Check => Action::Check,
+        Operation::Create => Action::Create,
+        Operation::CreateKeyPair => Action::CreateKeyPair,
+        Operation::Decrypt => Action::Decrypt,
+        Operation::DeleteAttribute => Action::DeleteAttribute,
+        Operation::Destroy => Action::Destroy,
+        Operation::Encrypt => Action::Encrypt,
+        Operation::Get => Action::Get,
+        Operation::GetAttributeList => Action::GetAttributeList,
+        Operation::GetAttributes => Action::GetAttributes,
+        Operation::Locate => Action::Locate,
+        Operation::Log => Action::Log,
+        Operation::Mac => Action::Mac,
+        Operation::MacVerify => Action::MacVerify,
+        Operation::ModifyAttribute => Action::ModifyAttribute,
+        Operation::ObtainLease => Action::ObtainLease,
+        Operation::ReKey => Action::ReKey,
+        Operation::Recover => Action::Recover,
+        Operation::Register => Action::Register,
+        Operation::Revoke => Action::Revoke,
+        Operation::RngRetrieve => Action::RngRetrieve,
+        Operation::RngSeed => Action::RngSeed,
+        Operation::SetAttribute => Action::SetAttribute,
+        Operation::Sign => Action::Sign,
+        Operation::SignatureVerify => Action::SignatureVerify,
+        _ => return None,
+    })
 }

@@ -20,7 +20,7 @@ pub struct LocateQuery {
     pub object_types: Vec<u32>,
     /// Index tokens an object must have, all of them.
     pub tokens: Vec<IndexToken>,
-    /// Only ids after this one.
+    /// Only objects older than this one.
     pub after: Option<ObjectId>,
     /// At most so many rows.
     pub limit: u32,
@@ -42,7 +42,7 @@ impl LocateQuery {
     }
 }
 
-/// One page, in id order (that is: in order of creation).
+/// One page, newest object first (ids grow with time).
 #[derive(Clone, Debug, Default)]
 pub struct LocatePage {
     /// The rows. Open each before trusting its clear columns.

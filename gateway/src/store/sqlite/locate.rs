@@ -6,7 +6,7 @@ use super::read::{OBJECT_COLUMNS, object_from_row};
 use crate::seal::Term;
 use crate::store::{LocateQuery, ObjectId, ObjectRow};
 
-/// One page of rows in id order. Rows that cannot be parsed are left out of the result and named beside it.
+/// One page of rows, newest first. Rows that cannot be parsed are left out of the result and named beside it.
 pub(crate) async fn locate(
     pool: &SqlitePool,
     query: &LocateQuery,
@@ -14,7 +14,7 @@ pub(crate) async fn locate(
     let mut sql = QueryBuilder::new("SELECT ");
     sql.push(OBJECT_COLUMNS).push(" FROM object o WHERE o.id IN (");
     push_ids(&mut sql, query, Some(query.limit));
-    sql.push(") ORDER BY o.id LIMIT ").push_bind(query.limit);
+    sql.push(") ORDER BY o.id DESC LIMIT ").push_bind(query.limit);
     let mut rows = Vec::new();
     let mut unreadable = Vec::new();
     for row in sql.build().fetch_all(pool).await? {
@@ -92,7 +92,7 @@ fn push_source(
             sql.push("object_index i CROSS JOIN object s ON s.id = i.object WHERE i.token = ");
             sql.push_bind(first.0.to_vec());
             if let Some(after) = &query.after {
-                sql.push(" AND i.object > ").push_bind(after.as_bytes().to_vec());
+                sql.push(" AND i.object < ").push_bind(after.as_bytes().to_vec());
             }
             for token in others {
                 sql.push(" AND EXISTS (SELECT 1 FROM object_index j WHERE j.object = i.object AND j.token = ");
@@ -103,12 +103,12 @@ fn push_source(
     sql.push(" AND s.organisation = ").push_bind(query.organisation.as_bytes().to_vec());
     visible(sql);
     if let Some(after) = &query.after {
-        sql.push(" AND s.id > ").push_bind(after.as_bytes().to_vec());
+        sql.push(" AND s.id < ").push_bind(after.as_bytes().to_vec());
     }
     push_codes(sql, " AND s.state IN (", &query.states);
     push_codes(sql, " AND s.object_type IN (", &query.object_types);
     if let Some(limit) = limit {
-        sql.push(" ORDER BY s.id LIMIT ").push_bind(limit);
+        sql.push(" ORDER BY s.id DESC LIMIT ").push_bind(limit);
     }
     sql.push(")");
 }

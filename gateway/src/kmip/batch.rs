@@ -1,0 +1,179 @@
+//! One message: its batch items in order, as one unit of work. KMIP 2.1 §9.6 (Batch Error Continuation Option), §9.17.
+
+use std::sync::Arc;
+
+use keygate_kmip::ttlv::Writer;
+use keygate_kmip::{
+    AsynchronousIndicator, BatchErrorContinuationOption, ItemResult, Operation, RequestItem, RequestMessage, ResponseItem,
+    ResultReason, ResultStatus,
+};
+
+use super::{KmipFront, decode_reason, refuse, write_response};
+use crate::identity::Caller;
+use crate::listen::PeerInfo;
+use crate::operation::{Exchange, OperationError, perform as perform_operation};
+use crate::respond::result_reason;
+
+/// How often a message is executed again because another request was faster.
+const ATTEMPTS_MAX: u32 = 8;
+
+/// Executes a message and writes its response.
+pub(super) async fn perform(
+    front: &KmipFront,
+    caller: &Arc<Caller>,
+    peer: PeerInfo,
+    message: &RequestMessage<'_>,
+    now: i64,
+    writer: &mut Writer,
+) {
+    let version = message.header.protocol_version;
+    if let Err((reason, text)) = check(message) {
+        return refuse(writer, version, now, reason, text);
+    }
+    let started = writer.bytes().len();
+    let mut names_taken = false;
+    for attempt in 1..=ATTEMPTS_MAX {
+        let mut exchange = Exchange::new(&front.gateway, caller, peer.address.ip(), version, now);
+        if names_taken {
+            exchange.check_names();
+        }
+        let mut items = execute(&mut exchange, message).await;
+        write_response(writer, version, now, &items);
+        // KMIP 2.1 §9.13: "Maximum Response Size [...] indicates the maximum size of a response that the requester will
+        // accept". Nothing may have happened that the client is not told.
+        if is_too_large(message, writer.bytes().len() - started) {
+            exchange.undo();
+            items = fail_all(message, &OperationError::ResponseTooLarge);
+            writer.truncate(started);
+            write_response(writer, version, now, &items);
+        }
+        let error = match exchange.finish().await {
+            Ok(()) => {
+                count(front, peer, &items);
+                return;
+            }
+            Err(error) => error,
+        };
+        writer.truncate(started);
+        match error {
+            OperationError::Conflict if attempt < ATTEMPTS_MAX => {}
+            OperationError::NameTaken if !names_taken => names_taken = true,
+            error => {
+                let items = fail_all(message, &error);
+                count(front, peer, &items);
+                return write_response(writer, version, now, &items);
+            }
+        }
+    }
+}
+
+/// What must hold of the whole message.
+fn check(message: &RequestMessage<'_>) -> Result<(), (ResultReason, String)> {
+    let items = &message.items;
+    if items.is_empty() {
+        return Err((ResultReason::InvalidMessage, "the message has no batch item".to_owned()));
+    }
+    // KMIP 2.1 §9.21: the identifier is "used to correlate a request item with its response item".
+    let mut identifiers: Vec<&[u8]> = items.iter().filter_map(|item| item.unique_batch_item_id).collect();
+    identifiers.sort_unstable();
+    if identifiers.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err((ResultReason::InvalidMessage, "two batch items have the same Unique Batch Item ID".to_owned()));
+    }
+    if message.header.asynchronous_indicator == Some(AsynchronousIndicator::Mandatory) {
+        return Err((ResultReason::FeatureNotSupported, "operations are answered at once, not asynchronously".to_owned()));
+    }
+    Ok(())
+}
+
+async fn execute(exchange: &mut Exchange<'_>, message: &RequestMessage<'_>) -> Vec<ResponseItem> {
+    // KMIP 2.1 §9.6: "If not specified, then Stop is assumed".
+    let option = message.header.batch_error_continuation_option.unwrap_or(BatchErrorContinuationOption::Stop);
+    let mut answers = Vec::with_capacity(message.items.len());
+    for item in &message.items {
+        let result = execute_item(exchange, item).await;
+        let failed = matches!(result, ItemResult::Failed { .. });
+        answers.push(answer(item, result));
+        if failed && option == BatchErrorContinuationOption::Undo {
+            undo(exchange, &mut answers);
+            break;
+        }
+        if failed && option != BatchErrorContinuationOption::Continue {
+            break;
+        }
+    }
+    answers
+}
+
+async fn execute_item(exchange: &mut Exchange<'_>, item: &RequestItem<'_>) -> ItemResult {
+    exchange.begin_item();
+    let action = item.operation.ok().and_then(crate::operation::action);
+    // KMIP 2.1 §9.14: "If the Criticality Indicator is true and the recipient does not understand the extension [...] the
+    // operation SHALL fail".
+    let critical = item.message_extensions.iter().any(|extension| extension.criticality_indicator);
+    let outcome = if critical {
+        Err(failed(result_reason(&OperationError::UnknownExtension, exchange.version), OperationError::UnknownExtension.to_string()))
+    } else {
+        match item.payload() {
+            Err(error) => Err(failed(decode_reason(&error, exchange.version), error.to_string())),
+            Ok(payload) => match perform_operation(exchange, payload).await {
+                Ok(payload) => exchange.check_names_of_item().await.map(|()| payload),
+                Err(error) => Err(error),
+            }
+            .map_err(|error| failed(result_reason(&error, exchange.version), error.to_string())),
+        }
+    };
+    match outcome {
+        Ok(payload) => {
+            exchange.item_done(action);
+            ItemResult::Success(payload)
+        }
+        Err((reason, result)) => {
+            exchange.item_failed(action, reason.code());
+            result
+        }
+    }
+}
+
+fn failed(reason: ResultReason, message: String) -> (ResultReason, ItemResult) {
+    (reason, ItemResult::Failed { status: ResultStatus::OperationFailed, reason, message, payload: None })
+}
+
+fn answer(item: &RequestItem<'_>, result: ItemResult) -> ResponseItem {
+    ResponseItem {
+        operation: item.operation.ok(),
+        unique_batch_item_id: item.unique_batch_item_id.map(<[u8]>::to_vec),
+        result,
+    }
+}
+
+/// "Undo - If any operation in the request fails, then the server SHALL undo all the previous operations."
+fn undo(exchange: &mut Exchange<'_>, answers: &mut [ResponseItem]) {
+    exchange.undo();
+    for answer in answers {
+        answer.result = match std::mem::replace(&mut answer.result, placeholder()) {
+            ItemResult::Success(payload) => ItemResult::Undone(payload),
+            other => other,
+        };
+    }
+}
+
+/// Stands in for a result while it is turned into another.
+fn placeholder() -> ItemResult {
+    failed(ResultReason::GeneralFailure, String::new()).1
+}
+
+fn is_too_large(message: &RequestMessage<'_>, bytes: usize) -> bool {
+    message.header.maximum_response_size.is_some_and(|maximum| usize::try_from(maximum).is_ok_and(|maximum| bytes > maximum))
+}
+
+fn fail_all(message: &RequestMessage<'_>, error: &OperationError) -> Vec<ResponseItem> {
+    let reason = result_reason(error, message.header.protocol_version);
+    message.items.iter().map(|item| answer(item, failed(reason, error.to_string()).1)).collect()
+}
+
+fn count(front: &KmipFront, peer: PeerInfo, items: &[ResponseItem]) {
+    for item in items {
+        let code = item.operation.map_or(0, Operation::code);
+        front.metrics.operation(peer.connection, code, matches!(item.result, ItemResult::Success(_)));
+    }
+}

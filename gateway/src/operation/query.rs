@@ -1,0 +1,136 @@
+//! Query, Discover Versions, Ping, Log and Interop: what the server says of itself. KMIP 2.1 §6.1.42, §6.1.13, §6.1.36,
+//! §6.1.31, §6.1.29.
+
+use keygate_kmip::{
+    CapabilityInformation, DestroyAction, DiscoverVersionsRequest, DiscoverVersionsResponse, InteropRequest,
+    InteropResponse, LogRequest, LogResponse, OPERATIONS, ObjectType, Operation, PingRequest, PingResponse,
+    ProtectionStorageMask, ProtectionStorageMasks, ProtocolVersion, QueryFunction, QueryRequest, QueryResponse, RngMode,
+    ServerInformation, ShreddingAlgorithm, UnwrapMode,
+};
+
+use super::{Exchange, OperationError, create};
+
+/// Vendor Identification of this server.
+const VENDOR: &str = "Keygate";
+
+/// Answers each function asked; functions this server has nothing for add nothing.
+pub(super) fn query(exchange: &Exchange<'_>, request: QueryRequest) -> QueryResponse {
+    let mut response = QueryResponse::default();
+    for function in request.functions {
+        match function {
+            QueryFunction::QueryOperations => response.operations = operations(exchange),
+            QueryFunction::QueryObjects => response.object_types = object_types(exchange.version),
+            QueryFunction::QueryServerInformation => {
+                response.vendor_identification = Some(VENDOR.to_owned());
+                response.server_information = Some(ServerInformation {
+                    server_name: Some("keygate".to_owned()),
+                    server_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+                    product_name: Some(VENDOR.to_owned()),
+                });
+            }
+            QueryFunction::QueryRnGs => response.rng_parameters = vec![create::rng()],
+            QueryFunction::QueryCapabilities => response.capabilities = vec![capabilities()],
+            QueryFunction::QueryStorageProtectionMasks => {
+                let masks = vec![ProtectionStorageMask::SOFTWARE];
+                response.protection_storage_masks = Some(ProtectionStorageMasks { masks });
+            }
+            // No application namespaces, extensions, attestation, validations, registration or defaults to tell of; and no
+            // profile is claimed before its cases pass.
+            QueryFunction::QueryApplicationNamespaces
+            | QueryFunction::QueryExtensionList
+            | QueryFunction::QueryExtensionMap
+            | QueryFunction::QueryAttestationTypes
+            | QueryFunction::QueryValidations
+            | QueryFunction::QueryProfiles
+            | QueryFunction::QueryClientRegistrationMethods
+            | QueryFunction::QueryDefaultsInformation
+            | QueryFunction::Extension(_) => {}
+            // Functions of versions that this crate does not speak.
+            _ => {}
+        }
+    }
+    response
+}
+
+fn operations(exchange: &Exchange<'_>) -> Vec<Operation> {
+    let policy = &exchange.gateway.policy;
+    let served = |operation: Operation| match operation {
+        Operation::Interop => policy.interop,
+        Operation::Log => policy.log_operation,
+        _ => true,
+    };
+    let known = OPERATIONS.iter().filter(|(operation, first)| *first <= exchange.version && served(*operation));
+    let mut list: Vec<Operation> = known.map(|(operation, _)| *operation).collect();
+    list.sort_by_key(|operation| operation.code());
+    list
+}
+
+fn object_types(version: ProtocolVersion) -> Vec<ObjectType> {
+    let types = [
+        ObjectType::Certificate,
+        ObjectType::SymmetricKey,
+        ObjectType::PublicKey,
+        ObjectType::PrivateKey,
+        ObjectType::SplitKey,
+        ObjectType::Template,
+        ObjectType::SecretData,
+        ObjectType::OpaqueObject,
+        ObjectType::PgpKey,
+        ObjectType::CertificateRequest,
+    ];
+    let gone = |object_type: ObjectType| object_type == ObjectType::Template && version >= ProtocolVersion::V2_0;
+    types.into_iter().filter(|object_type| object_type.first() <= version && !gone(*object_type)).collect()
+}
+
+fn capabilities() -> CapabilityInformation {
+    CapabilityInformation {
+        streaming: Some(true),
+        asynchronous: Some(false),
+        attestation: Some(false),
+        batch_undo: Some(true),
+        batch_continue: Some(true),
+        unwrap_mode: Some(UnwrapMode::NotProcessed),
+        destroy_action: Some(DestroyAction::KeyMaterialDeleted),
+        shredding_algorithm: Some(ShreddingAlgorithm::Unspecified),
+        rng_mode: Some(RngMode::SharedInstantiation),
+        quantum_safe: Some(false),
+    }
+}
+
+/// The versions served, newest first; with a list, those of them that the client speaks as well.
+pub(super) fn discover_versions(exchange: &Exchange<'_>, request: DiscoverVersionsRequest) -> DiscoverVersionsResponse {
+    let oldest = exchange.gateway.policy.version_min;
+    let served = ProtocolVersion::SUPPORTED.into_iter().filter(|version| *version >= oldest);
+    let versions = served.filter(|version| request.versions.is_empty() || request.versions.contains(version));
+    DiscoverVersionsResponse { versions: versions.collect() }
+}
+
+/// Answers.
+pub(super) fn ping(_: PingRequest) -> PingResponse {
+    PingResponse {}
+}
+
+/// Writes a client's message to the log, where the setting allows it.
+///
+/// # Errors
+/// [`OperationError::OperationNotSupported`] where it does not.
+pub(super) fn log(exchange: &Exchange<'_>, request: LogRequest) -> Result<LogResponse, OperationError> {
+    if !exchange.gateway.policy.log_operation {
+        return Err(OperationError::OperationNotSupported("the Log operation is off (kmip.log_operation)".to_owned()));
+    }
+    let message: String = request.message.chars().filter(|c| !c.is_control()).take(1024).collect();
+    tracing::info!(caller = %exchange.caller.label(), message = %message, "client log message");
+    Ok(LogResponse {})
+}
+
+/// Begins and ends a test, where the setting allows it. It changes nothing.
+///
+/// # Errors
+/// [`OperationError::OperationNotSupported`] where it does not.
+pub(super) fn interop(exchange: &Exchange<'_>, request: InteropRequest) -> Result<InteropResponse, OperationError> {
+    if !exchange.gateway.policy.interop {
+        return Err(OperationError::OperationNotSupported("the Interop operation is off (kmip.interop)".to_owned()));
+    }
+    tracing::debug!(function = %request.function, "interop");
+    Ok(InteropResponse {})
+}

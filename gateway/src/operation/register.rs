@@ -1,0 +1,109 @@
+//! Register: a client brings an object. KMIP 2.1 §6.1.46, KMIP 1.4 §4.3.
+
+use keygate_kmip::{
+    Attribute, AttributeInstance, KeyMaterial, KeyValue, ManagedObject, ObjectType, RegisterRequest, RegisterResponse,
+};
+
+use super::{Exchange, OperationError, generate, new_object};
+use crate::object::{Material, Object, key_block};
+use crate::store::Custody;
+
+/// Takes the object in.
+///
+/// # Errors
+/// An object that is not of the type it says, attributes that contradict its value or may not be given.
+pub(super) async fn register(exchange: &mut Exchange<'_>, request: RegisterRequest) -> Result<RegisterResponse, OperationError> {
+    if request.object.object_type() != request.object_type {
+        return Err(OperationError::InvalidField(format!(
+            "Object Type is {}, the object is a {}",
+            request.object_type,
+            request.object.object_type()
+        )));
+    }
+    let size = request.object.to_stored_bytes().len();
+    if size > exchange.gateway.policy.object_bytes_max {
+        let limit = exchange.gateway.policy.object_bytes_max;
+        return Err(OperationError::InvalidField(format!("object of {size} bytes is over the limit of {limit}")));
+    }
+    let given = new_object::expand(exchange, request.attributes).await?;
+    let (object, material) = take_in(exchange, given, request.object).await?;
+    let id = object.id;
+    exchange.insert(object, material);
+    exchange.set_placeholder(Some(id));
+    Ok(RegisterResponse { unique_identifier: id.to_string().into(), attributes: None })
+}
+
+/// The object record and its material. Shared with Import.
+async fn take_in(
+    exchange: &mut Exchange<'_>,
+    given: Vec<AttributeInstance>,
+    object: ManagedObject,
+) -> Result<(Object, Material), OperationError> {
+    let keystore = new_object::keystore_of(exchange, &given)?;
+    let mut record = new_object::build(exchange, object.object_type(), given, (keystore, Custody::Envelope))?;
+    describe(exchange, &mut record, &object)?;
+    if let ManagedObject::Template(template) = &object {
+        // The attributes of a template are what it is: they are found and read as its own.
+        for instance in &template.attributes.list {
+            if !record.attributes.has(&instance.attribute.name()) {
+                record.attributes.add(instance.attribute.clone());
+            }
+        }
+    }
+    let imports = matches!(record.object_type, ObjectType::SymmetricKey | ObjectType::PrivateKey);
+    if imports {
+        let (custody, material) = generate::import(exchange, keystore, object, &record.attributes).await?;
+        record.custody = custody;
+        if matches!(material, Material::Referenced(_)) {
+            super::create::stays_in_the_device(&mut record);
+        }
+        return Ok((record, material));
+    }
+    Ok((record, Material::Held(Box::new(object))))
+}
+
+/// Attributes that the value itself tells. What the client says besides must not contradict it where that is certain.
+fn describe(exchange: &Exchange<'_>, record: &mut Object, object: &ManagedObject) -> Result<(), OperationError> {
+    for fact in key_block::facts(object)? {
+        match &fact {
+            Attribute::CryptographicAlgorithm(algorithm) => {
+                let said = record.attributes.cryptographic_algorithm();
+                if said.is_some_and(|said| said != *algorithm) && !is_family(said, *algorithm) {
+                    return Err(OperationError::InvalidField(format!("Cryptographic Algorithm contradicts the key, which is {algorithm}")));
+                }
+                record.attributes.set_default(fact);
+            }
+            // Clients register keys whose length attribute is not that of the value; the client's word stands.
+            _ => record.attributes.set_default(fact),
+        }
+    }
+    if let Some(bytes) = value_bytes(object) {
+        new_object::set_digest(record, bytes);
+    }
+    if let Some(block) = object.key_block() {
+        record.attributes.set(Attribute::KeyValuePresent(block.key_value.is_some()));
+    }
+    record.advance(exchange.now);
+    Ok(())
+}
+
+/// EC, ECDSA and ECDH name the same keys.
+fn is_family(said: Option<keygate_kmip::CryptographicAlgorithm>, found: keygate_kmip::CryptographicAlgorithm) -> bool {
+    use keygate_kmip::CryptographicAlgorithm as A;
+    let elliptic = |algorithm| matches!(algorithm, A::Ec | A::Ecdsa | A::Ecdh | A::Ecmqv);
+    said.is_some_and(elliptic) && elliptic(found)
+}
+
+/// The bytes that the Digest attribute is of: key material in the clear or wrapped, certificate, opaque value.
+pub(super) fn value_bytes(object: &ManagedObject) -> Option<&[u8]> {
+    match object {
+        ManagedObject::Certificate(certificate) => Some(&certificate.value),
+        ManagedObject::CertificateRequest(request) => Some(&request.value),
+        ManagedObject::OpaqueObject(opaque) => Some(opaque.value.expose_bytes()),
+        ManagedObject::Template(_) => None,
+        keyed => match keyed.key_block()?.key_value.as_ref()? {
+            KeyValue::Plain { material: KeyMaterial::Bytes(bytes), .. } | KeyValue::Wrapped(bytes) => Some(bytes.expose_bytes()),
+            KeyValue::Plain { material: KeyMaterial::Transparent(key), .. } => key.key.as_ref().map(keygate_kmip::Secret::expose_bytes),
+        },
+    }
+}
