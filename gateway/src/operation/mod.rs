@@ -22,6 +22,7 @@ mod new_object;
 mod obtain_lease;
 mod policy;
 mod query;
+mod re_key;
 mod register;
 mod revoke;
 
@@ -100,6 +101,7 @@ pub async fn perform(exchange: &mut Exchange<'_>, request: RequestPayload) -> Re
         RequestPayload::ObtainLease(request) => obtain_lease::obtain_lease(exchange, request).await?.into(),
         RequestPayload::Ping(request) => query::ping(request).into(),
         RequestPayload::Query(request) => query::query(exchange, request).into(),
+        RequestPayload::ReKey(request) => re_key::re_key(exchange, request).await?.into(),
         RequestPayload::Recover(request) => archive::recover(exchange, request).await?.into(),
         RequestPayload::Register(request) => register::register(exchange, request).await?.into(),
         RequestPayload::Revoke(request) => revoke::revoke(exchange, request).await?.into(),
