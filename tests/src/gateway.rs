@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -204,6 +204,23 @@ impl TestGateway {
         let Some(mut process) = self.process.take() else { return Ok(()) };
         process.kill()?;
         process.wait().map(|_| ())
+    }
+
+    /// Overrides a setting from the next start on.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.setup.settings.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// Appends to `keygate.toml`.
+    ///
+    /// # Panics
+    /// If it is not there.
+    pub fn configure(&self, text: &str) {
+        let path = self.data.join("keygate.toml");
+        let written = File::options().append(true).open(&path).and_then(|mut file| file.write_all(text.as_bytes()));
+        if let Err(error) = written {
+            panic!("{}: {error}", path.display());
+        }
     }
 
     /// Runs an admin command on this data folder.

@@ -9,5 +9,6 @@ pub mod client;
 pub mod gateway;
 pub mod names;
 pub mod request;
+pub mod softhsm;
 pub mod tools;
 pub mod ttlv;

@@ -1,0 +1,63 @@
+//! A throw-away SoftHSM token, made by the project's own helper.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::gateway::{succeed, workspace};
+
+/// A token in a folder of a test's.
+#[derive(Debug)]
+pub struct Token {
+    /// Its label.
+    pub label: String,
+    /// The PKCS#11 module.
+    pub module: PathBuf,
+    /// What `SOFTHSM2_CONF` is to be.
+    pub configuration: PathBuf,
+    /// The file with the user PIN.
+    pub pin_file: PathBuf,
+}
+
+impl Token {
+    /// Makes a token.
+    ///
+    /// # Errors
+    /// If SoftHSM is not installed.
+    pub fn make(folder: &Path, label: &str) -> io::Result<Self> {
+        let script = workspace().join("softhsm-config/make-token.sh");
+        let printed = succeed(Command::new("sh").arg(script).arg(folder).arg(label))?;
+        let values: BTreeMap<&str, &str> = printed.lines().filter_map(|line| line.split_once('=')).collect();
+        let path = |name: &str| {
+            values.get(name).map(PathBuf::from).ok_or_else(|| io::Error::other(format!("no {name} in: {printed}")))
+        };
+        Ok(Self {
+            label: label.to_owned(),
+            module: path("MODULE")?,
+            configuration: path("SOFTHSM2_CONF")?,
+            pin_file: path("PIN_FILE")?,
+        })
+    }
+
+    /// The table for `keygate.toml` that makes a keystore of it.
+    #[must_use]
+    pub fn keystore(&self, name: &str, workers: usize) -> String {
+        format!(
+            "\n[[keystore]]\nname = \"{name}\"\nkind = \"pkcs11\"\nmodule = \"{}\"\ntoken-label = \"{}\"\npin-file = \"{}\"\n\
+             workers = {workers}\nenvironment = {{ SOFTHSM2_CONF = \"{}\" }}\n",
+            self.module.display(),
+            self.label,
+            self.pin_file.display(),
+            self.configuration.display()
+        )
+    }
+
+    /// The user PIN.
+    ///
+    /// # Errors
+    /// If the file is gone.
+    pub fn pin(&self) -> io::Result<String> {
+        Ok(std::fs::read_to_string(&self.pin_file)?.trim().to_owned())
+    }
+}
