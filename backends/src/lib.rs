@@ -2,10 +2,12 @@
 //!
 //! # The seams
 //! [`Keystore`] makes, takes in, uses and destroys keys; [`KekProvider`] wraps the gateway's root key under a key that stays in a device.
-//! Their contract is in [`keystore`](crate::Keystore). Errors say what to do next ([`KsError`], [`Class`]).
+//! The contract of both stands at their definition. Errors say what to do next ([`KsError`], [`Class`]).
 //!
 //! # The backends
 //! - [`local`]: cryptography in this process (Envelope custody). Its functions are synchronous and may be called without the seam.
+//! - [`pkcs11`]: a PKCS#11 token (InBackend custody, and a KEK for the seal).
+//! - `faulty` (feature `testing`): wraps a keystore and breaks chosen calls. `conformance` (likewise): the suite that every keystore passes.
 //!
 //! # How a caller goes about it
 //! 1. Cryptographic Parameters of the request and the key -> a scheme: [`resolve`].
@@ -14,12 +16,17 @@
 //!
 //! This crate knows nothing of sockets, databases, configuration files or KMIP messages; of the KMIP crate it uses the enumerations.
 
+#[cfg(feature = "testing")]
+pub mod conformance;
 mod error;
+#[cfg(feature = "testing")]
+pub mod faulty;
 mod key;
 mod keystore;
 pub mod local;
 mod names;
 mod operation;
+pub mod pkcs11;
 pub mod resolve;
 mod secret;
 

@@ -13,7 +13,7 @@ mod hash;
 mod keystore;
 mod mac;
 mod material;
-mod padding;
+pub(crate) mod padding;
 mod rsa;
 mod signature;
 mod stream;
@@ -27,6 +27,8 @@ pub use hash::{HashStream, hash, hash_len};
 pub use keystore::LocalKeystore;
 pub use mac::{MacStream, mac, mac_verify};
 pub use material::{EcPrivate, EcPublic, KeyKind, KeyMaterial, PairKind, PreparedKey, RsaPrivate, RsaPublic};
+pub(crate) use generate::{check_rsa_bits, symmetric_octets};
+pub(crate) use signature::digest_of;
 pub use signature::{sign, verify};
 pub use stream::{CipherStream, Direction};
 

@@ -8,7 +8,7 @@ use crate::operation::BlockPadding;
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq, ConstantTimeLess};
 
 /// The octets to append to a message of this length.
-pub(super) fn suffix(padding: BlockPadding, message_len: usize, block: usize) -> Result<Vec<u8>> {
+pub(crate) fn suffix(padding: BlockPadding, message_len: usize, block: usize) -> Result<Vec<u8>> {
     let over = message_len % block;
     match padding {
         BlockPadding::None if over == 0 => Ok(Vec::new()),
@@ -27,7 +27,7 @@ pub(super) fn suffix(padding: BlockPadding, message_len: usize, block: usize) ->
 }
 
 /// How many octets of the last block belong to the message.
-pub(super) fn message_len(padding: BlockPadding, last: &[u8]) -> Result<usize> {
+pub(crate) fn message_len(padding: BlockPadding, last: &[u8]) -> Result<usize> {
     match padding {
         BlockPadding::None => Ok(last.len()),
         BlockPadding::Zeros => Ok(last.iter().rposition(|&octet| octet != 0).map_or(0, |at| at + 1)),

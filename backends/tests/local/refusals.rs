@@ -1,6 +1,6 @@
 //! Every wrong key, IV, tag, padding or combination is refused with a class and a text that names the rule.
 
-use crate::helpers::{aes, h, key, open, seal};
+use crate::helpers::{aes, key, open, seal};
 use keygate_backends::local::{KeyKind, KeyMaterial, PairKind, PreparedKey, generate, generate_pair, mac, sign};
 use keygate_backends::resolve::{Parameters, encryption, signature};
 use keygate_backends::{

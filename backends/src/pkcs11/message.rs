@@ -1,0 +1,121 @@
+//! What passes between a caller and the thread that owns a session: plain owned values in both directions, nothing of the caller's
+//! runtime and nothing of the module, so that the far side can one day be another process.
+
+use super::mechanism::Mechanisms;
+use crate::key::{KeyClass, KeyId};
+use crate::keystore::KeyInfo;
+use crate::local::RsaPrivate;
+use crate::secret::SecretBytes;
+use cryptoki_sys as ck;
+
+/// Which object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct KeyName {
+    pub(super) id: KeyId,
+    pub(super) class: KeyClass,
+}
+
+/// A request to a worker.
+pub(super) enum Request {
+    /// Asks for the mechanisms.
+    Probe,
+    /// Asks for random octets.
+    Random { len: usize },
+    GenerateSecret { id: KeyId, label: String, kind: SecretKind, octets: usize },
+    GenerateRsa { id: KeyId, label: String, bits: u32 },
+    GenerateEc { id: KeyId, label: String, parameters: &'static [u8] },
+    ImportSecret { id: KeyId, label: String, kind: SecretKind, value: SecretBytes },
+    ImportRsa { id: KeyId, label: String, numbers: RsaPrivate },
+    ImportEc { id: KeyId, label: String, parameters: &'static [u8], d: SecretBytes },
+    /// A signature or MAC.
+    Sign { key: KeyName, mechanism: SignMechanism, data: Vec<u8> },
+    Encrypt { key: KeyName, mechanism: CipherMechanism, data: SecretBytes },
+    Decrypt { key: KeyName, mechanism: CipherMechanism, data: Vec<u8> },
+    /// Looks a key up and reads what tells it from others.
+    Inspect { key: KeyName },
+    /// Destroys all objects of an id.
+    Destroy { id: KeyId },
+    /// Lists the secret and private keys whose label begins so.
+    List { prefix: String },
+}
+
+impl Request {
+    /// Whether a failure without an answer leaves something to reconcile.
+    pub(super) fn changes(&self) -> bool {
+        matches!(
+            self,
+            Self::GenerateSecret { .. }
+                | Self::GenerateRsa { .. }
+                | Self::GenerateEc { .. }
+                | Self::ImportSecret { .. }
+                | Self::ImportRsa { .. }
+                | Self::ImportEc { .. }
+                | Self::Destroy { .. }
+        )
+    }
+
+    /// Whether the request would hold traffic up: it goes to a worker of its own.
+    pub(super) fn is_slow(&self) -> bool {
+        self.changes() || matches!(self, Self::Probe | Self::List { .. } | Self::Inspect { .. })
+    }
+}
+
+/// The kind of a secret key object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SecretKind {
+    Aes,
+    /// A generic secret, for HMAC.
+    Generic,
+}
+
+/// How a signature or MAC is made.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum SignMechanism {
+    /// On a digest; answered as r and s side by side.
+    Ecdsa,
+    /// On a DigestInfo or bare octets.
+    RsaPkcs1,
+    RsaPss { hash: ck::CK_MECHANISM_TYPE, mgf: ck::CK_RSA_PKCS_MGF_TYPE, salt_len: usize },
+    Mac(ck::CK_MECHANISM_TYPE),
+}
+
+/// How data is encrypted or decrypted.
+#[derive(Clone, Debug)]
+pub(super) enum CipherMechanism {
+    AesEcb,
+    AesCbc { iv: Vec<u8> },
+    AesCtr { iv: [u8; 16] },
+    /// The tag stands behind the cipher text.
+    AesGcm { iv: Vec<u8>, aad: Vec<u8>, tag_len: usize },
+    AesKeyWrap,
+    RsaPkcs1,
+    RsaOaep { hash: ck::CK_MECHANISM_TYPE, mgf: ck::CK_RSA_PKCS_MGF_TYPE, label: Vec<u8> },
+    RsaRaw,
+}
+
+/// A worker's answer.
+pub(super) enum Response {
+    Bytes(Vec<u8>),
+    Done,
+    Inspected(Inspected),
+    Keys(Vec<KeyInfo>),
+    Probed { mechanisms: Mechanisms, device: String },
+    /// A secret key was made or taken in; its check value, where the token has one.
+    SecretKey { kcv: Option<[u8; 3]> },
+    PublicKey(PublicNumbers),
+    Secret(SecretBytes),
+}
+
+/// The public half of a pair as the token tells it.
+pub(super) enum PublicNumbers {
+    Rsa { n: Vec<u8>, e: Vec<u8> },
+    /// The value of CKA_EC_POINT.
+    Ec { point: Vec<u8> },
+}
+
+/// What a look-up found.
+pub(super) struct Inspected {
+    pub(super) info: KeyInfo,
+    pub(super) kcv: Option<[u8; 3]>,
+    pub(super) rsa: Option<(Vec<u8>, Vec<u8>)>,
+}

@@ -1,0 +1,320 @@
+//! What a worker does in its session: one function per request.
+
+use super::mechanism::Mechanism;
+use super::message::{CipherMechanism, Inspected, KeyName, PublicNumbers, Request, Response, SecretKind, SignMechanism};
+use super::mechanism::Mechanisms;
+use super::raw::Session;
+use super::template::Template;
+use super::token::Shared;
+use super::{ckr, curve};
+use crate::error::{Class, KsError, Result};
+use crate::key::{KeyClass, KeyId};
+use crate::keystore::KeyInfo;
+use crate::local::RsaPrivate;
+use crate::secret::SecretBytes;
+use cryptoki_sys as ck;
+use std::collections::{BTreeMap, HashMap};
+
+/// An object of this session's application, and what its use needs to know of it.
+#[derive(Clone, Copy)]
+pub(super) struct Handle {
+    object: ck::CK_OBJECT_HANDLE,
+    /// Octets of the order of an EC key's curve.
+    order_octets: Option<usize>,
+}
+
+/// Handles that a worker keeps at most; then it starts afresh.
+const HANDLES_MAX: usize = 10_000;
+
+pub(super) fn run(
+    session: &Session, handles: &mut HashMap<KeyName, Handle>, shared: &Shared, slot: ck::CK_SLOT_ID, request: &Request,
+) -> Result<Response> {
+    match request {
+        Request::Probe => probe(shared, slot),
+        Request::Random { len } => SecretBytes::fill_with(*len, |out| session.random(out)).map(Response::Secret),
+        Request::GenerateSecret { id, label, kind, octets } => generate_secret(session, *id, label, *kind, *octets),
+        Request::GenerateRsa { id, label, bits } => generate_rsa(session, *id, label, *bits),
+        Request::GenerateEc { id, label, parameters } => generate_ec(session, *id, label, parameters),
+        Request::ImportSecret { id, label, kind, value } => {
+            let template = secret_template(&id.0, label, *kind).number(ck::CKA_CLASS, ck::CKO_SECRET_KEY).bytes(ck::CKA_VALUE, value.expose());
+            let object = session.create(&template)?;
+            Ok(Response::SecretKey { kcv: kcv(session, object, *kind)? })
+        }
+        Request::ImportRsa { id, label, numbers } => import_rsa(session, *id, label, numbers),
+        Request::ImportEc { id, label, parameters, d } => {
+            let template = private_template(&id.0, label, ck::CKK_EC)
+                .number(ck::CKA_CLASS, ck::CKO_PRIVATE_KEY)
+                .bytes(ck::CKA_EC_PARAMS, parameters)
+                .bytes(ck::CKA_VALUE, d.expose());
+            session.create(&template).map(|_| Response::Done)
+        }
+        Request::Sign { key, mechanism, data } => with_key(session, handles, *key, |handle| sign(session, handle, *mechanism, data)),
+        Request::Encrypt { key, mechanism, data } => with_key(session, handles, *key, |handle| {
+            session.encrypt(&mechanism.as_mechanism(), handle.object, data.expose()).map(Response::Bytes)
+        }),
+        Request::Decrypt { key, mechanism, data } => with_key(session, handles, *key, |handle| {
+            session.decrypt(&mechanism.as_mechanism(), handle.object, data).map(Response::Secret).map_err(opaque_failure)
+        }),
+        Request::Inspect { key } => inspect(session, *key),
+        Request::Destroy { id } => destroy(session, *id),
+        Request::List { prefix } => list(session, prefix),
+    }
+}
+
+/// Whether the token shows any private or secret key; an error where the login is gone.
+pub(super) fn token_has_keys(session: &Session) -> Result<bool> {
+    if session.info()?.state != ck::CKS_RW_USER_FUNCTIONS {
+        return Err(KsError::new(Class::SessionLost, "the login is gone"));
+    }
+    for class in [ck::CKO_SECRET_KEY, ck::CKO_PRIVATE_KEY] {
+        if !session.find(&Template::new().number(ck::CKA_CLASS, class).flag(ck::CKA_TOKEN, true), 1)?.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Runs with the key's handle. A handle that has gone stale is looked up once more.
+fn with_key(
+    session: &Session, handles: &mut HashMap<KeyName, Handle>, key: KeyName, run: impl Fn(&Handle) -> Result<Response>,
+) -> Result<Response> {
+    if let Some(handle) = handles.get(&key) {
+        match run(handle) {
+            Err(e) if ckr::is(&e, ck::CKR_OBJECT_HANDLE_INVALID) || ckr::is(&e, ck::CKR_KEY_HANDLE_INVALID) => handles.remove(&key),
+            other => return other,
+        };
+    }
+    let handle = look_up(session, key)?;
+    if handles.len() >= HANDLES_MAX {
+        handles.clear();
+    }
+    handles.insert(key, handle);
+    run(&handle)
+}
+
+fn look_up(session: &Session, key: KeyName) -> Result<Handle> {
+    let object = find_one(session, key)?;
+    let parameters = match key.class {
+        KeyClass::Private => session.attribute(object, ck::CKA_EC_PARAMS)?,
+        KeyClass::Secret => None,
+    };
+    Ok(Handle { object, order_octets: parameters.as_deref().and_then(curve::order_octets) })
+}
+
+/// CKA_ID is not unique by standard; ours is random, and two objects of one class under it are somebody's mistake.
+fn find_one(session: &Session, key: KeyName) -> Result<ck::CK_OBJECT_HANDLE> {
+    let template = Template::new().number(ck::CKA_CLASS, class_of(key.class)).bytes(ck::CKA_ID, &key.id.0).flag(ck::CKA_TOKEN, true);
+    match session.find(&template, 2)?.as_slice() {
+        [object] => Ok(*object),
+        [] => Err(KsError::not_found(format!("the token has no {:?} key {}", key.class, key.id))),
+        _ => Err(KsError::new(Class::Corrupt, format!("the token has several {:?} keys {}", key.class, key.id))),
+    }
+}
+
+fn class_of(class: KeyClass) -> ck::CK_ULONG {
+    match class {
+        KeyClass::Private => ck::CKO_PRIVATE_KEY,
+        KeyClass::Secret => ck::CKO_SECRET_KEY,
+    }
+}
+
+fn probe(shared: &Shared, slot: ck::CK_SLOT_ID) -> Result<Response> {
+    let functions = shared.module.functions();
+    let mut mechanisms = BTreeMap::new();
+    for kind in functions.mechanisms(slot)? {
+        // Listed and then denied: not there.
+        if let Ok(flags) = functions.mechanism_flags(slot, kind) {
+            mechanisms.insert(kind, flags);
+        }
+    }
+    Ok(Response::Probed { mechanisms: Mechanisms(mechanisms), device: shared.device() })
+}
+
+fn secret_template<'a>(id: &'a [u8; 16], label: &'a str, kind: SecretKind) -> Template<'a> {
+    let template = Template::new()
+        .bytes(ck::CKA_ID, id)
+        .bytes(ck::CKA_LABEL, label.as_bytes())
+        .flag(ck::CKA_TOKEN, true)
+        .flag(ck::CKA_PRIVATE, true)
+        .flag(ck::CKA_SENSITIVE, true)
+        .flag(ck::CKA_EXTRACTABLE, false);
+    match kind {
+        SecretKind::Aes => template
+            .number(ck::CKA_KEY_TYPE, ck::CKK_AES)
+            .flag(ck::CKA_ENCRYPT, true)
+            .flag(ck::CKA_DECRYPT, true)
+            .flag(ck::CKA_SIGN, true)
+            .flag(ck::CKA_VERIFY, true),
+        SecretKind::Generic => template.number(ck::CKA_KEY_TYPE, ck::CKK_GENERIC_SECRET).flag(ck::CKA_SIGN, true).flag(ck::CKA_VERIFY, true),
+    }
+}
+
+fn private_template<'a>(id: &'a [u8; 16], label: &'a str, kind: ck::CK_KEY_TYPE) -> Template<'a> {
+    let template = Template::new()
+        .bytes(ck::CKA_ID, id)
+        .bytes(ck::CKA_LABEL, label.as_bytes())
+        .number(ck::CKA_KEY_TYPE, kind)
+        .flag(ck::CKA_TOKEN, true)
+        .flag(ck::CKA_PRIVATE, true)
+        .flag(ck::CKA_SENSITIVE, true)
+        .flag(ck::CKA_EXTRACTABLE, false)
+        .flag(ck::CKA_SIGN, true);
+    if kind == ck::CKK_RSA { template.flag(ck::CKA_DECRYPT, true) } else { template }
+}
+
+fn generate_secret(session: &Session, id: KeyId, label: &str, kind: SecretKind, octets: usize) -> Result<Response> {
+    let mechanism = match kind {
+        SecretKind::Aes => ck::CKM_AES_KEY_GEN,
+        SecretKind::Generic => ck::CKM_GENERIC_SECRET_KEY_GEN,
+    };
+    let template = secret_template(&id.0, label, kind).number(ck::CKA_VALUE_LEN, octets as ck::CK_ULONG);
+    let object = session.generate_key(&Mechanism::Plain(mechanism), &template)?;
+    Ok(Response::SecretKey { kcv: kcv(session, object, kind)? })
+}
+
+/// CKA_CHECK_VALUE of an AES key.
+fn kcv(session: &Session, object: ck::CK_OBJECT_HANDLE, kind: SecretKind) -> Result<Option<[u8; 3]>> {
+    match kind {
+        SecretKind::Aes => Ok(session.attribute(object, ck::CKA_CHECK_VALUE)?.and_then(|value| value.try_into().ok())),
+        SecretKind::Generic => Ok(None),
+    }
+}
+
+/// The public half is a session object: it is read and destroyed, for the caller keeps it and verifies in software.
+fn generate_pair(session: &Session, mechanism: ck::CK_MECHANISM_TYPE, public: Template<'_>, private: &Template<'_>, read: impl FnOnce(ck::CK_OBJECT_HANDLE) -> Result<PublicNumbers>) -> Result<Response> {
+    let public = public.flag(ck::CKA_TOKEN, false).flag(ck::CKA_VERIFY, true);
+    let (public, private) = session.generate_key_pair(&Mechanism::Plain(mechanism), &public, private)?;
+    let numbers = read(public);
+    // The session object dies with the session at the latest.
+    let _ = session.destroy(public);
+    match numbers {
+        Ok(numbers) => Ok(Response::PublicKey(numbers)),
+        Err(e) => match session.destroy(private) {
+            Ok(()) => Err(e),
+            Err(_) => Err(e.into_class(Class::OutcomeUnknown)),
+        },
+    }
+}
+
+fn generate_rsa(session: &Session, id: KeyId, label: &str, bits: u32) -> Result<Response> {
+    let public = Template::new().number(ck::CKA_MODULUS_BITS, ck::CK_ULONG::from(bits)).bytes(ck::CKA_PUBLIC_EXPONENT, &[1, 0, 1]);
+    generate_pair(session, ck::CKM_RSA_PKCS_KEY_PAIR_GEN, public, &private_template(&id.0, label, ck::CKK_RSA), |object| {
+        let (n, e) = rsa_numbers(session, object)?.ok_or_else(|| hidden("the modulus"))?;
+        Ok(PublicNumbers::Rsa { n, e })
+    })
+}
+
+fn generate_ec(session: &Session, id: KeyId, label: &str, parameters: &[u8]) -> Result<Response> {
+    let public = Template::new().bytes(ck::CKA_EC_PARAMS, parameters);
+    generate_pair(session, ck::CKM_EC_KEY_PAIR_GEN, public, &private_template(&id.0, label, ck::CKK_EC), |object| {
+        let point = session.attribute(object, ck::CKA_EC_POINT)?.ok_or_else(|| hidden("the point"))?;
+        Ok(PublicNumbers::Ec { point })
+    })
+}
+
+fn import_rsa(session: &Session, id: KeyId, label: &str, numbers: &RsaPrivate) -> Result<Response> {
+    let template = private_template(&id.0, label, ck::CKK_RSA)
+        .number(ck::CKA_CLASS, ck::CKO_PRIVATE_KEY)
+        .bytes(ck::CKA_MODULUS, &numbers.modulus)
+        .bytes(ck::CKA_PUBLIC_EXPONENT, &numbers.public_exponent)
+        .bytes(ck::CKA_PRIVATE_EXPONENT, &numbers.private_exponent)
+        .bytes(ck::CKA_PRIME_1, &numbers.p)
+        .bytes(ck::CKA_PRIME_2, &numbers.q)
+        .bytes(ck::CKA_EXPONENT_1, &numbers.prime_exponent_p)
+        .bytes(ck::CKA_EXPONENT_2, &numbers.prime_exponent_q)
+        .bytes(ck::CKA_COEFFICIENT, &numbers.crt_coefficient);
+    session.create(&template).map(|_| Response::Done)
+}
+
+fn sign(session: &Session, handle: &Handle, mechanism: SignMechanism, data: &[u8]) -> Result<Response> {
+    let (mechanism, data) = match mechanism {
+        SignMechanism::Ecdsa => {
+            // FIPS 186-5 §6.4.1: the leftmost bits of the hash, as many as the order has; some tokens refuse more.
+            let used = handle.order_octets.map_or(data.len(), |order| order.min(data.len()));
+            (Mechanism::Plain(ck::CKM_ECDSA), &data[..used])
+        }
+        SignMechanism::RsaPkcs1 => (Mechanism::Plain(ck::CKM_RSA_PKCS), data),
+        SignMechanism::RsaPss { hash, mgf, salt_len } => (Mechanism::Pss { hash, mgf, salt_len }, data),
+        SignMechanism::Mac(kind) => (Mechanism::Plain(kind), data),
+    };
+    session.sign(&mechanism, handle.object, data).map(Response::Bytes)
+}
+
+impl CipherMechanism {
+    fn as_mechanism(&self) -> Mechanism<'_> {
+        match self {
+            Self::AesEcb => Mechanism::Plain(ck::CKM_AES_ECB),
+            Self::AesCbc { iv } => Mechanism::Iv(ck::CKM_AES_CBC, iv),
+            Self::AesCtr { iv } => Mechanism::Ctr(iv),
+            Self::AesGcm { iv, aad, tag_len } => Mechanism::Gcm { iv, aad, tag_len: *tag_len },
+            Self::AesKeyWrap => Mechanism::Plain(ck::CKM_AES_KEY_WRAP),
+            Self::RsaPkcs1 => Mechanism::Plain(ck::CKM_RSA_PKCS),
+            Self::RsaOaep { hash, mgf, label } => Mechanism::Oaep { hash: *hash, mgf: *mgf, label },
+            Self::RsaRaw => Mechanism::Plain(ck::CKM_RSA_X_509),
+        }
+    }
+}
+
+/// Tokens answer a wrong tag or padding with whatever comes to hand. It is one failure, told as one, and no reason to doubt the token:
+/// a peer that sends rubbish must not be able to have the module initialised anew.
+fn opaque_failure(error: KsError) -> KsError {
+    let vague = [ck::CKR_GENERAL_ERROR, ck::CKR_FUNCTION_FAILED, ck::CKR_DATA_INVALID, ck::CKR_DATA_LEN_RANGE, ck::CKR_ENCRYPTED_DATA_LEN_RANGE];
+    if vague.iter().any(|&code| ckr::is(&error, code)) || error.class() == Class::BadInput(crate::error::Fault::Integrity) {
+        return KsError::integrity("decryption failed in the token");
+    }
+    error
+}
+
+fn inspect(session: &Session, key: KeyName) -> Result<Response> {
+    let object = find_one(session, key)?;
+    let info = KeyInfo { id: key.id, class: key.class, label: label(session, object)? };
+    let (kcv, rsa) = match key.class {
+        KeyClass::Secret => (kcv(session, object, SecretKind::Aes)?, None),
+        KeyClass::Private => (None, rsa_numbers(session, object)?),
+    };
+    Ok(Response::Inspected(Inspected { info, kcv, rsa }))
+}
+
+fn rsa_numbers(session: &Session, object: ck::CK_OBJECT_HANDLE) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
+    let n = session.attribute(object, ck::CKA_MODULUS)?.filter(|n| !n.is_empty());
+    let e = session.attribute(object, ck::CKA_PUBLIC_EXPONENT)?.filter(|e| !e.is_empty());
+    Ok(n.zip(e))
+}
+
+fn destroy(session: &Session, id: KeyId) -> Result<Response> {
+    let objects = session.find(&Template::new().bytes(ck::CKA_ID, &id.0).flag(ck::CKA_TOKEN, true), 16)?;
+    if objects.is_empty() {
+        return Err(KsError::not_found(format!("the token has no key {id}")));
+    }
+    for object in objects {
+        session.destroy(object)?;
+    }
+    Ok(Response::Done)
+}
+
+fn list(session: &Session, prefix: &str) -> Result<Response> {
+    let mut keys = Vec::new();
+    for class in [KeyClass::Private, KeyClass::Secret] {
+        let template = Template::new().number(ck::CKA_CLASS, class_of(class)).flag(ck::CKA_TOKEN, true);
+        for object in session.find(&template, LIST_MAX)? {
+            let label = label(session, object)?;
+            let id = session.attribute(object, ck::CKA_ID)?.and_then(|id| <[u8; 16]>::try_from(id).ok());
+            if let (true, Some(id)) = (label.starts_with(prefix), id) {
+                keys.push(KeyInfo { id: KeyId(id), class, label });
+            }
+        }
+    }
+    Ok(Response::Keys(keys))
+}
+
+fn label(session: &Session, object: ck::CK_OBJECT_HANDLE) -> Result<String> {
+    let label = session.attribute(object, ck::CKA_LABEL)?.unwrap_or_default();
+    Ok(String::from_utf8_lossy(&label).into_owned())
+}
+
+fn hidden(what: &str) -> KsError {
+    KsError::unsupported(format!("the token does not show {what} of a public key"))
+}
+
+/// Objects of a class that are looked at when listing.
+const LIST_MAX: usize = 1_000_000;

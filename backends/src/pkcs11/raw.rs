@@ -1,0 +1,338 @@
+//! Calls into a PKCS#11 module, and nothing else: pointers and lengths in, `Result` out.
+//!
+//! Together with `template.rs` and `mechanism.rs` this is all of the crate that speaks C to a module. Sessions close on drop. Which thread calls what when,
+//! and that nobody is inside when the module is finalised, is arranged by `module.rs`.
+
+use super::ckr;
+use super::mechanism::Mechanism;
+use super::template::Template;
+use crate::error::{Class, KsError, Result};
+use crate::secret::SecretBytes;
+use cryptoki_sys as ck;
+use std::ptr;
+use zeroize::Zeroize;
+
+/// Calls a function of the module's list.
+macro_rules! call {
+    ($functions:expr, $name:ident $(, $argument:expr)*) => {
+        match $functions.list().$name {
+            Some(function) => match function($($argument),*) {
+                ck::CKR_OK => Ok(()),
+                code => Err(ckr::error(stringify!($name), code)),
+            },
+            None => Err(KsError::unsupported(concat!("the module has no ", stringify!($name)))),
+        }
+    };
+}
+
+/// A loaded module. It stays loaded for the life of the process: modules start threads and install handlers that outlive unloading.
+pub(super) struct Functions {
+    list: *mut ck::CK_FUNCTION_LIST,
+}
+
+// SAFETY: the list is a static table of the module, which is initialised with CKF_OS_LOCKING_OK and so admits calls from any thread.
+unsafe impl Send for Functions {}
+// SAFETY: as above.
+unsafe impl Sync for Functions {}
+
+impl Functions {
+    /// Loads a module from a file.
+    pub(super) fn load(path: &std::path::Path) -> Result<Self> {
+        let broken = |text: String| KsError::new(Class::RetryOther, format!("PKCS#11 module {}: {text}", path.display()));
+        // SAFETY: loading runs the module's initialisers; the operator's configuration vouches for the file.
+        let library = unsafe { ck::Pkcs11::new(path) }.map_err(|e| broken(e.to_string()))?;
+        let function = library.C_GetFunctionList.as_ref().map_err(|e| broken(e.to_string()))?;
+        let mut list = ptr::null_mut();
+        // SAFETY: the function fills in a pointer to its static table.
+        match unsafe { function(&mut list) } {
+            ck::CKR_OK if !list.is_null() => {}
+            code => return Err(ckr::error("C_GetFunctionList", code)),
+        }
+        std::mem::forget(library);
+        Ok(Self { list })
+    }
+
+    fn list(&self) -> &ck::CK_FUNCTION_LIST {
+        // SAFETY: not null by `load`, static by the standard (v3.1 §5.4: "the function list [...] is owned by Cryptoki").
+        unsafe { &*self.list }
+    }
+
+    /// C_Initialize with the operating system's locks.
+    pub(super) fn initialize(&self) -> Result<()> {
+        let mut arguments = ck::CK_C_INITIALIZE_ARGS {
+            CreateMutex: None,
+            DestroyMutex: None,
+            LockMutex: None,
+            UnlockMutex: None,
+            flags: ck::CKF_OS_LOCKING_OK,
+            pReserved: ptr::null_mut(),
+        };
+        // SAFETY: the structure is valid for the call.
+        unsafe { call!(self, C_Initialize, (&raw mut arguments).cast()) }
+    }
+
+    /// C_Finalize. The caller guarantees that no other thread is in the module.
+    pub(super) fn finalize(&self) -> Result<()> {
+        // SAFETY: the argument is reserved and null.
+        unsafe { call!(self, C_Finalize, ptr::null_mut()) }
+    }
+
+    /// Slots with a token in them.
+    pub(super) fn slots(&self) -> Result<Vec<ck::CK_SLOT_ID>> {
+        let mut count = 0;
+        // SAFETY: a null list asks for the count.
+        unsafe { call!(self, C_GetSlotList, ck::CK_TRUE, ptr::null_mut(), &mut count)? };
+        let mut slots = vec![0; octets(count)];
+        // SAFETY: the list has `count` entries.
+        unsafe { call!(self, C_GetSlotList, ck::CK_TRUE, slots.as_mut_ptr(), &mut count)? };
+        slots.truncate(octets(count));
+        Ok(slots)
+    }
+
+    /// The fields of C_GetTokenInfo that matter here; odd values elsewhere in the structure do no harm.
+    pub(super) fn token_info(&self, slot: ck::CK_SLOT_ID) -> Result<TokenInfo> {
+        // SAFETY: a structure of plain octets and numbers may be zero.
+        let mut info: ck::CK_TOKEN_INFO = unsafe { std::mem::zeroed() };
+        // SAFETY: the structure is valid for the call.
+        unsafe { call!(self, C_GetTokenInfo, slot, &mut info)? };
+        Ok(TokenInfo {
+            label: text(&info.label),
+            manufacturer: text(&info.manufacturerID),
+            model: text(&info.model),
+            serial: text(&info.serialNumber),
+            flags: info.flags,
+            firmware: (info.firmwareVersion.major, info.firmwareVersion.minor),
+        })
+    }
+
+    /// The token's mechanisms.
+    pub(super) fn mechanisms(&self, slot: ck::CK_SLOT_ID) -> Result<Vec<ck::CK_MECHANISM_TYPE>> {
+        let mut count = 0;
+        // SAFETY: a null list asks for the count.
+        unsafe { call!(self, C_GetMechanismList, slot, ptr::null_mut(), &mut count)? };
+        let mut types = vec![0; octets(count)];
+        // SAFETY: the list has `count` entries.
+        unsafe { call!(self, C_GetMechanismList, slot, types.as_mut_ptr(), &mut count)? };
+        types.truncate(octets(count));
+        Ok(types)
+    }
+
+    /// What a mechanism may be used for (CKF_SIGN, CKF_ENCRYPT...).
+    pub(super) fn mechanism_flags(&self, slot: ck::CK_SLOT_ID, mechanism: ck::CK_MECHANISM_TYPE) -> Result<ck::CK_FLAGS> {
+        let mut info = ck::CK_MECHANISM_INFO { ulMinKeySize: 0, ulMaxKeySize: 0, flags: 0 };
+        // SAFETY: the structure is valid for the call.
+        unsafe { call!(self, C_GetMechanismInfo, slot, mechanism, &mut info)? };
+        Ok(info.flags)
+    }
+}
+
+/// What a token says of itself.
+#[derive(Clone, Debug)]
+pub(super) struct TokenInfo {
+    pub(super) label: String,
+    pub(super) manufacturer: String,
+    pub(super) model: String,
+    pub(super) serial: String,
+    pub(super) flags: ck::CK_FLAGS,
+    pub(super) firmware: (u8, u8),
+}
+
+/// An open read-write session.
+pub(super) struct Session {
+    functions: &'static Functions,
+    handle: ck::CK_SESSION_HANDLE,
+}
+
+impl Session {
+    pub(super) fn open(functions: &'static Functions, slot: ck::CK_SLOT_ID) -> Result<Self> {
+        let mut handle = 0;
+        let flags = ck::CKF_SERIAL_SESSION | ck::CKF_RW_SESSION;
+        // SAFETY: no callback; the handle is filled in on success.
+        unsafe { call!(functions, C_OpenSession, slot, flags, ptr::null_mut(), None, &mut handle)? };
+        Ok(Self { functions, handle })
+    }
+
+    /// Drops the session without a call: the module that made it has been finalised.
+    pub(super) fn forget(self) {
+        std::mem::forget(self);
+    }
+
+    /// Logs the user in. `None` is a protected authentication path (a PIN pad).
+    pub(super) fn login(&self, pin: Option<&SecretBytes>) -> Result<()> {
+        // The module takes a mutable pointer; it gets a copy, wiped after the call.
+        let mut copy = pin.map(|pin| pin.expose().to_vec()).unwrap_or_default();
+        let pointer = if pin.is_some() { copy.as_mut_ptr() } else { ptr::null_mut() };
+        // SAFETY: pointer and length describe `copy`, or are null and 0.
+        let result = unsafe { call!(self.functions, C_Login, self.handle, ck::CKU_USER, pointer, ulong(copy.len())) };
+        copy.zeroize();
+        result
+    }
+
+    pub(super) fn info(&self) -> Result<ck::CK_SESSION_INFO> {
+        let mut info = ck::CK_SESSION_INFO { slotID: 0, state: 0, flags: 0, ulDeviceError: 0 };
+        // SAFETY: the structure is valid for the call.
+        unsafe { call!(self.functions, C_GetSessionInfo, self.handle, &mut info)? };
+        Ok(info)
+    }
+
+    /// Handles of the objects that match; stops at `limit`.
+    pub(super) fn find(&self, template: &Template<'_>, limit: usize) -> Result<Vec<ck::CK_OBJECT_HANDLE>> {
+        let mut attributes = template.attributes();
+        // SAFETY: the attributes point into `template`, alive during the call.
+        unsafe { call!(self.functions, C_FindObjectsInit, self.handle, attributes.as_mut_ptr(), ulong(attributes.len()))? };
+        let found = self.find_rest(limit);
+        // SAFETY: ends the search whatever came of it.
+        let ended = unsafe { call!(self.functions, C_FindObjectsFinal, self.handle) };
+        let found = found?;
+        ended?;
+        Ok(found)
+    }
+
+    fn find_rest(&self, limit: usize) -> Result<Vec<ck::CK_OBJECT_HANDLE>> {
+        let mut found = Vec::new();
+        let mut page = [0; 256];
+        while found.len() < limit {
+            let mut count = 0;
+            let room = (limit - found.len()).min(page.len());
+            // SAFETY: the page has at least `room` entries.
+            unsafe { call!(self.functions, C_FindObjects, self.handle, page.as_mut_ptr(), ulong(room), &mut count)? };
+            if count == 0 {
+                break;
+            }
+            found.extend_from_slice(&page[..octets(count).min(room)]);
+        }
+        Ok(found)
+    }
+
+    /// One attribute's value; `None` where the object has none or does not show it.
+    pub(super) fn attribute(&self, object: ck::CK_OBJECT_HANDLE, kind: ck::CK_ATTRIBUTE_TYPE) -> Result<Option<Vec<u8>>> {
+        let mut value = vec![0u8; 1024];
+        let mut attribute = ck::CK_ATTRIBUTE { type_: kind, pValue: value.as_mut_ptr().cast(), ulValueLen: ulong(value.len()) };
+        // SAFETY: pointer and length describe `value`.
+        let read = unsafe { call!(self.functions, C_GetAttributeValue, self.handle, object, &mut attribute, 1) };
+        match read {
+            Ok(()) if octets(attribute.ulValueLen) <= value.len() => {
+                value.truncate(octets(attribute.ulValueLen));
+                Ok(Some(value))
+            }
+            Ok(()) => Ok(None),
+            Err(e) if ckr::is(&e, ck::CKR_ATTRIBUTE_TYPE_INVALID) || ckr::is(&e, ck::CKR_ATTRIBUTE_SENSITIVE) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    pub(super) fn create(&self, template: &Template<'_>) -> Result<ck::CK_OBJECT_HANDLE> {
+        let mut attributes = template.attributes();
+        let mut handle = 0;
+        // SAFETY: the attributes point into `template`, alive during the call.
+        unsafe { call!(self.functions, C_CreateObject, self.handle, attributes.as_mut_ptr(), ulong(attributes.len()), &mut handle)? };
+        Ok(handle)
+    }
+
+    pub(super) fn destroy(&self, object: ck::CK_OBJECT_HANDLE) -> Result<()> {
+        // SAFETY: plain values.
+        unsafe { call!(self.functions, C_DestroyObject, self.handle, object) }
+    }
+
+    pub(super) fn generate_key(&self, mechanism: &Mechanism<'_>, template: &Template<'_>) -> Result<ck::CK_OBJECT_HANDLE> {
+        let mut attributes = template.attributes();
+        let mut handle = 0;
+        mechanism.with(|mechanism| {
+            // SAFETY: mechanism and attributes are alive during the call.
+            unsafe {
+                call!(self.functions, C_GenerateKey, self.handle, mechanism, attributes.as_mut_ptr(), ulong(attributes.len()), &mut handle)
+            }
+        })?;
+        Ok(handle)
+    }
+
+    /// The handles of the public and the private half.
+    pub(super) fn generate_key_pair(
+        &self, mechanism: &Mechanism<'_>, public: &Template<'_>, private: &Template<'_>,
+    ) -> Result<(ck::CK_OBJECT_HANDLE, ck::CK_OBJECT_HANDLE)> {
+        let (mut public, mut private) = (public.attributes(), private.attributes());
+        let mut handles = (0, 0);
+        mechanism.with(|mechanism| {
+            // SAFETY: mechanism and attributes are alive during the call.
+            unsafe {
+                call!(
+                    self.functions, C_GenerateKeyPair, self.handle, mechanism, public.as_mut_ptr(), ulong(public.len()), private.as_mut_ptr(),
+                    ulong(private.len()), &mut handles.0, &mut handles.1
+                )
+            }
+        })?;
+        Ok(handles)
+    }
+
+    pub(super) fn random(&self, out: &mut [u8]) -> Result<()> {
+        // SAFETY: pointer and length describe `out`.
+        unsafe { call!(self.functions, C_GenerateRandom, self.handle, out.as_mut_ptr(), ulong(out.len())) }
+    }
+
+    /// C_SignInit and C_Sign into a buffer that is long enough: no call to ask for the length.
+    pub(super) fn sign(&self, mechanism: &Mechanism<'_>, key: ck::CK_OBJECT_HANDLE, data: &[u8]) -> Result<Vec<u8>> {
+        // SAFETY: the mechanism is alive during the call.
+        mechanism.with(|mechanism| unsafe { call!(self.functions, C_SignInit, self.handle, mechanism, key) })?;
+        let mut out = vec![0u8; 1024];
+        let mut len = ulong(out.len());
+        let data_pointer = data.as_ptr().cast_mut();
+        // SAFETY: the module reads `data` (the pointer is mutable in the C declaration only) and writes at most `len` octets.
+        unsafe { call!(self.functions, C_Sign, self.handle, data_pointer, ulong(data.len()), out.as_mut_ptr(), &mut len)? };
+        out.truncate(octets(len));
+        Ok(out)
+    }
+
+    pub(super) fn encrypt(&self, mechanism: &Mechanism<'_>, key: ck::CK_OBJECT_HANDLE, data: &[u8]) -> Result<Vec<u8>> {
+        // The parameters hold the caller's IV, which C_Encrypt still reads: both calls run inside `with`.
+        mechanism.with(|mechanism| {
+            // SAFETY: the mechanism is alive during both calls.
+            unsafe { call!(self.functions, C_EncryptInit, self.handle, mechanism, key)? };
+            let mut out = vec![0u8; data.len() + EXPANSION_MAX];
+            let mut len = ulong(out.len());
+            let data_pointer = data.as_ptr().cast_mut();
+            // SAFETY: as in `sign`.
+            unsafe { call!(self.functions, C_Encrypt, self.handle, data_pointer, ulong(data.len()), out.as_mut_ptr(), &mut len)? };
+            out.truncate(octets(len));
+            Ok(out)
+        })
+    }
+
+    pub(super) fn decrypt(&self, mechanism: &Mechanism<'_>, key: ck::CK_OBJECT_HANDLE, data: &[u8]) -> Result<SecretBytes> {
+        mechanism.with(|mechanism| {
+            // SAFETY: the mechanism is alive during both calls.
+            unsafe { call!(self.functions, C_DecryptInit, self.handle, mechanism, key)? };
+            let mut out = zeroize::Zeroizing::new(vec![0u8; data.len() + EXPANSION_MAX]);
+            let mut len = ulong(out.len());
+            let data_pointer = data.as_ptr().cast_mut();
+            // SAFETY: as in `sign`.
+            unsafe { call!(self.functions, C_Decrypt, self.handle, data_pointer, ulong(data.len()), out.as_mut_ptr(), &mut len)? };
+            let mut plain = SecretBytes::new(std::mem::take(&mut *out));
+            plain.truncate(octets(len));
+            Ok(plain)
+        })
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // A session that is gone already cannot be closed better.
+        // SAFETY: plain value.
+        let _ = unsafe { call!(self.functions, C_CloseSession, self.handle) };
+    }
+}
+
+/// Most that one cipher call adds to its input: the modulus of RSA 8192 for a short message.
+const EXPANSION_MAX: usize = 1024;
+
+fn ulong(len: usize) -> ck::CK_ULONG {
+    len as ck::CK_ULONG
+}
+
+fn octets(len: ck::CK_ULONG) -> usize {
+    usize::try_from(len).unwrap_or(usize::MAX)
+}
+
+/// Blank-padded text of an information structure.
+fn text(field: &[u8]) -> String {
+    String::from_utf8_lossy(field).trim_end_matches([' ', '\0']).to_owned()
+}

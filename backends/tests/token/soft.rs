@@ -1,0 +1,86 @@
+//! Throw-away SoftHSM tokens.
+//!
+//! SoftHSM reads its configuration once per process, so all tests of a process share one directory of tokens; each makes its own token in
+//! it. Without SoftHSM the tests fail, unless KEYGATE_TEST_SKIP names `softhsm`.
+
+use keygate_backends::pkcs11::{Token, TokenConfig};
+use keygate_backends::{OpCx, SecretBytes};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+pub(crate) struct Soft {
+    pub(crate) dir: PathBuf,
+    pub(crate) module: PathBuf,
+    pin: SecretBytes,
+}
+
+pub(crate) fn cx() -> OpCx {
+    OpCx::within(Duration::from_secs(30))
+}
+
+/// Tests that finalise the module disturb those beside them, so token tests go one at a time. `None`: skipped on request.
+pub(crate) fn soft() -> Option<(&'static Soft, MutexGuard<'static, ()>)> {
+    static SOFT: OnceLock<Option<Soft>> = OnceLock::new();
+    static TURN: Mutex<()> = Mutex::new(());
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    SOFT.get_or_init(Soft::set_up).as_ref().map(|soft| (soft, turn))
+}
+
+impl Soft {
+    fn set_up() -> Option<Self> {
+        let skip = std::env::var("KEYGATE_TEST_SKIP").unwrap_or_default();
+        if skip.split([',', ' ']).any(|name| name == "softhsm") {
+            eprintln!("skipped by KEYGATE_TEST_SKIP: softhsm");
+            return None;
+        }
+        let dir = tempfile::tempdir().unwrap().keep();
+        let lines = make_token(&dir, "first");
+        let value = |name: &str| lines.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned();
+        // SAFETY: set before the module is loaded and before any other thread reads it: every token test passes through here first.
+        unsafe { std::env::set_var("SOFTHSM2_CONF", value("SOFTHSM2_CONF=")) };
+        let pin = SecretBytes::new(std::fs::read(value("PIN_FILE=")).unwrap());
+        Some(Self { module: value("MODULE=").into(), pin, dir })
+    }
+
+    /// A new token, opened. Making it needs no module calls in this process, but seeing it does: it must exist before the module is (re)initialised.
+    pub(crate) fn token(&self, label: &str) -> std::sync::Arc<Token> {
+        make_token(&self.dir, label);
+        self.open_soon(self.config(label))
+    }
+
+    pub(crate) fn config(&self, label: &str) -> TokenConfig {
+        TokenConfig::new(&self.module, label, Some(self.pin.clone()))
+    }
+
+    /// SoftHSM lists its tokens at C_Initialize alone; the supervisor's next attempt initialises.
+    pub(crate) fn open_soon(&self, config: TokenConfig) -> std::sync::Arc<Token> {
+        let token = Token::open_later(config).unwrap();
+        settle(&token, |health| *health == keygate_backends::Health::Up);
+        token
+    }
+
+    /// The folder of a token, found by its label.
+    pub(crate) fn token_dir(&self, label: &str) -> PathBuf {
+        let holds = |dir: &Path| std::fs::read(dir.join("token.object")).is_ok_and(|bytes| bytes.windows(label.len()).any(|part| part == label.as_bytes()));
+        std::fs::read_dir(self.dir.join("tokens")).unwrap().map(|entry| entry.unwrap().path()).find(|dir| holds(dir)).unwrap()
+    }
+}
+
+/// Waits until the token is as wanted.
+pub(crate) fn settle(token: &Token, wanted: impl Fn(&keygate_backends::Health) -> bool) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    while !wanted(&token.health()) {
+        assert!(std::time::Instant::now() < deadline, "still {:?}", token.health());
+        std::thread::yield_now();
+    }
+}
+
+fn make_token(dir: &Path, label: &str) -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../softhsm-config/make-token.sh");
+    let out = Command::new("sh").arg(script).arg(dir).arg(label).output().unwrap();
+    let errors = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success(), "SoftHSM is needed (or KEYGATE_TEST_SKIP=softhsm): {errors}");
+    String::from_utf8(out.stdout).unwrap()
+}
