@@ -3,7 +3,7 @@
 //! ```text
 //! D/keygate.toml        settings; written last by init        D/lock            exclusive lock
 //! D/seal.json           seal slots                            D/run/admin.sock  admin commands
-//! D/keygate.db          the store (see store)                 D/run/listeners.json
+//! D/store.db            the store (see store)                 D/run/listeners.json
 //! D/anchor, D/audit/    rollback anchor, audit heads          D/admin/, D/clients/NAME/  credentials made by init
 //! ```
 //! D is 0700 and secrets are 0600. Wider rights are refused, not repaired: someone may have read them.
@@ -82,7 +82,7 @@ impl DataDir {
             return Err(DataDirError::NotInitialised(path.to_owned()));
         }
         let dir = Self::check(path)?;
-        for secret in ["keygate.toml", "seal.json", "seal.key", "keygate.db", "anchor", "admin/key.pem"] {
+        for secret in ["keygate.toml", "seal.json", "seal.key", "store.db", "anchor", "admin/key.pem"] {
             let secret = dir.path.join(secret);
             if secret.exists() {
                 check_rights(&secret)?;

@@ -1,7 +1,10 @@
 //! gateway
+pub mod admin;
+pub mod app;
 pub mod audit;
 pub mod authority;
 pub mod authorize;
+pub mod cli;
 pub mod config;
 pub mod data_dir;
 pub mod identity;

@@ -1,1 +1,7 @@
-fn main() {}
+//! The `keygate` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    keygate::cli::main()
+}

@@ -6,7 +6,7 @@ use keygate_pki::SubjectAltName;
 use toml::Value;
 
 use super::{
-    AuditReads, Config, Forbidden, KmipConfig, Limits, LogConfig, LogFormat, OnLoss, ReservedConfig, keystore, settings,
+    AuditReads, Config, Forbidden, KmipConfig, Limits, LogConfig, LogFormat, OnLoss, ReservedConfig, RngSeed, keystore, settings,
 };
 
 /// The settings as written, not yet checked.
@@ -82,9 +82,9 @@ impl FileConfig {
                 listen: self.address("kmip.listen"),
                 version_min: self.version("kmip.version_min"),
                 forbidden: self.choice("kmip.forbidden", &[("not-found", Forbidden::NotFound), ("permission-denied", Forbidden::PermissionDenied)]),
-                interop: self.text("kmip.interop"),
+                interop: self.flag("kmip.interop"),
                 legacy_algorithms: self.flag("kmip.legacy_algorithms"),
-                rng_seed: self.flag("kmip.rng_seed"),
+                rng_seed: self.rng_seed("kmip.rng_seed"),
                 log_operation: self.flag("kmip.log_operation"),
             },
             status_listen: self.address("status.listen"),
@@ -240,6 +240,22 @@ impl FileConfig {
         self.values.contains_key(key).then(|| self.address(key))
     }
 
+    fn rng_seed(&mut self, key: &str) -> RngSeed {
+        let text = match self.take(key) {
+            Value::String(text) => text,
+            other => other.to_string(),
+        };
+        match text.as_str() {
+            "all" => RngSeed::All,
+            "none" => RngSeed::None,
+            "refuse" => RngSeed::Refuse,
+            number => number.parse().map(RngSeed::AtMost).unwrap_or_else(|_| {
+                self.problem(key, &format!("must be refuse, none, all or a number of bytes, not \"{text}\""));
+                RngSeed::Refuse
+            }),
+        }
+    }
+
     fn hosts(&mut self, key: &str) -> Vec<SubjectAltName> {
         let names: Vec<String> = match self.take(key) {
             Value::Array(list) => list.iter().map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)).collect(),
@@ -257,7 +273,7 @@ impl FileConfig {
         hosts
     }
 
-    fn version(&mut self, key: &str) -> (u32, u32) {
+    fn version(&mut self, key: &str) -> (i32, i32) {
         let text = match self.take(key) {
             Value::Float(number) => format!("{number:.1}"),
             Value::String(text) => text,
@@ -319,11 +335,11 @@ mod tests {
     #[test]
     fn overrides_win_and_refuse_secrets() {
         let file = "kmip.listen = '127.0.0.1:1'\nkmip.version_min = 1.2";
-        let config = check(file, &["kmip.listen=127.0.0.1:0", "limits.idle_seconds=5", "kmip.rng_seed=true"]).unwrap_or_else(|p| panic!("{p}"));
+        let config = check(file, &["kmip.listen=127.0.0.1:0", "limits.idle_seconds=5", "kmip.rng_seed=16"]).unwrap_or_else(|p| panic!("{p}"));
         assert_eq!(config.kmip.listen.port(), 0);
         assert_eq!(config.kmip.version_min, (1, 2));
         assert_eq!(config.limits.idle, Duration::from_secs(5));
-        assert!(config.kmip.rng_seed);
+        assert_eq!(config.kmip.rng_seed, RngSeed::AtMost(16));
         for refused in ["keystore.hsm.pin=1234", "seal.passphrase=x", "admin.password=x", "kmip.lisen=1", "x"] {
             assert!(check("", &[refused]).is_err(), "{refused} was accepted");
         }

@@ -47,16 +47,16 @@ pub struct KmipConfig {
     /// Where to listen.
     pub listen: SocketAddr,
     /// Lowest protocol version answered, as (major, minor).
-    pub version_min: (u32, u32),
+    pub version_min: (i32, i32),
     /// How a forbidden object is answered.
     pub forbidden: Forbidden,
-    /// Name of an interoperability profile, empty for none.
-    pub interop: String,
+    /// Whether the Interop operation is served.
+    pub interop: bool,
     /// Whether legacy algorithms may be used beyond decrypting.
     pub legacy_algorithms: bool,
-    /// Whether RNG Seed is accepted.
-    pub rng_seed: bool,
-    /// Whether every operation is logged at level info.
+    /// How much of a seed RNG Seed takes.
+    pub rng_seed: RngSeed,
+    /// Whether the Log operation is served.
     pub log_operation: bool,
 }
 
@@ -78,6 +78,19 @@ pub enum Forbidden {
     NotFound,
     /// With Permission Denied.
     PermissionDenied,
+}
+
+/// How much of a seed RNG Seed takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RngSeed {
+    /// All of it.
+    All,
+    /// At most this many bytes.
+    AtMost(u16),
+    /// None of it, successfully.
+    None,
+    /// The operation is refused.
+    Refuse,
 }
 
 /// When a read that releases key material is answered.

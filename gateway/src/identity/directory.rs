@@ -48,6 +48,8 @@ pub struct CertificateRecord {
 /// What a [`Directory`] is made of.
 #[derive(Debug, Clone, Default)]
 pub struct DirectoryContent {
+    /// The change of the store's directory that this is of.
+    pub changed_at: u64,
     /// All clients.
     pub clients: Vec<ClientRecord>,
     /// All their certificates.
@@ -111,6 +113,7 @@ pub struct Admitted {
 #[derive(Debug, Default)]
 pub struct Directory {
     version: u64,
+    changed_at: u64,
     issuers: Vec<(SpkiHash, TrustAnchor<'static>)>,
     entries: Vec<Entry>,
     by_credential: HashMap<CredentialId, usize>,
@@ -131,7 +134,7 @@ struct Entry {
 impl Directory {
     /// Builds a snapshot. Certificates without a client and issuers that are no CA are left out.
     pub fn new(version: u64, content: DirectoryContent) -> Self {
-        let mut directory = Self { version, ..Self::default() };
+        let mut directory = Self { version, changed_at: content.changed_at, ..Self::default() };
         for issuer in content.issuers.iter().filter(|issuer| issuer.is_ca()) {
             let der = CertificateDer::from(issuer.der());
             if let Ok(anchor) = webpki::anchor_from_trusted_cert(&der) {
@@ -181,6 +184,11 @@ impl Directory {
     /// Increases with each snapshot.
     pub fn version(&self) -> u64 {
         self.version
+    }
+
+    /// The change of the store's directory that this is of.
+    pub fn changed_at(&self) -> u64 {
+        self.changed_at
     }
 
     /// Users of a client.

@@ -36,7 +36,7 @@ impl DirectoryContent {
             not_after: moment(certificate.not_after),
             revoked: certificate.revoked,
         });
-        Self { clients: clients.collect(), certificates: certificates.collect(), issuers }
+        Self { changed_at: stored.changed_at, clients: clients.collect(), certificates: certificates.collect(), issuers }
     }
 }
 

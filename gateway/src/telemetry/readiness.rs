@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use serde::Serialize;
@@ -24,6 +27,7 @@ pub enum ComponentState {
 #[derive(Debug, Default)]
 pub struct Readiness {
     components: Mutex<BTreeMap<String, ComponentState>>,
+    stopping: AtomicBool,
 }
 
 impl Readiness {
@@ -39,6 +43,16 @@ impl Readiness {
             ComponentState::Up => {}
             ComponentState::Down { reason } => tracing::warn!(component, reason, "does not work"),
         }
+    }
+
+    /// The server begins to stop: it is not ready any more, and nothing is wrong.
+    pub fn begin_stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the server has begun to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
     }
 
     /// All parts.

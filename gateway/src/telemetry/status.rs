@@ -69,9 +69,10 @@ impl StatusListener {
 
 async fn ready(State(shared): State<Shared>) -> impl IntoResponse {
     let components = shared.readiness.snapshot();
-    let all_up = components.values().all(|state| *state == ComponentState::Up);
-    let code = if all_up { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (code, Json(serde_json::json!({ "ready": all_up, "components": components })))
+    let stopping = shared.readiness.is_stopping();
+    let ready = !stopping && components.values().all(|state| *state == ComponentState::Up);
+    let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, Json(serde_json::json!({ "ready": ready, "stopping": stopping, "components": components })))
 }
 
 async fn status(State(shared): State<Shared>) -> impl IntoResponse {

@@ -1,0 +1,95 @@
+//! What administrators do from the command line: one [`AdminRequest`], one [`handle`], used by the running server's socket
+//! (`D/run/admin.sock`) and by a command that opens the data directory alone.
+//!
+//! Every change is committed with its audit event and is in force when the answer is sent. Left to others: the command
+//! line's form (cli), who may do what to an object (authorize), how objects look (the [`ObjectsAdmin`] seam).
+
+mod clients;
+mod connect;
+mod grants;
+mod groups;
+mod keys;
+mod lookup;
+mod reply;
+mod request;
+mod seals;
+mod socket;
+mod users;
+
+pub use connect::{ConnectError, send};
+pub use keys::{KeyView, KeysFuture, KeysPage, ObjectsAdmin};
+pub use reply::{
+    AdminError, AdminReply, CertificateView, ClientView, ErrorClass, GrantView, GroupView, IssuedView, SealView, UserView, chain,
+};
+pub use request::{AdminRequest, GrantTarget, NewCredential, Password};
+pub use socket::AdminSocket;
+
+use crate::{
+    app::App,
+    audit::{Action, Actor, Details, Event, Outcome},
+    store::{Change, Commit, OrganisationId},
+};
+
+/// Does what is asked, on behalf of `actor`.
+pub async fn handle(app: &App, actor: &Actor, request: AdminRequest) -> Result<AdminReply, AdminError> {
+    let admin = Admin { app, actor };
+    match request {
+        AdminRequest::AuditVerify => admin.audit_verify().await,
+        AdminRequest::ClientAdd { name, credential, keystore } => admin.client_add(&name, credential, keystore.as_deref()).await,
+        AdminRequest::ClientDisable { name } => admin.client_enable(&name, false).await,
+        AdminRequest::ClientEnable { name } => admin.client_enable(&name, true).await,
+        AdminRequest::ClientKeystore { name, keystore } => admin.client_keystore(&name, keystore.as_deref()).await,
+        AdminRequest::ClientList => Ok(admin.client_list()),
+        AdminRequest::ClientRenew { name, credential } => admin.client_renew(&name, credential).await,
+        AdminRequest::GrantAdd { target, to, operations } => admin.grant_add(&target, &to, operations).await,
+        AdminRequest::GrantList => Ok(admin.grant_list()),
+        AdminRequest::GrantRemove { id } => admin.grant_remove(&id).await,
+        AdminRequest::GroupAdd { name, members } => admin.group_add(&name, &members).await,
+        AdminRequest::GroupList => Ok(admin.group_list()),
+        AdminRequest::GroupRemove { name, members } => admin.group_remove(&name, &members).await,
+        AdminRequest::KeysChown { id, to } => admin.keys_chown(&id, &to).await,
+        AdminRequest::KeysList { owner, after, limit } => admin.keys_list(owner.as_deref(), after.as_deref(), limit).await,
+        AdminRequest::KeysShow { id } => admin.keys_show(&id).await,
+        AdminRequest::SealStatus => admin.seal_status(),
+        AdminRequest::UserAdd { client, user, password } => admin.user_add(&client, &user, &password).await,
+        AdminRequest::UserList { client } => admin.user_list(&client),
+        AdminRequest::UserRemove { client, user } => admin.user_remove(&client, &user).await,
+    }
+}
+
+/// One request under way.
+struct Admin<'a> {
+    app: &'a App,
+    actor: &'a Actor,
+}
+
+impl Admin<'_> {
+    /// Commits changes with their event and puts them in force.
+    async fn commit(&self, changes: Vec<Change>, events: Vec<Event>) -> Result<AdminReply, AdminError> {
+        self.app.store.commit(Commit { changes, events, erases: false }).await?;
+        self.app.refresh_directory();
+        Ok(AdminReply::Done)
+    }
+
+    fn event(&self, action: Action, details: Details) -> Event {
+        Event {
+            at_ms: self.app.now_ms(),
+            actor: self.actor.clone(),
+            source: None,
+            organisation: Some(OrganisationId::DEFAULT),
+            action,
+            object: None,
+            outcome: Outcome::Done,
+            details,
+        }
+    }
+
+    async fn audit_verify(&self) -> Result<AdminReply, AdminError> {
+        let report = self.app.store.verify_audit().await.map_err(AdminError::failed)?;
+        Ok(AdminReply::Audit {
+            segments: report.segments,
+            events: report.events,
+            findings: report.findings.iter().map(ToString::to_string).collect(),
+        })
+    }
+}

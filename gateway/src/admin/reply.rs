@@ -1,0 +1,208 @@
+//! What is answered, and how a refusal is classed so that a script can act on it.
+
+use serde::{Deserialize, Serialize};
+
+use super::keys::KeysPage;
+use crate::{authority::AuthorityError, seal::SealError, store::CommitError};
+
+/// An answer.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "the fields are named as they are shown")]
+pub enum AdminReply {
+    /// The audit chain was walked.
+    Audit { segments: u64, events: u64, findings: Vec<String> },
+    /// Clients.
+    Clients(Vec<ClientView>),
+    /// Done, nothing to show.
+    Done,
+    /// Grants.
+    Grants(Vec<GrantView>),
+    /// Groups.
+    Groups(Vec<GroupView>),
+    /// A certificate was issued or pinned.
+    Issued(IssuedView),
+    /// One managed object, attributes by name.
+    Key(serde_json::Value),
+    /// Managed objects.
+    Keys(KeysPage),
+    /// A grant was added.
+    Made { id: String },
+    /// Seal slots.
+    Seal(Vec<SealView>),
+    /// KMIP users.
+    Users(Vec<UserView>),
+}
+
+/// A certificate for a client, with what it needs to use it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct IssuedView {
+    /// The client's id.
+    pub client: String,
+    /// The client's name.
+    pub name: String,
+    /// Leaf and intermediates in PEM.
+    pub chain: String,
+    /// What verifies every listener, in PEM.
+    pub ca: String,
+    /// End of the validity, RFC 3339.
+    pub not_after: String,
+}
+
+/// A client as listed.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ClientView {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Whether it may connect.
+    pub enabled: bool,
+    /// Keystore of its new keys, if it has one of its own.
+    pub keystore: Option<String>,
+    /// Its certificates.
+    pub certificates: Vec<CertificateView>,
+}
+
+/// A certificate as listed.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct CertificateView {
+    /// `issued`, `requested` or `pinned`.
+    pub origin: String,
+    /// Serial number in hexadecimal.
+    pub serial: String,
+    /// SHA-256 of the certificate.
+    pub sha256: String,
+    /// End of the validity, RFC 3339.
+    pub not_after: String,
+    /// Whether the end has passed.
+    pub expired: bool,
+    /// Whether it is accepted no longer.
+    pub revoked: bool,
+}
+
+/// A KMIP user as listed.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct UserView {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Whether it may be used.
+    pub enabled: bool,
+}
+
+/// A group as listed.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct GroupView {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Names of the member clients.
+    pub members: Vec<String>,
+}
+
+/// A grant as listed.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct GrantView {
+    /// Its id.
+    pub id: String,
+    /// `object ID` or `owner NAME`.
+    pub on: String,
+    /// `client NAME` or `group NAME`.
+    pub to: String,
+    /// The operations.
+    pub operations: Vec<String>,
+}
+
+/// A seal slot as listed.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SealView {
+    /// Its id.
+    pub id: String,
+    /// Its kind.
+    pub kind: String,
+    /// Key file path, `--with-key` value or token.
+    pub detail: String,
+    /// What the operator should know.
+    pub warning: Option<String>,
+}
+
+/// A refusal.
+#[derive(Debug, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct AdminError {
+    /// What kind.
+    pub class: ErrorClass,
+    /// What happened, what the rule is; hints on lines of their own.
+    pub message: String,
+}
+
+/// Kinds of refusal; each is an exit code of the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ErrorClass {
+    /// It failed, or was refused.
+    Failed,
+    /// An argument is wrong.
+    Usage,
+    /// What is named is not there, or is there already.
+    Name,
+}
+
+impl AdminError {
+    /// A failure, with its causes.
+    pub fn failed(error: impl std::error::Error) -> Self {
+        Self { class: ErrorClass::Failed, message: chain(&error) }
+    }
+
+    /// A wrong argument.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self { class: ErrorClass::Usage, message: message.into() }
+    }
+
+    /// A name that is not there, or is taken.
+    pub fn name(message: impl Into<String>) -> Self {
+        Self { class: ErrorClass::Name, message: message.into() }
+    }
+}
+
+/// An error and its causes in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+impl From<CommitError> for AdminError {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::EntryTaken { .. } | CommitError::EntryMissing { .. } => Self::name(error.to_string()),
+            other => Self::failed(other),
+        }
+    }
+}
+
+impl From<AuthorityError> for AdminError {
+    fn from(error: AuthorityError) -> Self {
+        match error {
+            AuthorityError::Pki(error) => Self::usage(chain(&error)),
+            other => Self::failed(other),
+        }
+    }
+}
+
+impl From<SealError> for AdminError {
+    fn from(error: SealError) -> Self {
+        Self::failed(error)
+    }
+}

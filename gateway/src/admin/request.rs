@@ -1,0 +1,97 @@
+//! What can be asked, as it goes over the admin socket: one JSON object a line.
+
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroize;
+
+/// A request of an administrator.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "the fields are the arguments of the commands they are named after")]
+pub enum AdminRequest {
+    /// Checks the audit chain.
+    AuditVerify,
+    /// Enrols a client.
+    ClientAdd { name: String, credential: NewCredential, keystore: Option<String> },
+    /// Cuts a client off.
+    ClientDisable { name: String },
+    /// Lets a client in again.
+    ClientEnable { name: String },
+    /// Says where a client's new keys go; `None`: the server's default.
+    ClientKeystore { name: String, keystore: Option<String> },
+    /// All clients and their certificates.
+    ClientList,
+    /// Gives a client a further certificate.
+    ClientRenew { name: String, credential: NewCredential },
+    /// Grants operations to a client or group.
+    GrantAdd { target: GrantTarget, to: String, operations: Vec<String> },
+    /// All grants.
+    GrantList,
+    /// Withdraws a grant.
+    GrantRemove { id: String },
+    /// Makes a group, or adds members.
+    GroupAdd { name: String, members: Vec<String> },
+    /// All groups.
+    GroupList,
+    /// Removes members, or without any the group.
+    GroupRemove { name: String, members: Vec<String> },
+    /// Gives an object to another client.
+    KeysChown { id: String, to: String },
+    /// Managed objects, a page at a time.
+    KeysList { owner: Option<String>, after: Option<String>, limit: u32 },
+    /// One managed object's attributes.
+    KeysShow { id: String },
+    /// The seal slots.
+    SealStatus,
+    /// Adds a KMIP user, or gives one a new password.
+    UserAdd { client: String, user: String, password: Password },
+    /// KMIP users of a client.
+    UserList { client: String },
+    /// Removes a KMIP user.
+    UserRemove { client: String, user: String },
+}
+
+/// What a client is to be recognised by.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NewCredential {
+    /// A certificate for a key that the command has made: the private key never reaches the server.
+    Issue {
+        /// SubjectPublicKeyInfo, DER in base64.
+        public_key: String,
+        /// Days of validity.
+        days: Option<u32>,
+    },
+    /// A certificate made elsewhere, taken as it is.
+    Pin {
+        /// PEM, or DER in base64.
+        certificate: String,
+    },
+    /// A certificate for a PKCS#10 request.
+    Request {
+        /// PEM, or DER in base64.
+        request: String,
+        /// Days of validity.
+        days: Option<u32>,
+    },
+}
+
+/// What a grant is about.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GrantTarget {
+    /// One managed object, by Unique Identifier.
+    Object(String),
+    /// All objects of a client.
+    Owner(String),
+}
+
+/// A password on its way; wiped when dropped.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Password(pub String);
+
+impl Drop for Password {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}

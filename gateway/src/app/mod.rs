@@ -1,0 +1,158 @@
+//! Wiring: a data directory is unlocked, its store opened, and the parts that share it put together.
+//!
+//! [`App`] is what both a running server and a command that works alone have. [`serve`] adds listeners and background work.
+
+mod expiry;
+mod gateway;
+mod serve;
+mod unlock;
+
+use std::sync::{Arc, OnceLock};
+
+use keygate_pki::OffsetDateTime;
+
+pub use expiry::Expiry;
+pub use gateway::{GatewayError, front, gateway};
+pub use serve::{ServeError, serve};
+pub use unlock::{PASSPHRASE_CREDENTIAL, SecretInput, SecretInputError, UnlockError, unlock};
+
+use crate::{
+    admin::ObjectsAdmin,
+    audit::{Action, Details, Event},
+    config::{AuditReads, Config, KeystoreConfig},
+    data_dir::{DataDir, DataDirError, DataDirLock},
+    identity::{DirectoryContent, DirectoryHandle, Users},
+    seal::RootKey,
+    store::{Change, Commit, CommitError, Entry, KeystoreEntry, KeystoreId, OpenError, OrganisationId, Store, StoreOptions},
+    telemetry::{ComponentState, Metrics, Readiness},
+};
+
+/// Why a data directory does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The directory itself.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// No seal slot opens.
+    #[error(transparent)]
+    Unlock(#[from] UnlockError),
+    /// The store.
+    #[error("the store does not open")]
+    Open(#[source] OpenError),
+    /// A commit at the start failed.
+    #[error("the store refuses a commit")]
+    Commit(#[from] CommitError),
+    /// No randomness.
+    #[error("the random source failed")]
+    Random,
+}
+
+/// An open data directory.
+pub struct App {
+    /// Where everything is.
+    pub dir: DataDir,
+    /// The settings in force.
+    pub config: Config,
+    /// Objects, clients, audit.
+    pub store: Store,
+    /// Who is let in.
+    pub directory: Arc<DirectoryHandle>,
+    /// Checks KMIP credentials.
+    pub users: Arc<Users>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Which parts work.
+    pub readiness: Arc<Readiness>,
+    objects: OnceLock<Arc<dyn ObjectsAdmin>>,
+    _lock: DataDirLock,
+}
+
+impl App {
+    /// Opens the store of a data directory that this process has locked.
+    pub async fn open(dir: DataDir, lock: DataDirLock, config: Config, root: Arc<RootKey>, accept: bool) -> Result<Self, AppError> {
+        let options = StoreOptions { reads_deferred: config.audit_reads == AuditReads::Defer, accept, ..StoreOptions::default() };
+        let id = crate::seal::Seal::load(dir.path()).map_err(UnlockError::Seal)?.store_id();
+        let store = Store::open(dir.path(), id, root, options).await.map_err(AppError::Open)?;
+        let directory = Arc::new(DirectoryHandle::new(DirectoryContent::from_store(&store.directory())));
+        let readiness = Arc::new(Readiness::default());
+        readiness.set("store", ComponentState::Up);
+        for row in store.damage() {
+            tracing::error!(row, "a row is not as the store wrote it: it is refused, everything else is served");
+        }
+        let app = Self {
+            dir,
+            config,
+            users: Arc::new(Users::new(directory.clone()).ok_or(AppError::Random)?),
+            store,
+            directory,
+            metrics: Arc::new(Metrics::default()),
+            readiness,
+            objects: OnceLock::new(),
+            _lock: lock,
+        };
+        app.record_keystores().await?;
+        Ok(app)
+    }
+
+    /// Writes what is queued and closes the store.
+    pub async fn close(&self) -> Result<(), CommitError> {
+        self.store.close().await
+    }
+
+    /// The time.
+    pub fn now(&self) -> OffsetDateTime {
+        OffsetDateTime::now_utc()
+    }
+
+    /// Milliseconds since 1970.
+    pub fn now_ms(&self) -> i64 {
+        i64::try_from(self.now().unix_timestamp_nanos() / 1_000_000).unwrap_or_default()
+    }
+
+    /// Lets commands on managed objects in. The first call counts.
+    pub fn set_objects(&self, objects: Arc<dyn ObjectsAdmin>) {
+        // A second call would mean two object layers over one store; the first stays.
+        let _ = self.objects.set(objects);
+    }
+
+    /// The object layer, where it is open.
+    pub fn objects(&self) -> Option<&dyn ObjectsAdmin> {
+        self.objects.get().map(AsRef::as_ref)
+    }
+
+    /// Puts the store's clients and certificates in force, with all that follows from it.
+    pub fn refresh_directory(&self) {
+        self.directory.replace_with(|| DirectoryContent::from_store(&self.store.directory()));
+    }
+
+    /// The id of a configured keystore. Each has one from the first start that names it.
+    pub fn keystore_id(&self, name: &str) -> Option<KeystoreId> {
+        self.store.directory().keystores.iter().find(|keystore| keystore.name == name).map(|keystore| keystore.id)
+    }
+
+    /// Gives every configured keystore a lasting id: object rows name it.
+    async fn record_keystores(&self) -> Result<(), CommitError> {
+        let missing = self.config.keystores.iter().filter(|keystore| self.keystore_id(keystore.name()).is_none());
+        let entries: Vec<KeystoreEntry> = missing
+            .map(|keystore| KeystoreEntry {
+                id: KeystoreId::generate(),
+                organisation: OrganisationId::DEFAULT,
+                name: keystore.name().into(),
+                kind: match keystore {
+                    KeystoreConfig::Local { .. } => "local".into(),
+                    KeystoreConfig::Pkcs11(_) => "pkcs11".into(),
+                },
+            })
+            .collect();
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let events = entries.iter().map(|entry| {
+            let details = Details::Entry { id: entry.id.into(), name: entry.name.clone() };
+            Event::system(self.now_ms(), Action::KeystoreAdded, details)
+        });
+        let events = events.collect();
+        let changes = entries.into_iter().map(|entry| Change::AddEntry(Entry::Keystore(entry))).collect();
+        self.store.commit(Commit { changes, events, erases: false }).await.map(drop)
+    }
+}

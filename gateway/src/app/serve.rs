@@ -1,0 +1,231 @@
+//! The running server: listeners, background work, and an orderly end.
+
+use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinSet,
+};
+
+use super::{App, Expiry};
+use crate::{
+    admin::AdminSocket,
+    authority::{self, AuthorityError},
+    data_dir::{DataDirError, write_secret},
+    listen::{FrameHandler, Listener, ListenerParts, Registry, ServerIdentity, TlsError, TlsSettings},
+    store::CommitError,
+    telemetry::{ComponentState, MetricsSource, Sample, StatusInfo, StatusListener},
+};
+
+/// How often the server certificate's age and the ends of the others are looked at.
+const CERTIFICATES_EVERY: Duration = Duration::from_secs(3600);
+/// Rounds of the above between two warnings of one certificate.
+const ROUNDS_PER_WARNING: u32 = 24;
+
+/// Why the server does not start, or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// An address cannot be bound.
+    #[error("cannot listen on {address} ({setting})")]
+    Bind {
+        /// The setting.
+        setting: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// The admin socket cannot be made.
+    #[error("cannot make {path}")]
+    AdminSocket {
+        /// Where.
+        path: String,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// Signals cannot be received.
+    #[error("cannot receive signals")]
+    Signals(#[source] io::Error),
+    /// The server certificate.
+    #[error("no server certificate")]
+    Authority(#[from] AuthorityError),
+    /// TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The run folder.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The store did not close.
+    #[error("the store did not close")]
+    Close(#[source] CommitError),
+}
+
+/// Serves until SIGTERM or SIGINT, then finishes the requests under way and closes the store.
+pub async fn serve<H: FrameHandler>(app: Arc<App>, handler: Arc<H>) -> Result<(), ServeError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
+    let (stop, stopped) = watch::channel(false);
+    let mut tasks = JoinSet::new();
+
+    // Step 1: everything that can fail, before the first client is answered.
+    let identity = server_identity(&app).await?;
+    let tls = Arc::new(TlsSettings::new(identity.clone(), &app.directory)?);
+    let registry = Registry::new(&app.config.limits, app.metrics.clone());
+    app.directory.subscribe(registry.clone());
+    let listener = bind_kmip(&app, tls, &registry, handler)?;
+    let status_address = app.config.status_listen;
+    let status = StatusListener::bind(status_address).await;
+    let status = status.map_err(|source| ServeError::Bind { setting: "status.listen", address: status_address, source })?;
+    app.dir.make_run()?;
+    let socket = app.dir.admin_socket();
+    let admin = AdminSocket::bind(&socket)
+        .map_err(|source| ServeError::AdminSocket { path: socket.display().to_string(), source })?;
+
+    // Step 2: background work.
+    tasks.spawn(registry.clone().sweep());
+    tasks.spawn(follow_directory(app.clone()));
+    tasks.spawn(keep_certificates(app.clone(), identity));
+    add_metrics(&app, &registry);
+
+    // Step 3: serve, and say where.
+    let addresses = addresses(&listener, &status)?;
+    let info = StatusInfo { version: env!("CARGO_PKG_VERSION"), listeners: addresses.clone(), started: app.now().unix_timestamp() };
+    let accepting = tokio::spawn(listener.run(stopped.clone()));
+    let administering = tokio::spawn(admin.run(app.clone(), stopped.clone()));
+    let (status_stop, status_stopped) = watch::channel(false);
+    let reporting = tokio::spawn(status.run(app.metrics.clone(), app.readiness.clone(), info, status_stopped));
+    announce(&app, &addresses)?;
+
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
+        _ = interrupt.recv() => tracing::info!("SIGINT: draining"),
+    }
+
+    // Step 4: no new clients; requests under way are answered; then the store is closed. Readiness goes first, so that a
+    // balancer sends nobody else.
+    app.readiness.begin_stop();
+    // Receivers exist as long as the tasks run.
+    let _ = stop.send(true);
+    let _ = tokio::join!(accepting, administering);
+    let left = registry.drain(app.config.limits.drain).await;
+    if left > 0 {
+        tracing::warn!(connections = left, "connections were cut at the end of the drain");
+    }
+    let _ = status_stop.send(true);
+    reporting.abort();
+    tasks.shutdown().await;
+    // Left behind they would name a server that is gone; the next start replaces them.
+    let _ = std::fs::remove_file(app.dir.listeners());
+    let _ = std::fs::remove_file(socket);
+    app.close().await.map_err(ServeError::Close)?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn bind_kmip<H: FrameHandler>(app: &App, tls: Arc<TlsSettings>, registry: &Arc<Registry>, handler: Arc<H>) -> Result<Listener<H>, ServeError> {
+    let address = app.config.kmip.listen;
+    let parts = ListenerParts {
+        tls,
+        directory: app.directory.clone(),
+        registry: registry.clone(),
+        metrics: app.metrics.clone(),
+        handler,
+        message_bytes_max: app.config.limits.message_bytes_max,
+    };
+    Listener::bind(address, parts).map_err(|source| ServeError::Bind { setting: "kmip.listen", address, source })
+}
+
+fn addresses<H: FrameHandler>(listener: &Listener<H>, status: &StatusListener) -> Result<BTreeMap<&'static str, SocketAddr>, ServeError> {
+    let unknown = |setting| move |source| ServeError::Bind { setting, address: SocketAddr::from(([0, 0, 0, 0], 0)), source };
+    Ok(BTreeMap::from([
+        ("kmip", listener.address().map_err(unknown("kmip.listen"))?),
+        ("status", status.address().map_err(unknown("status.listen"))?),
+    ]))
+}
+
+/// Prints the bound addresses and writes `D/run/listeners.json`, which a script may wait for.
+fn announce(app: &App, addresses: &BTreeMap<&'static str, SocketAddr>) -> Result<(), ServeError> {
+    for (name, address) in addresses {
+        println!("{name} listens on {address}");
+        tracing::info!(listener = name, %address, "listening");
+    }
+    let reserved = &app.config.reserved;
+    for (name, address) in [("clients", reserved.clients), ("admin", reserved.admin), ("public", reserved.public)] {
+        if let Some(address) = address {
+            tracing::warn!(listener = name, %address, "this version does not open this listener");
+        }
+    }
+    let text = serde_json::to_string(addresses).unwrap_or_default();
+    Ok(write_secret(&app.dir.listeners(), format!("{text}\n").as_bytes())?)
+}
+
+async fn server_identity(app: &App) -> Result<Arc<ServerIdentity>, ServeError> {
+    let (credential, is_new) = authority::server_credential(&app.store, &app.config.tls_hosts, app.now()).await?;
+    if is_new {
+        tracing::info!("made a new server certificate");
+    }
+    Ok(Arc::new(ServerIdentity::new(&credential.chain, &credential.key)?))
+}
+
+/// Renews the server certificate in the last third of its life and presents the new one from the next handshake on.
+async fn keep_certificates(app: Arc<App>, identity: Arc<ServerIdentity>) {
+    let expiry = Expiry::new(app.store.clone());
+    let mut interval = tokio::time::interval(CERTIFICATES_EVERY);
+    for round in 0u32.. {
+        interval.tick().await;
+        if round % ROUNDS_PER_WARNING == 0 {
+            expiry.warn();
+        }
+        match authority::server_credential(&app.store, &app.config.tls_hosts, app.now()).await {
+            Ok((_, false)) => {}
+            Ok((credential, true)) => match identity.replace(&credential.chain, &credential.key) {
+                Ok(()) => tracing::info!("renewed the server certificate"),
+                Err(error) => tracing::error!(%error, "the renewed server certificate is not usable"),
+            },
+            Err(error) => tracing::error!(error = crate::admin::chain(&error), "cannot renew the server certificate"),
+        }
+    }
+}
+
+/// Puts changes of the directory in force that no admin command of this process has made.
+async fn follow_directory(app: Arc<App>) {
+    let mut changes = app.store.directory_changes();
+    while changes.changed().await.is_ok() {
+        if app.store.directory().changed_at != app.directory.load().changed_at() {
+            app.refresh_directory();
+        }
+    }
+}
+
+struct ConnectionGauge {
+    registry: Arc<Registry>,
+    app: std::sync::Weak<App>,
+}
+
+impl MetricsSource for ConnectionGauge {
+    fn samples(&self) -> Vec<Sample> {
+        let plain = |name, help, value: u64| Sample { name, help, label: None, value: value as f64 };
+        let mut samples = vec![plain("connections", "KMIP connections at present.", self.registry.count() as u64)];
+        let Some(app) = self.app.upgrade() else { return samples };
+        samples.push(plain("objects", "Managed objects stored.", app.store.object_count() as u64));
+        samples.push(plain("credentials_ignored_total", "Credentials of clients that have no users.", app.users.ignored()));
+        samples.push(plain("credentials_refused_total", "Credentials that did not match.", app.users.refused()));
+        for (component, state) in app.readiness.snapshot() {
+            samples.push(Sample {
+                name: "component_up",
+                help: "Whether a part of the gateway works.",
+                label: Some(("component", component)),
+                value: if state == ComponentState::Up { 1.0 } else { 0.0 },
+            });
+        }
+        samples
+    }
+}
+
+fn add_metrics(app: &Arc<App>, registry: &Arc<Registry>) {
+    app.metrics.add_source(Arc::new(Expiry::new(app.store.clone())));
+    app.metrics.add_source(Arc::new(ConnectionGauge { registry: registry.clone(), app: Arc::downgrade(app) }));
+}

@@ -1,0 +1,130 @@
+//! Where passphrases come from, and opening the seal with them. Never from an argument.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    os::fd::FromRawFd,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use zeroize::Zeroizing;
+
+use crate::{
+    data_dir::{DataDir, DataDirError, check_rights},
+    seal::{Openers, RootKey, Seal, SealError, SecretBytes, SlotKind},
+};
+
+/// Longest passphrase or password that is read.
+const SECRET_BYTES_MAX: u64 = 4096;
+
+/// Name of the systemd credential that holds the passphrase.
+pub const PASSPHRASE_CREDENTIAL: &str = "keygate-passphrase";
+
+/// Where a secret is read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretInput {
+    /// A file of mode 0600 or narrower.
+    File(PathBuf),
+    /// An open file descriptor, which is closed after reading.
+    Descriptor(i32),
+}
+
+/// Why a secret cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretInputError {
+    /// The file's rights, or the file itself.
+    #[error(transparent)]
+    File(#[from] DataDirError),
+    /// Not readable.
+    #[error("cannot read the secret from {from}")]
+    Io {
+        /// Where it was to come from.
+        from: String,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// Standard streams are not taken for secrets by number.
+    #[error("file descriptor {0} is not open for a secret; use 3 or higher, or 0 for standard input")]
+    Descriptor(i32),
+    /// Empty, or too long.
+    #[error("the secret from {from} has {bytes} octets, it must have 1 to {max}")]
+    Length {
+        /// Where it came from.
+        from: String,
+        /// Its length.
+        bytes: usize,
+        /// The longest.
+        max: u64,
+    },
+}
+
+/// Why the seal does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum UnlockError {
+    /// The seal.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// The passphrase cannot be read.
+    #[error(transparent)]
+    Input(#[from] SecretInputError),
+    /// The blocking task ended early.
+    #[error("opening the seal was interrupted")]
+    Interrupted,
+}
+
+impl SecretInput {
+    /// Reads the secret, without the end of its line.
+    pub fn read(&self) -> Result<SecretBytes, SecretInputError> {
+        match self {
+            Self::File(path) => {
+                check_rights(path)?;
+                let from = path.display().to_string();
+                let file = File::open(path).map_err(|source| SecretInputError::Io { from: from.clone(), source })?;
+                read_line(file, from)
+            }
+            Self::Descriptor(number) => {
+                if *number != 0 && *number < 3 {
+                    return Err(SecretInputError::Descriptor(*number));
+                }
+                let from = format!("file descriptor {number}");
+                // SAFETY: the number was given for this purpose and nothing else in this process uses it; whether it is
+                // open is found out by reading. Standard streams other than input are refused above.
+                let file = unsafe { File::from_raw_fd(*number) };
+                read_line(file, from)
+            }
+        }
+    }
+
+    /// The systemd credential of this name, if the service has it (systemd.exec(5), `$CREDENTIALS_DIRECTORY`).
+    pub fn credential(name: &str) -> Option<Self> {
+        let path = Path::new(&std::env::var_os("CREDENTIALS_DIRECTORY")?).join(name);
+        path.exists().then_some(Self::File(path))
+    }
+}
+
+fn read_line(file: File, from: String) -> Result<SecretBytes, SecretInputError> {
+    let mut octets = Zeroizing::new(Vec::with_capacity(SECRET_BYTES_MAX as usize + 1));
+    let read = file.take(SECRET_BYTES_MAX + 1).read_to_end(&mut octets);
+    read.map_err(|source| SecretInputError::Io { from: from.clone(), source })?;
+    let line = octets.strip_suffix(b"\n").unwrap_or(&octets);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if line.is_empty() || line.len() as u64 > SECRET_BYTES_MAX {
+        return Err(SecretInputError::Length { from, bytes: line.len(), max: SECRET_BYTES_MAX });
+    }
+    Ok(SecretBytes::copy_from(line))
+}
+
+/// Opens the seal of a data directory with what the operator gives. Argon2id and tokens block, so it runs apart.
+pub async fn unlock(dir: &DataDir, passphrase: Option<SecretInput>) -> Result<Arc<RootKey>, UnlockError> {
+    let seal = Seal::load(dir.path())?;
+    let passphrase = if seal.kinds().contains(&SlotKind::Passphrase) {
+        let input = passphrase.or_else(|| SecretInput::credential(PASSPHRASE_CREDENTIAL));
+        input.map(|input| input.read()).transpose()?
+    } else {
+        None
+    };
+    let opened = tokio::task::spawn_blocking(move || seal.unlock(&Openers { passphrase, pkcs11: None }));
+    Ok(Arc::new(opened.await.map_err(|_| UnlockError::Interrupted)??))
+}

@@ -1,0 +1,157 @@
+//! Administrative commands: over the admin socket while a server runs, else alone on the data directory.
+
+use std::path::Path;
+
+use super::{
+    Failure,
+    args::{Audit, Client, Command, Credential, Data, Grant, Group, Keys, SealCommand, User},
+    code,
+    files::Making,
+    output,
+    serve::{block_on, load, lock_patiently, open},
+};
+use crate::{
+    admin::{self, AdminReply, AdminRequest, ConnectError, GrantTarget, Password},
+    app::SecretInput,
+    audit::Actor,
+    data_dir::DataDir,
+};
+
+pub(super) fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Audit(Audit::Verify { data }) => verify(&data),
+        Command::Client(command) => client(command),
+        Command::Grant(command) => grant(command),
+        Command::Group(command) => group(command),
+        Command::Keys(command) => keys(command),
+        Command::Seal(SealCommand::Status { data }) => show(&data, AdminRequest::SealStatus),
+        Command::Config(_) | Command::Init(_) | Command::Serve(_) | Command::Store(_) => {
+            Err(Failure::new(code::USAGE, "not an administrative command"))
+        }
+    }
+}
+
+fn verify(data: &Data) -> Result<(), Failure> {
+    let reply = send(data, AdminRequest::AuditVerify)?;
+    output::print(&reply, data.json);
+    match reply {
+        AdminReply::Audit { findings, .. } if !findings.is_empty() => {
+            Err(Failure::new(code::NOT_INTACT, "the audit record is not intact"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn client(command: Client) -> Result<(), Failure> {
+    match command {
+        Client::Add { name, credential, keystore, data } => {
+            credentials(&name, &credential, &data, false, |ask| AdminRequest::ClientAdd { name: name.clone(), credential: ask, keystore })
+        }
+        Client::Disable { name, data } => show(&data, AdminRequest::ClientDisable { name }),
+        Client::Enable { name, data } => show(&data, AdminRequest::ClientEnable { name }),
+        Client::Keystore { name, keystore, data } => show(&data, AdminRequest::ClientKeystore { name, keystore }),
+        Client::List { data } => show(&data, AdminRequest::ClientList),
+        Client::Renew { name, credential, data } => {
+            credentials(&name, &credential, &data, true, |ask| AdminRequest::ClientRenew { name: name.clone(), credential: ask })
+        }
+        Client::User(command) => user(command),
+    }
+}
+
+/// Makes or takes a credential and writes what comes of it.
+fn credentials(
+    name: &str,
+    arguments: &Credential,
+    data: &Data,
+    overwrite: bool,
+    build: impl FnOnce(admin::NewCredential) -> AdminRequest,
+) -> Result<(), Failure> {
+    let plain = !name.is_empty() && !name.starts_with('.') && !name.contains('/');
+    if arguments.out.is_none() && arguments.cert.is_none() && !plain {
+        return Err(Failure::new(code::USAGE, "the name is no folder name; say where to write with --out"));
+    }
+    let folder = data.data_dir.join("clients").join(name);
+    let making = Making::begin(arguments, &folder, overwrite)?;
+    let reply = send(data, build(making.ask.clone()))?;
+    let (view, folder) = making.write(reply)?;
+    output::print_issued(&view, folder.as_deref(), data.json);
+    Ok(())
+}
+
+fn user(command: User) -> Result<(), Failure> {
+    match command {
+        User::Add { client, user, password_file, password_fd, data } => {
+            let input = password_file.map(SecretInput::File).or(password_fd.map(SecretInput::Descriptor));
+            let input = input.ok_or_else(|| Failure::new(code::USAGE, "give the password by file or file descriptor"))?;
+            let secret = input.read()?;
+            let text = std::str::from_utf8(secret.expose()).map_err(|_| Failure::new(code::USAGE, "the password is not UTF-8"))?;
+            show(&data, AdminRequest::UserAdd { client, user, password: Password(text.to_owned()) })
+        }
+        User::List { client, data } => show(&data, AdminRequest::UserList { client }),
+        User::Remove { client, user, data } => show(&data, AdminRequest::UserRemove { client, user }),
+    }
+}
+
+fn grant(command: Grant) -> Result<(), Failure> {
+    match command {
+        Grant::Add { object, owner, to, operations, data } => {
+            let target = match (object, owner) {
+                (Some(object), _) => GrantTarget::Object(object),
+                (None, Some(owner)) => GrantTarget::Owner(owner),
+                (None, None) => return Err(Failure::new(code::USAGE, "name an object, or --owner")),
+            };
+            show(&data, AdminRequest::GrantAdd { target, to, operations })
+        }
+        Grant::List { data } => show(&data, AdminRequest::GrantList),
+        Grant::Remove { id, data } => show(&data, AdminRequest::GrantRemove { id }),
+    }
+}
+
+fn group(command: Group) -> Result<(), Failure> {
+    match command {
+        Group::Add { name, member, data } => show(&data, AdminRequest::GroupAdd { name, members: member }),
+        Group::List { data } => show(&data, AdminRequest::GroupList),
+        Group::Remove { name, member, data } => show(&data, AdminRequest::GroupRemove { name, members: member }),
+    }
+}
+
+fn keys(command: Keys) -> Result<(), Failure> {
+    match command {
+        Keys::Chown { id, to, data } => show(&data, AdminRequest::KeysChown { id, to }),
+        Keys::List { owner, after, limit, data } => show(&data, AdminRequest::KeysList { owner, after, limit }),
+        Keys::Show { id, data } => show(&data, AdminRequest::KeysShow { id }),
+    }
+}
+
+fn show(data: &Data, request: AdminRequest) -> Result<(), Failure> {
+    output::print(&send(data, request)?, data.json);
+    Ok(())
+}
+
+/// Asks the running server, or does it here where none runs.
+fn send(data: &Data, request: AdminRequest) -> Result<AdminReply, Failure> {
+    let dir = DataDir::open(&data.data_dir)?;
+    let socket = dir.admin_socket();
+    match admin::send(&socket, &request) {
+        Err(ConnectError::NotRunning) => {}
+        answered => return Ok(answered?),
+    }
+    // A server that is starting has the lock before it has its socket.
+    match lock_patiently(&dir, || is_served(&socket))? {
+        None => Ok(admin::send(&socket, &request)?),
+        Some(lock) => {
+            let (dir, config) = load(&data.data_dir, &[])?;
+            block_on(async {
+                let app = open(dir, lock, config, data, false).await?;
+                let actor = Actor::LocalUser(rustix::process::getuid().as_raw());
+                let reply = admin::handle(&app, &actor, request).await;
+                app.close().await?;
+                Ok(reply?)
+            })
+        }
+    }
+}
+
+fn is_served(socket: &Path) -> bool {
+    std::os::unix::net::UnixStream::connect(socket).is_ok()
+}

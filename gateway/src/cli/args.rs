@@ -1,0 +1,357 @@
+//! The arguments. Their help is the contract scripts rely on.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::app::SecretInput;
+
+/// A key-server gateway: KMIP clients on one side, keystores on the other.
+#[derive(Parser)]
+#[command(name = "keygate", version, after_help = AFTER_HELP, max_term_width = 110)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Listeners (settings of D/keygate.toml, or --set at serve; port 0 lets the system choose):
+  kmip.listen    0.0.0.0:5696    KMIP over mutual TLS
+  status.listen  127.0.0.1:9696  health, readiness, status, Prometheus metrics; plain HTTP
+The bound addresses are printed and written to D/run/listeners.json.
+
+Exit codes:
+  0  done
+  1  failed
+  2  wrong arguments or settings
+  3  the data directory is in use by another keygate process
+  4  what is named does not exist, or exists already
+  5  audit verify: the record is not intact
+  6  no seal slot opens
+With --json the answer is one JSON value on standard output. Errors go to standard error.";
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Makes a working deployment in a data directory: seal, authorities, administrator, first client.
+    Init(Init),
+    /// Serves until SIGTERM or SIGINT.
+    Serve(Serve),
+    /// Enrols, lists, disables, enables and renews clients and their KMIP users.
+    #[command(subcommand)]
+    Client(Client),
+    /// Lets others than the owner use objects.
+    #[command(subcommand)]
+    Grant(Grant),
+    /// Groups of clients, to grant to.
+    #[command(subcommand)]
+    Group(Group),
+    /// Managed objects: metadata, never material.
+    #[command(subcommand)]
+    Keys(Keys),
+    /// Checks settings.
+    #[command(subcommand)]
+    Config(Config),
+    /// The audit record.
+    #[command(subcommand)]
+    Audit(Audit),
+    /// The seal slots.
+    #[command(subcommand)]
+    Seal(SealCommand),
+    /// The store.
+    #[command(subcommand)]
+    Store(StoreCommand),
+}
+
+/// Where the data is, and how the seal opens when no server runs on it.
+#[derive(Args, Clone)]
+pub(super) struct Data {
+    /// The data directory.
+    #[arg(long, value_name = "D", env = "KEYGATE_DATA_DIR")]
+    pub(super) data_dir: PathBuf,
+    #[command(flatten)]
+    pub(super) passphrase: Passphrase,
+    /// Answers in JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// The passphrase of a passphrase slot; without these the systemd credential keygate-passphrase is used.
+#[derive(Args, Clone)]
+pub(super) struct Passphrase {
+    /// File (mode 0600) that holds the seal's passphrase.
+    #[arg(long, value_name = "FILE", conflicts_with = "passphrase_fd")]
+    pub(super) passphrase_file: Option<PathBuf>,
+    /// Open file descriptor to read the seal's passphrase from.
+    #[arg(long, value_name = "N")]
+    pub(super) passphrase_fd: Option<i32>,
+}
+
+impl Passphrase {
+    pub(super) fn input(&self) -> Option<SecretInput> {
+        let file = self.passphrase_file.clone().map(SecretInput::File);
+        file.or_else(|| self.passphrase_fd.map(SecretInput::Descriptor))
+    }
+}
+
+#[derive(Args)]
+pub(super) struct Init {
+    #[command(flatten)]
+    pub(super) data: Data,
+    /// What opens the store: keyfile[=PATH] (default D/seal.key), passphrase, systemd-creds[=host|tpm2|host+tpm2|auto].
+    #[arg(long, value_name = "KIND", default_value = "keyfile")]
+    pub(super) seal: String,
+    /// DNS name or address in the server certificate; several may be given. Default: host name, localhost, 127.0.0.1, ::1.
+    #[arg(long, value_name = "NAME", num_args = 1..)]
+    pub(super) host: Vec<String>,
+    /// Name of the first client; its credentials go to D/clients/NAME.
+    #[arg(long, value_name = "NAME", default_value = "first")]
+    pub(super) client: String,
+    /// Does nothing, successfully, where the data directory is initialised.
+    #[arg(long)]
+    pub(super) if_needed: bool,
+}
+
+#[derive(Args)]
+pub(super) struct Serve {
+    #[command(flatten)]
+    pub(super) data: Data,
+    /// Overrides a setting of D/keygate.toml; secrets are refused. May be given several times.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(super) set: Vec<String>,
+}
+
+#[derive(Subcommand)]
+pub(super) enum Client {
+    /// Enrols a client. Writes ca.pem, cert.pem (leaf and intermediates) and key.pem to DIR.
+    Add {
+        /// The client's name: a label.
+        name: String,
+        #[command(flatten)]
+        credential: Credential,
+        /// Keystore of the client's new keys.
+        #[arg(long)]
+        keystore: Option<String>,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Lists clients and their certificates.
+    List {
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Cuts a client off, open connections included.
+    Disable {
+        /// The client's name.
+        name: String,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Lets a disabled client in again.
+    Enable {
+        /// The client's name.
+        name: String,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Gives a client a further certificate; the old one stays until it expires.
+    Renew {
+        /// The client's name.
+        name: String,
+        #[command(flatten)]
+        credential: Credential,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Says where a client's new keys go.
+    Keystore {
+        /// The client's name.
+        name: String,
+        /// The keystore's name; without it, the server's default.
+        keystore: Option<String>,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// KMIP users (Credential: Username and Password) of a client.
+    #[command(subcommand)]
+    User(User),
+}
+
+#[derive(Args)]
+pub(super) struct Credential {
+    /// Folder to write to; made where it is missing. Default: D/clients/NAME.
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+    /// PKCS#10 request to sign instead of making a key.
+    #[arg(long, value_name = "FILE", conflicts_with = "cert")]
+    pub(super) csr: Option<PathBuf>,
+    /// Certificate made elsewhere to pin, self-signed or not.
+    #[arg(long, value_name = "FILE", conflicts_with = "days")]
+    pub(super) cert: Option<PathBuf>,
+    /// Days of validity of what is issued. Default: 397.
+    #[arg(long, value_name = "N")]
+    pub(super) days: Option<u32>,
+}
+
+#[derive(Subcommand)]
+pub(super) enum User {
+    /// Adds a user, or gives an existing one a new password.
+    Add {
+        /// The client's name.
+        client: String,
+        /// The user's name.
+        user: String,
+        /// File (mode 0600) that holds the password.
+        #[arg(long, value_name = "FILE", required_unless_present = "password_fd", conflicts_with = "password_fd")]
+        password_file: Option<PathBuf>,
+        /// Open file descriptor to read the password from.
+        #[arg(long, value_name = "N")]
+        password_fd: Option<i32>,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Lists the users of a client.
+    List {
+        /// The client's name.
+        client: String,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Removes a user.
+    Remove {
+        /// The client's name.
+        client: String,
+        /// The user's name.
+        user: String,
+        #[command(flatten)]
+        data: Data,
+    },
+}
+
+#[derive(Subcommand)]
+pub(super) enum Grant {
+    /// Grants operations on one object, or on all of an owner.
+    Add {
+        /// Unique Identifier of the object.
+        #[arg(required_unless_present = "owner", conflicts_with = "owner")]
+        object: Option<String>,
+        /// Client whose objects are meant.
+        #[arg(long, value_name = "CLIENT")]
+        owner: Option<String>,
+        /// Client or group that may; client:NAME or group:NAME where a name is both.
+        #[arg(long, value_name = "CLIENT|GROUP")]
+        to: String,
+        /// KMIP operations, separated by commas; all for every one.
+        #[arg(long, value_delimiter = ',', required = true)]
+        operations: Vec<String>,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Lists grants.
+    List {
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Withdraws a grant.
+    Remove {
+        /// Id of the grant, as listed.
+        id: String,
+        #[command(flatten)]
+        data: Data,
+    },
+}
+
+#[derive(Subcommand)]
+pub(super) enum Group {
+    /// Makes a group, or adds members to one.
+    Add {
+        /// The group's name.
+        name: String,
+        /// Clients to add.
+        #[arg(long, value_delimiter = ',')]
+        member: Vec<String>,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Lists groups and their members.
+    List {
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Removes members; without --member, the group and the grants to it.
+    Remove {
+        /// The group's name.
+        name: String,
+        /// Clients to remove.
+        #[arg(long, value_delimiter = ',')]
+        member: Vec<String>,
+        #[command(flatten)]
+        data: Data,
+    },
+}
+
+#[derive(Subcommand)]
+pub(super) enum Keys {
+    /// Lists managed objects.
+    List {
+        /// Client whose objects are listed.
+        #[arg(long, value_name = "CLIENT")]
+        owner: Option<String>,
+        /// Begins after this Unique Identifier.
+        #[arg(long, value_name = "ID")]
+        after: Option<String>,
+        /// Most objects listed.
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        limit: u32,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Shows the attributes of a managed object.
+    Show {
+        /// Unique Identifier.
+        id: String,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Gives a managed object to another client.
+    Chown {
+        /// Unique Identifier.
+        id: String,
+        /// The new owner.
+        #[arg(long, value_name = "CLIENT")]
+        to: String,
+        #[command(flatten)]
+        data: Data,
+    },
+}
+
+#[derive(Subcommand)]
+pub(super) enum Config {
+    /// Checks D/keygate.toml and reports every problem.
+    Check(Serve),
+    /// Lists every setting with its default.
+    Settings,
+}
+
+#[derive(Subcommand)]
+pub(super) enum Audit {
+    /// Checks the whole record: edits, removals, rechaining, truncation. Exit code 5 where it is not intact.
+    Verify {
+        #[command(flatten)]
+        data: Data,
+    },
+}
+
+#[derive(Subcommand)]
+pub(super) enum SealCommand {
+    /// Lists the slots.
+    Status {
+        #[command(flatten)]
+        data: Data,
+    },
+}
+
+#[derive(Subcommand)]
+pub(super) enum StoreCommand {
+    /// Takes the store as it is found where serve refuses it as older than D/anchor or altered. Audited. Loses what is missing.
+    Accept(Serve),
+}

@@ -1,0 +1,183 @@
+//! `init`: from nothing to a working deployment, without questions. Each step is skipped where an earlier, killed run has
+//! done it; `keygate.toml` is written last and says that all of them are done.
+
+use std::{path::Path, sync::Arc};
+
+use keygate_pki::{Certificate, PrivateKey, Profile, SignatureAlgorithm, Signer, SubjectAltName};
+
+use super::{
+    Failure,
+    args::{Credential, Init},
+    code,
+    files::{self, Making},
+    serve::block_on,
+};
+use crate::{
+    admin::{self, AdminRequest, IssuedView},
+    app::{self, App, PASSPHRASE_CREDENTIAL, SecretInput},
+    audit::Actor,
+    authority,
+    config::{Config, FileConfig},
+    data_dir::{DataDir, DataDirLock, make_dir, write_secret},
+    seal::{NewSlot, RootKey, Seal},
+    store::{OpenError, Store, StoreOptions},
+};
+
+pub(super) fn run(arguments: &Init) -> Result<(), Failure> {
+    let dir = DataDir::create(&arguments.data.data_dir)?;
+    if dir.is_initialised() {
+        if arguments.if_needed {
+            return Ok(());
+        }
+        return Err(Failure::new(code::NAME, format!("{} is initialised already", dir.path().display())));
+    }
+    let settings = settings(&arguments.host)?;
+    let config = FileConfig::parse(&settings, &[])
+        .map_err(|error| Failure::new(code::FAILED, error.to_string()))?
+        .check()?;
+    let lock = dir.lock()?;
+    let fresh = slot_arguments(arguments)?;
+    block_on(async {
+        let root = seal(&dir, arguments, fresh).await?;
+        let app = store(dir, lock, config, root).await?;
+        let actor = Actor::LocalUser(rustix::process::getuid().as_raw());
+        authority::create_missing(&app.store, app.now(), &actor).await?;
+        app.refresh_directory();
+        authority::server_credential(&app.store, &app.config.tls_hosts, app.now()).await?;
+        administrator(&app)?;
+        first_client(&app, &actor, &arguments.client).await?;
+        app.close().await?;
+        write_secret(&app.dir.config(), settings.as_bytes())?;
+        report(&app, &arguments.client, arguments.data.json)
+    })
+}
+
+/// The settings file: names of the server, and what can be changed.
+fn settings(hosts: &[String]) -> Result<String, Failure> {
+    for host in hosts {
+        SubjectAltName::parse(host).map_err(|error| Failure::new(code::USAGE, error.to_string()))?;
+    }
+    let quoted: Vec<String> = hosts.iter().map(|host| format!("{host:?}")).collect();
+    let hosts = if hosts.is_empty() { String::new() } else { format!("hosts = [{}]\n", quoted.join(", ")) };
+    Ok(format!(
+        "# Settings of this gateway. `keygate config settings` lists all with their defaults, `keygate config check` checks them.\n\
+         # No secrets belong here.\n\n[kmip]\n# listen = \"0.0.0.0:5696\"\n\n[status]\n# listen = \"127.0.0.1:9696\"\n\n\
+         [tls]\n# Names and addresses in the server certificate.\n{hosts}\n[audit]\n# reads = \"wait\"\n\n[log]\n# format = \"human\"\n"
+    ))
+}
+
+/// A seal slot as asked for.
+enum Fresh {
+    KeyFile(String),
+    Passphrase(SecretInput),
+    SystemdCreds(String),
+}
+
+fn slot_arguments(arguments: &Init) -> Result<Fresh, Failure> {
+    let (kind, value) = arguments.seal.split_once('=').map_or((arguments.seal.as_str(), None), |(kind, value)| (kind, Some(value)));
+    match (kind, value) {
+        ("keyfile", value) => Ok(Fresh::KeyFile(value.unwrap_or("seal.key").to_owned())),
+        ("passphrase", None) => {
+            let input = arguments.data.passphrase.input().or_else(|| SecretInput::credential(PASSPHRASE_CREDENTIAL));
+            input.map(Fresh::Passphrase).ok_or_else(|| {
+                Failure::new(code::USAGE, "give the passphrase by --passphrase-file, --passphrase-fd or a systemd credential")
+            })
+        }
+        ("systemd-creds", value) => Ok(Fresh::SystemdCreds(value.unwrap_or("auto").to_owned())),
+        _ => Err(Failure::new(code::USAGE, format!("--seal {} is none of keyfile[=PATH], passphrase, systemd-creds[=KEY]", arguments.seal))),
+    }
+}
+
+/// Makes the seal, or opens the one an earlier run has made.
+async fn seal(dir: &DataDir, arguments: &Init, fresh: Fresh) -> Result<Arc<RootKey>, Failure> {
+    if Seal::exists(dir.path()) {
+        return Ok(app::unlock(dir, arguments.data.passphrase.input()).await?);
+    }
+    let passphrase;
+    let slot = match fresh {
+        Fresh::KeyFile(path) => NewSlot::KeyFile { path: path.into() },
+        Fresh::Passphrase(input) => {
+            passphrase = input.read()?;
+            NewSlot::passphrase(passphrase)
+        }
+        Fresh::SystemdCreds(with_key) => NewSlot::SystemdCreds { with_key },
+    };
+    let (seal, root) = Seal::create(dir.path(), slot).map_err(|error| Failure::new(code::SEALED, admin::chain(&error)))?;
+    if !arguments.data.json {
+        for warning in seal.status().iter().filter_map(|slot| slot.warning) {
+            println!("warning: {warning}");
+        }
+    }
+    Ok(Arc::new(root))
+}
+
+async fn store(dir: DataDir, lock: DataDirLock, config: Config, root: Arc<RootKey>) -> Result<App, Failure> {
+    let id = Seal::load(dir.path()).map_err(|error| Failure::new(code::SEALED, admin::chain(&error)))?.store_id();
+    match Store::create(dir.path(), id, root.clone(), StoreOptions::default()).await {
+        Ok(store) => store.close().await?,
+        Err(OpenError::Exists(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(App::open(dir, lock, config, root, false).await?)
+}
+
+/// `D/admin`: an administrator's credential, from the authority that signs nothing else.
+fn administrator(app: &App) -> Result<(), Failure> {
+    let folder = app.dir.path().join("admin");
+    if folder.join("ca.pem").exists() {
+        return Ok(());
+    }
+    make_dir(&folder)?;
+    let directory = app.store.directory();
+    let key = PrivateKey::generate(SignatureAlgorithm::EcdsaP256Sha256)?;
+    let chain = authority::issue_leaf(&directory, Profile::AdminCertificate, "admin", key.public_key(), &[], None, app.now())?;
+    let pems: Result<String, _> = chain.iter().map(Certificate::to_pem).collect();
+    // The server certificate is verified by the root, whoever the client is.
+    let ca = authority::certificate(&directory, Profile::RootCa)?.to_pem()?;
+    let view = IssuedView { client: String::new(), name: "admin".into(), chain: pems?, ca, not_after: String::new() };
+    files::write(&folder, &view, Some(&key))
+}
+
+/// `D/clients/NAME`: a client ready to use. An earlier run may have enrolled it without getting to write its files.
+async fn first_client(app: &App, actor: &Actor, name: &str) -> Result<(), Failure> {
+    let folder = app.dir.path().join("clients").join(name);
+    if name.contains('/') || name.starts_with('.') || name.is_empty() {
+        return Err(Failure::new(code::USAGE, format!("--client {name:?} is no folder name")));
+    }
+    // ca.pem is written last.
+    if folder.join("ca.pem").exists() {
+        return Ok(());
+    }
+    let arguments = Credential { out: Some(folder.clone()), csr: None, cert: None, days: None };
+    let making = Making::begin(&arguments, &folder, true)?;
+    let is_enrolled = app.store.directory().clients.values().any(|client| client.name == name);
+    let name = name.to_owned();
+    let request = if is_enrolled {
+        AdminRequest::ClientRenew { name, credential: making.ask.clone() }
+    } else {
+        AdminRequest::ClientAdd { name, credential: making.ask.clone(), keystore: None }
+    };
+    let reply = admin::handle(app, actor, request).await?;
+    making.write(reply).map(drop)
+}
+
+fn report(app: &App, client: &str, json: bool) -> Result<(), Failure> {
+    let path = app.dir.path();
+    let credentials = path.join("clients").join(client);
+    if json {
+        let value = serde_json::json!({ "data_dir": path, "client": client, "credentials": credentials, "admin": path.join("admin") });
+        println!("{value}");
+        return Ok(());
+    }
+    println!("initialised {}", path.display());
+    println!("client credentials: {}", credentials.display());
+    println!("administrator credentials: {}", path.join("admin").display());
+    println!("start it with: keygate serve --data-dir {}", shell_word(path));
+    Ok(())
+}
+
+fn shell_word(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}

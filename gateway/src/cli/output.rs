@@ -1,0 +1,106 @@
+//! Answers as text for people or one JSON value for scripts.
+
+use std::path::Path;
+
+use crate::admin::{AdminReply, IssuedView};
+
+/// Prints an answer.
+pub(super) fn print(reply: &AdminReply, json: bool) {
+    if json {
+        return print_json(reply);
+    }
+    match reply {
+        AdminReply::Audit { segments, events, findings } => {
+            println!("{events} events in {segments} segments");
+            findings.iter().for_each(|finding| println!("NOT INTACT: {finding}"));
+            if findings.is_empty() {
+                println!("intact");
+            }
+        }
+        AdminReply::Clients(clients) => {
+            for client in clients {
+                let state = if client.enabled { "enabled" } else { "disabled" };
+                println!("{}  {state}  {}{}", client.id, client.name, or_nothing("  keystore ", client.keystore.as_deref()));
+                for certificate in &client.certificates {
+                    let state = if certificate.revoked { "revoked" } else if certificate.expired { "expired" } else { "until" };
+                    println!("    {} {state} {}  serial {}", certificate.origin, certificate.not_after, certificate.serial);
+                }
+            }
+        }
+        AdminReply::Done => println!("done"),
+        AdminReply::Grants(grants) => {
+            for grant in grants {
+                println!("{}  {}  to {}  {}", grant.id, grant.on, grant.to, grant.operations.join(","));
+            }
+        }
+        AdminReply::Groups(groups) => {
+            for group in groups {
+                println!("{}  {}  {}", group.id, group.name, group.members.join(","));
+            }
+        }
+        AdminReply::Issued(view) => print_issued(view, None, false),
+        AdminReply::Key(value) => println!("{}", serde_json::to_string_pretty(value).unwrap_or_default()),
+        AdminReply::Keys(page) => {
+            for key in &page.keys {
+                let length = key.length.map(|length| length.to_string());
+                println!(
+                    "{}  {}{}{}{}  owner {}  keystore {}{}",
+                    key.id,
+                    key.object_type,
+                    or_nothing("  ", key.algorithm.as_deref()),
+                    or_nothing("-", length.as_deref()),
+                    or_nothing("  ", key.state.as_deref()),
+                    key.owner,
+                    key.keystore,
+                    or_nothing("  ", key.name.as_deref()),
+                );
+            }
+            page.refused.iter().for_each(|id| println!("{id}  REFUSED: its row was altered"));
+            if let Some(next) = &page.next {
+                println!("more: --after {next}");
+            }
+        }
+        AdminReply::Made { id } => println!("{id}"),
+        AdminReply::Seal(slots) => {
+            for slot in slots {
+                println!("{}  {}  {}", slot.id, slot.kind, slot.detail);
+                if let Some(warning) = &slot.warning {
+                    println!("    warning: {warning}");
+                }
+            }
+        }
+        AdminReply::Users(users) => {
+            for user in users {
+                println!("{}  {}  {}", user.id, if user.enabled { "enabled" } else { "disabled" }, user.name);
+            }
+        }
+    }
+}
+
+/// Prints what was issued or pinned, and where it was written.
+pub(super) fn print_issued(view: &IssuedView, folder: Option<&Path>, json: bool) {
+    if json {
+        let value = serde_json::json!({
+            "client": view.client, "name": view.name, "not_after": view.not_after, "folder": folder.map(Path::display).map(|path| path.to_string()),
+        });
+        return println!("{value}");
+    }
+    println!("client {} ({}), certificate until {}", view.name, view.client, view.not_after);
+    if let Some(folder) = folder {
+        println!("written to {}", folder.display());
+    }
+}
+
+fn print_json(reply: &AdminReply) {
+    // The outer name of the enumeration is of no use to a script: lists are lists.
+    let value = serde_json::to_value(reply).unwrap_or_default();
+    let inner = match value {
+        serde_json::Value::Object(map) if map.len() == 1 => map.into_iter().next().map(|(_, inner)| inner).unwrap_or_default(),
+        _ => serde_json::json!({ "ok": true }),
+    };
+    println!("{inner}");
+}
+
+fn or_nothing(before: &str, text: Option<&str>) -> String {
+    text.map(|text| format!("{before}{text}")).unwrap_or_default()
+}

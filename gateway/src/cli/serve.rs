@@ -1,0 +1,108 @@
+//! `serve`, and the commands that open a data directory alone.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use super::{
+    Failure,
+    args::{Config as ConfigCommand, Data, Serve, StoreCommand},
+};
+use crate::{
+    app::{self, App},
+    config::{Config, SETTINGS},
+    data_dir::{DataDir, DataDirError, DataDirLock},
+    telemetry::init_logs,
+};
+
+/// Longest wait for a process that is about to leave the data directory.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
+
+pub(super) fn run(arguments: &Serve) -> Result<(), Failure> {
+    let (dir, config) = load(&arguments.data.data_dir, &arguments.set)?;
+    init_logs(&config.log);
+    raise_open_files();
+    let lock = dir.lock()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let served = runtime.block_on(async {
+        let app = Arc::new(open(dir, lock, config, &arguments.data, false).await?);
+        let gateway = app::gateway(&app)?;
+        let handler = Arc::new(app::front(&app, gateway));
+        Ok(app::serve(app, handler).await?)
+    });
+    // Blocking calls that hang in a device must not hold the process up.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    served
+}
+
+pub(super) fn config(command: &ConfigCommand) -> Result<(), Failure> {
+    match command {
+        ConfigCommand::Check(arguments) => {
+            load(&arguments.data.data_dir, &arguments.set)?;
+            println!("{}", if arguments.data.json { "{\"ok\":true}" } else { "the settings are right" });
+        }
+        ConfigCommand::Settings => {
+            for setting in SETTINGS {
+                println!("{:<28} {:<16} {}", setting.name, setting.default, setting.meaning);
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn store(command: &StoreCommand) -> Result<(), Failure> {
+    let StoreCommand::Accept(arguments) = command;
+    let (dir, config) = load(&arguments.data.data_dir, &arguments.set)?;
+    let lock = dir.lock()?;
+    block_on(async {
+        let app = open(dir, lock, config, &arguments.data, true).await?;
+        for row in app.store.damage() {
+            println!("refused from now on: {row}");
+        }
+        println!("accepted with {} managed objects", app.store.object_count());
+        Ok(app.close().await?)
+    })
+}
+
+/// The data directory with its rights checked, and its settings.
+pub(super) fn load(path: &Path, set: &[String]) -> Result<(DataDir, Config), Failure> {
+    let dir = DataDir::open(path)?;
+    let config = Config::load(&dir.config(), set)?;
+    Ok((dir, config))
+}
+
+/// Takes the lock, waiting a moment for a process that is leaving.
+pub(super) fn lock_patiently(dir: &DataDir, mut meanwhile: impl FnMut() -> bool) -> Result<Option<DataDirLock>, Failure> {
+    let begun = std::time::Instant::now();
+    loop {
+        match dir.lock() {
+            Ok(lock) => return Ok(Some(lock)),
+            Err(DataDirError::InUse(_)) if begun.elapsed() < LOCK_WAIT => {
+                if meanwhile() {
+                    return Ok(None);
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Unlocks the seal and opens the store.
+pub(super) async fn open(dir: DataDir, lock: DataDirLock, config: Config, data: &Data, accept: bool) -> Result<App, Failure> {
+    let root = app::unlock(&dir, data.passphrase.input()).await?;
+    Ok(App::open(dir, lock, config, root, accept).await?)
+}
+
+/// Runs a command that serves nobody.
+pub(super) fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future)
+}
+
+/// Each connection takes two descriptors; the usual soft limit of 1,024 is less than the connections allowed.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
+}
