@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -206,6 +207,17 @@ impl TestGateway {
         process.wait().map(|_| ())
     }
 
+    /// A file of the test's that only its owner can read, for passwords and PINs.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn secret_file(&self, name: &str, content: &str) -> io::Result<PathBuf> {
+        let path = self.folder.path().join(name);
+        let mut file = File::options().create(true).truncate(true).write(true).mode(0o600).open(&path)?;
+        file.write_all(content.as_bytes())?;
+        Ok(path)
+    }
+
     /// Overrides a setting from the next start on.
     pub fn set(&mut self, name: &str, value: &str) {
         self.setup.settings.insert(name.to_owned(), value.to_owned());
@@ -369,7 +381,11 @@ pub fn remove_template() {
     let _ = fs::remove_dir_all(std::env::temp_dir().join(format!("keygate-template-{}", std::process::id())));
 }
 
-fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
+/// Copies a folder with the rights of its files.
+///
+/// # Errors
+/// If something cannot be read or written.
+pub fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     fs::set_permissions(to, fs::metadata(from)?.permissions())?;
     for entry in fs::read_dir(from)? {

@@ -6,6 +6,7 @@
 
 pub mod cases;
 pub mod client;
+pub mod database;
 pub mod gateway;
 pub mod names;
 pub mod request;

@@ -103,10 +103,10 @@ pub fn setup(entry: &Entry) -> Setup {
         setup = setup.set("kmip.interop", "true");
     }
     let seed = match entry.case.as_str() {
-        "CS-RNG-O-2" => "partial",
-        "CS-RNG-O-3" => "ignore",
-        "CS-RNG-O-4" => "deny",
-        _ => "accept",
+        "CS-RNG-O-2" => "16",
+        "CS-RNG-O-3" => "none",
+        "CS-RNG-O-4" => "refuse",
+        _ => "all",
     };
     setup.set("kmip.rng_seed", seed)
 }
@@ -188,6 +188,13 @@ fn prepare_clients(gateway: &TestGateway, entry: &Entry) -> io::Result<()> {
     if ["TC-32", "TC-41", "TC-51"].contains(&entry.case.as_str()) {
         for other in ["b", "c"] {
             run(&["grant", "add", "--owner", "a", "--to", other, "--operations", "all"])?;
+        }
+    }
+    // TC-111: "uses username/password credentials"; both users come over the one client certificate.
+    if entry.case == "TC-111" {
+        for (user, password) in [("Fred", "password1"), ("Barney", "secret2")] {
+            let file = gateway.secret_file(user, password)?;
+            run(&["client", "user", "add", "a", user, "--password-file", &file.to_string_lossy()])?;
         }
     }
     Ok(())

@@ -1,0 +1,191 @@
+//! Goal: keys that live in a token are used there, never leave it, and its absence is an error that passes.
+//! Method: a throw-away SoftHSM token as the default keystore of the real binary; its files are moved away and back.
+
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
+use keygate_kmip::{Operation, ResultReason, Tag};
+use keygate_tests::client::TlsKmipClient;
+use keygate_tests::gateway::{Setup, TestGateway};
+use keygate_tests::request::{self, bytes, enumeration, structure, text};
+use keygate_tests::softhsm::Token;
+use keygate_tests::tools;
+use keygate_tests::ttlv::{Item, Value};
+
+const V1_4: (i32, i32) = (1, 4);
+
+/// A gateway whose default keystore is a token in its scratch folder.
+fn gateway() -> TestGateway {
+    let mut gateway = Setup::new().set("keystore.default", "hsm").prepare().expect("initialised");
+    let token = Token::make(&gateway.scratch().join("hsm"), "keygate-test").expect("a token; is softhsm2 installed?");
+    gateway.configure(&token.keystore("hsm", 2));
+    gateway.start().expect("starts");
+    gateway
+}
+
+/// An active P-256 pair: private and public identifier.
+fn create_pair(client: &mut TlsKmipClient) -> (String, String) {
+    let common = vec![
+        request::attribute("Cryptographic Algorithm", Value::Enumeration(6)),
+        request::attribute("Cryptographic Length", Value::Integer(256)),
+        request::attribute(
+            "Cryptographic Domain Parameters",
+            Value::Structure(vec![enumeration(Tag::RECOMMENDED_CURVE, 7)]),
+        ),
+        request::attribute("Activation Date", Value::DateTime(1)),
+    ];
+    let usage = |mask: i32| vec![request::attribute("Cryptographic Usage Mask", Value::Integer(mask))];
+    let payload = vec![
+        structure(Tag::COMMON_TEMPLATE_ATTRIBUTE, common),
+        structure(Tag::PRIVATE_KEY_TEMPLATE_ATTRIBUTE, usage(1)),
+        structure(Tag::PUBLIC_KEY_TEMPLATE_ATTRIBUTE, usage(2)),
+    ];
+    let answer = client.request(&request::message(V1_4, vec![(Operation::CreateKeyPair, payload)])).expect("an answer");
+    let made = request::outcome(&answer).expect("Create Key Pair");
+    let identifier = |tag: Tag| made.field(tag.0).and_then(Item::text).expect("an identifier").to_owned();
+    (identifier(Tag::PRIVATE_KEY_UNIQUE_IDENTIFIER), identifier(Tag::PUBLIC_KEY_UNIQUE_IDENTIFIER))
+}
+
+fn sign(client: &mut TlsKmipClient, private: &str) -> Result<Vec<u8>, (u32, String)> {
+    let parameters = vec![enumeration(Tag::HASHING_ALGORITHM, 6), enumeration(Tag::CRYPTOGRAPHIC_ALGORITHM, 6)];
+    let payload = vec![
+        text(Tag::UNIQUE_IDENTIFIER, private),
+        structure(Tag::CRYPTOGRAPHIC_PARAMETERS, parameters),
+        bytes(Tag::DATA, b"to be signed"),
+    ];
+    let answer = client.request(&request::message(V1_4, vec![(Operation::Sign, payload)])).expect("an answer");
+    let payload = request::outcome(&answer)?;
+    Ok(payload.field(Tag::SIGNATURE_DATA.0).and_then(Item::bytes).expect("a signature").to_vec())
+}
+
+fn get(client: &mut TlsKmipClient, identifier: &str) -> Result<Item, (u32, String)> {
+    request::outcome(&client.request(&request::on(V1_4, Operation::Get, identifier)).expect("an answer"))
+}
+
+#[test]
+fn a_key_in_the_token_signs_and_never_leaves() {
+    if tools::skipped("softhsm") {
+        return;
+    }
+    let gateway = gateway();
+    let mut client = gateway.connect("a");
+    let (private, public) = create_pair(&mut client);
+    let signature = sign(&mut client, &private).expect("Sign");
+    let public = get(&mut client, &public).expect("the public key");
+    let spki = public.find(Tag::KEY_MATERIAL.0).and_then(Item::bytes).expect("material").to_vec();
+    let point = &spki[spki.len() - 65..];
+    let fixed = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(b"to be signed", &signature);
+    let der = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point).verify(b"to be signed", &signature);
+    fixed.or(der).expect("the signature verifies");
+    let (reason, message) = get(&mut client, &private).expect_err("the private key stays in the token");
+    let allowed = [ResultReason::PermissionDenied, ResultReason::NotExtractable, ResultReason::Sensitive];
+    assert!(allowed.iter().any(|one| one.code() == reason), "reason {reason:#x}: {message}");
+}
+
+/// The token goes away and comes back while the server runs: errors meanwhile, service after, no restart.
+#[test]
+fn a_token_that_returns_serves_again_without_a_restart() {
+    if tools::skipped("softhsm") {
+        return;
+    }
+    let gateway = gateway();
+    let mut client = gateway.connect("a");
+    let (private, _) = create_pair(&mut client);
+    sign(&mut client, &private).expect("Sign");
+    let (here, away) = (gateway.scratch().join("hsm/tokens"), gateway.scratch().join("hsm/away"));
+    std::fs::rename(&here, &away).expect("moved away");
+    std::fs::create_dir(&here).expect("an empty folder");
+    // SoftHSM answers from its memory for a while; a key made now has to be written.
+    let mut failed = None;
+    for _ in 0..20 {
+        let request = request::create_aes(V1_4, 256, None);
+        if let Err(error) = request::outcome(&client.request(&request).expect("an answer")) {
+            failed = Some(error);
+            break;
+        }
+    }
+    let (reason, message) = failed.expect("creating fails while the token is away");
+    assert_ne!(reason, 0, "{message}");
+    std::fs::remove_dir_all(&here).expect("removed");
+    std::fs::rename(&away, &here).expect("moved back");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        match sign(&mut client, &private) {
+            Ok(_) => break,
+            Err((_, message)) => assert!(Instant::now() < deadline, "does not serve again: {message}"),
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Without the token the gateway starts, says so, and serves what needs no token.
+#[test]
+fn a_missing_token_degrades_and_does_not_stop() {
+    if tools::skipped("softhsm") {
+        return;
+    }
+    let mut gateway = gateway();
+    let (private, _) = create_pair(&mut gateway.connect("a"));
+    gateway.stop().expect("stops");
+    let (here, away) = (gateway.scratch().join("hsm/tokens"), gateway.scratch().join("hsm/away"));
+    std::fs::rename(&here, &away).expect("moved away");
+    std::fs::create_dir(&here).expect("an empty folder");
+    gateway.set("keystore.default", "local");
+    gateway.start().expect("starts degraded");
+    let mut client = gateway.connect("a");
+    sign(&mut client, &private).expect_err("the key is in the missing token");
+    let answer = client.request(&request::create_aes(V1_4, 256, None)).expect("an answer");
+    request::outcome(&answer).expect("a key in the local keystore");
+}
+
+/// A destroyed key is gone from the token; SIGKILL during creation and destruction leaves no orphan and loses nothing acknowledged.
+#[test]
+fn sigkill_during_create_and_destroy_leaves_no_orphan() {
+    if tools::skipped("softhsm") {
+        return;
+    }
+    let mut gateway = gateway();
+    for round in 0..5 {
+        let mut kept: Vec<(String, String)> = Vec::new();
+        let mut destroyed = Vec::new();
+        let mut client = gateway.connect("a");
+        for number in 0..6 {
+            let pair = create_pair(&mut client);
+            if number % 2 == 0 {
+                let mut revoke = request::on(V1_4, Operation::Revoke, &pair.0);
+                if let Value::Structure(fields) = &mut revoke.value
+                    && let Value::Structure(item) = &mut fields[1].value
+                    && let Value::Structure(payload) = &mut item[1].value
+                {
+                    payload.push(structure(Tag::REVOCATION_REASON, vec![enumeration(Tag::REVOCATION_REASON_CODE, 5)]));
+                }
+                request::outcome(&client.request(&revoke).expect("an answer")).expect("Revoke");
+                let answer = client.request(&request::on(V1_4, Operation::Destroy, &pair.0)).expect("an answer");
+                request::outcome(&answer).expect("Destroy");
+                destroyed.push(pair.0);
+            } else {
+                kept.push(pair);
+            }
+        }
+        // One more creation is under way when the process dies.
+        let credentials = gateway.client("a");
+        let address = gateway.address("kmip");
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let mut client = TlsKmipClient::connect(address, &credentials).expect("a connection");
+                // Fails when the server dies: that is the point.
+                let _ = client.request(&request::create_aes(V1_4, 256, None));
+            });
+            gateway.kill().expect("killed");
+        });
+        gateway.start().expect("starts");
+        let mut client = gateway.connect("a");
+        for (private, _) in &kept {
+            sign(&mut client, private)
+                .unwrap_or_else(|error| panic!("round {round}: an acknowledged key is lost: {error:?}"));
+        }
+        for private in &destroyed {
+            sign(&mut client, private).expect_err("a destroyed key signs");
+        }
+    }
+}
