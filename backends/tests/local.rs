@@ -1,6 +1,8 @@
 //! The software cryptography against published vectors, OpenSSL and its own rules.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+#[path = "local/bench.rs"]
+mod bench;
 #[path = "local/helpers.rs"]
 mod helpers;
 #[path = "local/openssl.rs"]
