@@ -94,7 +94,7 @@ impl EncryptionScheme {
 /// Where the initialisation vector, counter or nonce of an encryption comes from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Iv<'a> {
-    /// The caller's (empty for modes that take none).
+    /// The caller's. Modes that take none do not look at it.
     Given(&'a [u8]),
     /// Drawn by the keystore, and handed back in [`Encrypted::iv`].
     Random {

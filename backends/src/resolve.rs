@@ -63,6 +63,29 @@ pub fn signature(kind: KeyKind, p: &Parameters<'_>) -> Result<SignatureScheme> {
     }
 }
 
+/// The same for a digest that the peer computed (KMIP Digested Data), of which the parameters may not name the hash.
+///
+/// ECDSA then goes by the digest's length, RSA pads the octets as they are.
+pub fn signature_of_digest(kind: KeyKind, p: &Parameters<'_>, digest_len: usize) -> Result<SignatureScheme> {
+    if signature_hash(p)?.is_some() {
+        return signature(kind, p);
+    }
+    match kind {
+        KeyKind::Private(PairKind::Rsa) | KeyKind::Public(PairKind::Rsa) if matches!(p.padding_method, None | Some(PaddingMethod::Pkcs1v1_5)) => {
+            Ok(SignatureScheme::RsaPkcs1Bare)
+        }
+        KeyKind::Private(PairKind::Ec(_)) | KeyKind::Public(PairKind::Ec(_)) => Ok(SignatureScheme::Ecdsa(match digest_len {
+            20 => HashingAlgorithm::Sha1,
+            28 => HashingAlgorithm::Sha224,
+            32 => HashingAlgorithm::Sha256,
+            48 => HashingAlgorithm::Sha384,
+            64 => HashingAlgorithm::Sha512,
+            other => return Err(KsError::data(format!("Digested Data of {other} octets is of no known hash; name the Hashing Algorithm"))),
+        })),
+        _ => signature(kind, p),
+    }
+}
+
 /// How a key authenticates messages under these parameters.
 pub fn mac(kind: KeyKind, p: &Parameters<'_>) -> Result<MacScheme> {
     let KeyKind::Symmetric(of_key) = kind else {
@@ -199,7 +222,8 @@ fn rsa_signature(p: &Parameters<'_>) -> Result<SignatureScheme> {
     match (p.padding_method, hash) {
         (None | Some(PaddingMethod::Pkcs1v1_5), Some(hash)) => Ok(SignatureScheme::RsaPkcs1(hash)),
         (Some(PaddingMethod::Pkcs1v1_5), None) => Ok(SignatureScheme::RsaPkcs1Bare),
-        (None, None) => Err(KsError::parameters("an RSA signature needs a Padding Method, Hashing Algorithm or Digital Signature Algorithm")),
+        // KMIP leaves the choice to the server where nothing is named.
+        (None, None) => Ok(SignatureScheme::RsaPkcs1(HashingAlgorithm::Sha256)),
         (Some(other), _) => Err(KsError::parameters(format!("padding {} is not one of RSA signatures", names::padding(other)))),
     }
 }

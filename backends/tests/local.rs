@@ -9,6 +9,8 @@ mod helpers;
 mod openssl;
 #[path = "local/refusals.rs"]
 mod refusals;
+#[path = "local/resolve.rs"]
+mod resolve;
 #[path = "local/round_trips.rs"]
 mod round_trips;
 #[path = "local/vectors.rs"]

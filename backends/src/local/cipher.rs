@@ -27,19 +27,15 @@ pub fn iv_len(key: KeyKind, scheme: &EncryptionScheme) -> usize {
     }
 }
 
-/// Encrypts a message.
+/// Encrypts a message. An IV given to a mode that takes none is not looked at (KMIP 2.1 §6.1.15: "where appropriate").
 pub fn encrypt(key: &PreparedKey, op: &EncryptOp<'_>) -> Result<Encrypted> {
     check_aad(op.scheme, op.aad)?;
     let (iv, drawn) = resolve_iv(key.kind(), op.scheme, op.iv)?;
     let (data, tag) = match op.scheme {
         EncryptionScheme::RsaPkcs1 | EncryptionScheme::RsaOaep { .. } | EncryptionScheme::RsaRaw => {
-            check_no_iv(&iv)?;
             (rsa::encrypt(key, op.scheme, op.data)?, None)
         }
-        EncryptionScheme::KeyWrap | EncryptionScheme::KeyWrapPadded => {
-            check_no_iv(&iv)?;
-            (wrap(key, op.scheme, op.data)?, None)
-        }
+        EncryptionScheme::KeyWrap | EncryptionScheme::KeyWrapPadded => (wrap(key, op.scheme, op.data)?, None),
         EncryptionScheme::Xts => (xts::apply(xts_key(key)?, true, &iv, op.data)?, None),
         EncryptionScheme::Ccm { tag_len } => {
             let (data, tag) = ccm_encrypt(key, *tag_len, &iv, op.aad, op.data)?;
@@ -61,14 +57,8 @@ pub fn decrypt(key: &PreparedKey, op: &DecryptOp<'_>) -> Result<SecretBytes> {
     check_aad(op.scheme, op.aad)?;
     check_tag(op.scheme, op.tag)?;
     match op.scheme {
-        EncryptionScheme::RsaPkcs1 | EncryptionScheme::RsaOaep { .. } | EncryptionScheme::RsaRaw => {
-            check_no_iv(op.iv)?;
-            rsa::decrypt(key, op.scheme, op.data)
-        }
-        EncryptionScheme::KeyWrap | EncryptionScheme::KeyWrapPadded => {
-            check_no_iv(op.iv)?;
-            unwrap(key, op.scheme, op.data)
-        }
+        EncryptionScheme::RsaPkcs1 | EncryptionScheme::RsaOaep { .. } | EncryptionScheme::RsaRaw => rsa::decrypt(key, op.scheme, op.data),
+        EncryptionScheme::KeyWrap | EncryptionScheme::KeyWrapPadded => unwrap(key, op.scheme, op.data),
         EncryptionScheme::Xts => xts::apply(xts_key(key)?, false, op.iv, op.data).map(SecretBytes::new),
         EncryptionScheme::Ccm { .. } => ccm_decrypt(key, op.iv, op.aad, op.data, op.tag.unwrap_or_default()),
         _ => {
@@ -86,6 +76,7 @@ pub(super) fn context(key: &PreparedKey, scheme: &EncryptionScheme, encrypt: boo
     let bytes = cipher_key(key)?;
     let kind = library_cipher(key.kind(), scheme, bytes.len())?;
     check_iv(scheme, block_len(key.kind()), iv)?;
+    let iv = if matches!(scheme, EncryptionScheme::Ecb(_)) { &[] } else { iv };
     let mut ctx = CipherCtx::new(kind, encrypt, &bytes, iv).map_err(refused)?;
     ctx.aad(aad).map_err(refused)?;
     Ok(ctx)
@@ -189,7 +180,7 @@ fn resolve_iv<'a>(kind: KeyKind, scheme: &EncryptionScheme, iv: Iv<'a>) -> Resul
 
 fn check_iv(scheme: &EncryptionScheme, block: usize, iv: &[u8]) -> Result<()> {
     let (what, legal) = match scheme {
-        EncryptionScheme::Ecb(_) => ("no IV", iv.is_empty()),
+        EncryptionScheme::Ecb(_) => return Ok(()),
         EncryptionScheme::Gcm { .. } => ("an IV of 1 to 128 octets", (1..=GCM_IV_MAX).contains(&iv.len())),
         EncryptionScheme::Ccm { .. } => ("a nonce of 7 to 13 octets", (7..=13).contains(&iv.len())),
         EncryptionScheme::ChaCha20Poly1305 { .. } => ("a nonce of 12 octets", iv.len() == 12),
@@ -197,10 +188,6 @@ fn check_iv(scheme: &EncryptionScheme, block: usize, iv: &[u8]) -> Result<()> {
         _ => ("an IV of 16 octets", iv.len() == 16),
     };
     if legal { Ok(()) } else { Err(KsError::parameters(format!("the mode takes {what}, {} octets given", iv.len()))) }
-}
-
-fn check_no_iv(iv: &[u8]) -> Result<()> {
-    if iv.is_empty() { Ok(()) } else { Err(KsError::parameters(format!("the mode takes no IV, {} octets given", iv.len()))) }
 }
 
 fn check_aad(scheme: &EncryptionScheme, aad: &[u8]) -> Result<()> {
