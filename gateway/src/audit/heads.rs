@@ -37,7 +37,13 @@ pub(crate) struct Heads {
 }
 
 /// Appends the head and syncs the file.
-pub(crate) fn append_head(dir: &Path, key: &MacKey, store: Uuid, head: &ChainHead, at_ms: i64) -> Result<(), HeadsError> {
+pub(crate) fn append_head(
+    dir: &Path,
+    key: &MacKey,
+    store: Uuid,
+    head: &ChainHead,
+    at_ms: i64,
+) -> Result<(), HeadsError> {
     let path = file(dir);
     let append = || {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir.join("audit"))?;

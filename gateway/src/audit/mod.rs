@@ -15,9 +15,9 @@ mod verify;
 
 pub use chain::ChainHead;
 pub(crate) use chain::{Segment, link};
-pub use event::{Action, Actor, Details, Event, Outcome};
 pub(crate) use event::append_line;
+pub use event::{Action, Actor, Details, Event, Outcome};
 pub use heads::HeadsError;
 pub(crate) use heads::{Heads, append_head, read_heads};
-pub use verify::{Finding, VerifyReport};
 pub(crate) use verify::Verifier;
+pub use verify::{Finding, VerifyReport};

@@ -26,10 +26,12 @@ pub enum Finding {
         /// Last missing one.
         last: u64,
     },
-    /// From here to the end the links were made again without our key.
+    /// The links of these segments were made again without our key.
     Rechained {
         /// First such segment.
-        from: u64,
+        first: u64,
+        /// Last such segment.
+        last: u64,
     },
     /// The chain ends before a head that was noted outside it.
     CutShort {
@@ -78,7 +80,9 @@ impl std::fmt::Display for Finding {
             Self::Edited { seq } => write!(f, "segment {seq} was edited"),
             Self::Removed { first, last } if first == last => write!(f, "segment {first} was removed"),
             Self::Removed { first, last } => write!(f, "segments {first} to {last} were removed"),
-            Self::Rechained { from } => write!(f, "segments from {from} on were chained again without this store's key"),
+            Self::Rechained { first, last } => {
+                write!(f, "segments {first} to {last} were chained again without this store's key")
+            }
             Self::CutShort { last, noted, noted_in } => {
                 write!(f, "cut short: the chain ends at segment {last}, {noted_in} knows segment {noted}")
             }
@@ -96,6 +100,8 @@ pub(crate) struct Verifier<'a> {
     noted: Vec<(&'static str, ChainHead)>,
     /// Index of the first noted head at or after the segment at hand.
     noted_next: usize,
+    /// The MAC noted elsewhere for the segment before.
+    noted_mac: Option<[u8; 32]>,
     previous: ChainHead,
     /// False right after a gap: the MAC before is unknown.
     previous_known: bool,
@@ -118,6 +124,7 @@ impl<'a> Verifier<'a> {
             store,
             noted: all,
             noted_next: 0,
+            noted_mac: None,
             previous: ChainHead::default(),
             previous_known: true,
             broken_since: None,
@@ -134,10 +141,14 @@ impl<'a> Verifier<'a> {
             self.findings.push(Finding::Removed { first: self.previous.seq + 1, last: segment.seq.saturating_sub(1) });
             self.previous_known = false;
         }
-        let expected = link(self.key, self.store, &self.previous.mac, segment);
-        let holds = !self.previous_known || aws_lc_rs::constant_time::verify_slices_are_equal(&expected, &segment.mac).is_ok();
+        let holds = !self.previous_known || self.follows(&self.previous.mac, segment);
         match (holds, self.broken_since) {
             (true, Some(_)) => self.close_run(),
+            // Our own writer went on from the link it knew: what lies before was made again by somebody else.
+            (false, Some(first)) if self.noted_mac.is_some_and(|mac| self.follows(&mac, segment)) => {
+                self.findings.push(Finding::Rechained { first, last: self.previous.seq });
+                self.broken_since = None;
+            }
             (false, None) => self.broken_since = Some(segment.seq),
             _ => {}
         }
@@ -154,16 +165,20 @@ impl<'a> Verifier<'a> {
         if let Some((noted_in, head)) = self.noted.iter().rev().find(|(_, head)| head.seq > last) {
             self.findings.push(Finding::CutShort { last, noted: head.seq, noted_in });
         }
-        if let Some(from) = self.broken_since {
+        if let Some(first) = self.broken_since {
             // The last MAC is the noted one: its row's content was edited and nothing was made again.
-            let untouched = self.noted.iter().any(|(_, head)| head.seq == last && head.mac == self.previous.mac);
-            if untouched {
+            if self.noted_mac == Some(self.previous.mac) {
                 self.close_run();
             } else {
-                self.findings.push(Finding::Rechained { from });
+                self.findings.push(Finding::Rechained { first, last });
             }
         }
         VerifyReport { segments: self.segments, events: self.events, findings: self.findings }
+    }
+
+    fn follows(&self, previous: &[u8; 32], segment: &Segment) -> bool {
+        let expected = link(self.key, self.store, previous, segment);
+        aws_lc_rs::constant_time::verify_slices_are_equal(&expected, &segment.mac).is_ok()
     }
 
     fn close_run(&mut self) {
@@ -173,9 +188,13 @@ impl<'a> Verifier<'a> {
     }
 
     fn compare_with_noted(&mut self, segment: &Segment) {
+        self.noted_mac = None;
         while let Some((noted_in, head)) = self.noted.get(self.noted_next).filter(|(_, head)| head.seq <= segment.seq) {
-            if head.seq == segment.seq && head.mac != segment.mac {
-                self.findings.push(Finding::HeadDiffers { seq: segment.seq, noted_in });
+            if head.seq == segment.seq {
+                if head.mac != segment.mac && self.noted_mac.is_none() {
+                    self.findings.push(Finding::HeadDiffers { seq: segment.seq, noted_in });
+                }
+                self.noted_mac = Some(head.mac);
             }
             self.noted_next += 1;
         }

@@ -117,7 +117,10 @@ impl RecordKey {
         let nonce = nonce_of(&bytes);
         // The plaintext exists once more in this buffer and is encrypted in place there.
         bytes.extend_from_slice(plaintext);
-        #[expect(clippy::expect_used, reason = "the only failure is a length of 2^36 bytes, far above every message limit")]
+        #[expect(
+            clippy::expect_used,
+            reason = "the only failure is a length of 2^36 bytes, far above every message limit"
+        )]
         let tag = self
             .encryption
             .seal_in_place_separate_tag(nonce, Aad::from(self.aad(binding)), &mut bytes[CIPHERTEXT_AT..])

@@ -158,7 +158,9 @@ impl SlotKind {
     /// What this kind does not protect against.
     pub fn warning(self) -> Option<&'static str> {
         match self {
-            Self::Keyfile => Some("whoever copies the data directory and the key file has every key; keep the key file elsewhere, or use another slot"),
+            Self::Keyfile => Some(
+                "whoever copies the data directory and the key file has every key; keep the key file elsewhere, or use another slot",
+            ),
             Self::Passphrase | Self::SystemdCreds | Self::Pkcs11 => None,
         }
     }

@@ -4,7 +4,10 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use uuid::Uuid;
 
 use super::record::RecordKey;
-use super::{Binding, RecordKind, PageProtection, PassphraseCost, SealError, SecretBytes, SecretPage, SlotKey, SlotKeyError, SlotKind, Term};
+use super::{
+    Binding, PageProtection, PassphraseCost, RecordKind, SealError, SecretBytes, SecretPage, SlotKey, SlotKeyError,
+    SlotKind, Term,
+};
 
 /// Finds a token's slot key from the locator that was stored when the slot was made.
 pub type OpenSlotKey<'a> = &'a dyn Fn(&serde_json::Value) -> Result<Box<dyn SlotKey>, SlotKeyError>;
@@ -82,15 +85,25 @@ impl SlotFailure {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::NoPassphrase => "give the passphrase by file, file descriptor or systemd credential",
-            Self::NoToken => "configure the PKCS#11 module and give the PIN by file, file descriptor or systemd credential",
+            Self::NoToken => {
+                "configure the PKCS#11 module and give the PIN by file, file descriptor or systemd credential"
+            }
             Self::Wrong(SlotKind::Passphrase) => "check the passphrase: wrong, or with a stray blank at its end",
-            Self::Wrong(SlotKind::Keyfile) | Self::KeyFile(_) => "put the key file back that this store was made with, readable by its owner only",
-            Self::Wrong(SlotKind::SystemdCreds) | Self::SystemdCreds(_) => "run on the machine (and TPM) the slot was made on, or open with another slot",
-            Self::Wrong(SlotKind::Pkcs11) | Self::Token(SlotKeyError::Refused(_)) => "check that the token and key label are those the slot was made with",
+            Self::Wrong(SlotKind::Keyfile) | Self::KeyFile(_) => {
+                "put the key file back that this store was made with, readable by its owner only"
+            }
+            Self::Wrong(SlotKind::SystemdCreds) | Self::SystemdCreds(_) => {
+                "run on the machine (and TPM) the slot was made on, or open with another slot"
+            }
+            Self::Wrong(SlotKind::Pkcs11) | Self::Token(SlotKeyError::Refused(_)) => {
+                "check that the token and key label are those the slot was made with"
+            }
             Self::Passphrase(_) => "free memory, or make the slot again with a lower cost",
             Self::NoSystemdCreds => "install systemd (systemd-creds), or open with another slot",
             Self::Token(SlotKeyError::Absent(_)) => "plug in or start the token, then start again",
-            Self::Token(SlotKeyError::PinRefused(_)) => "correct the PIN file before trying again: tokens lock after a few wrong PINs",
+            Self::Token(SlotKeyError::PinRefused(_)) => {
+                "correct the PIN file before trying again: tokens lock after a few wrong PINs"
+            }
         }
     }
 }

@@ -34,8 +34,8 @@ use uuid::Uuid;
 
 pub use change::{Change, Commit, CommitError, CommitReceipt, ReadError};
 pub use entry::{
-    CertificateOrigin, Client, ClientCertificate, ClientGroup, ClientUser, Directory, Entry, EntryKind, Grant, GrantScope,
-    Grantee, GroupMember, Intent, IntentAction, KeystoreEntry, Setting,
+    CertificateOrigin, Client, ClientCertificate, ClientGroup, ClientUser, Directory, Entry, EntryKind, Grant,
+    GrantScope, Grantee, GroupMember, Intent, IntentAction, KeystoreEntry, Setting,
 };
 pub use ids::{ClientId, EntryId, KeystoreId, ObjectId, OrganisationId, Version};
 pub use locate::{LocatePage, LocateQuery};
@@ -90,7 +90,13 @@ impl Store {
         open::open(dir, id, root, options).await
     }
 
-    fn assemble(dir: &Path, root: Arc<RootKey>, shared: Arc<Shared>, jobs: mpsc::Sender<Job>, damage: Vec<String>) -> Self {
+    fn assemble(
+        dir: &Path,
+        root: Arc<RootKey>,
+        shared: Arc<Shared>,
+        jobs: mpsc::Sender<Job>,
+        damage: Vec<String>,
+    ) -> Self {
         let readers = sqlite::connect_readers(dir);
         Self { dir: Arc::new(dir.to_owned()), root, shared, jobs, readers, damage: Arc::new(damage) }
     }
@@ -248,6 +254,19 @@ impl Store {
         self.jobs.send(job(reply)).await.map_err(|_| CommitError::Closed)?;
         answer.await.unwrap_or(Err(CommitError::Closed))
     }
+}
+
+/// Checks the audit chain of a store that no process has open, and changes nothing.
+pub async fn verify_closed(dir: &Path, id: Uuid, root: &RootKey) -> Result<VerifyReport, OpenError> {
+    if !sqlite::path(dir).exists() {
+        return Err(OpenError::Missing(sqlite::path(dir)));
+    }
+    let readers = sqlite::connect_readers(dir);
+    let terms = sqlite::keyring(&mut *readers.acquire().await?).await?;
+    let keyring = Keyring::open(id, root, &terms)?;
+    let report = verify_audit(dir, &readers, &keyring).await.map_err(OpenError::Audit);
+    readers.close().await;
+    report
 }
 
 async fn verify_audit(dir: &Path, readers: &SqlitePool, keyring: &Keyring) -> Result<VerifyReport, ReadError> {

@@ -108,12 +108,7 @@ impl std::ops::Deref for ObjectRow {
 
 impl ObjectColumns {
     fn binding(&self) -> Binding {
-        Binding {
-            kind: RecordKind::Object,
-            id: *self.id.as_bytes(),
-            version: self.version.0,
-            digest: self.digest(),
-        }
+        Binding { kind: RecordKind::Object, id: *self.id.as_bytes(), version: self.version.0, digest: self.digest() }
     }
 
     /// SHA-256 over all columns: fixed lengths first, then each variable part with its length in front.

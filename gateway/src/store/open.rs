@@ -15,8 +15,8 @@ use super::set_hash::{Element, SetHash};
 use super::shared::Shared;
 use super::state::{Anchor, Anchored, Run, State};
 use super::writer::{Writer, now_ms};
-use super::{Commit, CommitError, EntryId, EntryKind, ObjectId, Store, sqlite};
-use crate::audit::{Action, Details, Event};
+use super::{Commit, CommitError, EntryId, EntryKind, ObjectId, ReadError, Store, sqlite};
+use crate::audit::{Action, Details, Event, HeadsError, append_head};
 use crate::seal::{Keyring, KeyringError, RootKey};
 
 /// Jobs that wait for the writer; more callers than this wait in line.
@@ -70,8 +70,10 @@ pub enum OpenError {
     #[error("the keyring does not open")]
     Keyring(#[from] KeyringError),
     /// The database is an older copy.
-    #[error("the database is older than this data directory: it ends at commit {found}, the anchor knows commit {anchored}\n\
-             hint: put the newest copy back, or accept the loss with `keygate store accept`")]
+    #[error(
+        "the database is older than this data directory: it ends at commit {found}, the anchor knows commit {anchored}\n\
+             hint: put the newest copy back, or accept the loss with `keygate store accept`"
+    )]
     OlderThanAnchor {
         /// Newest commit in the database.
         found: u64,
@@ -79,12 +81,16 @@ pub enum OpenError {
         anchored: u64,
     },
     /// The anchor is missing, or was made by another store.
-    #[error("D/anchor is missing, damaged or of another store: cannot tell whether the database is the newest\n\
-             hint: put it back, or take the database as it is with `keygate store accept`")]
+    #[error(
+        "D/anchor is missing, damaged or of another store: cannot tell whether the database is the newest\n\
+             hint: put it back, or take the database as it is with `keygate store accept`"
+    )]
     NoAnchor,
     /// The set of rows is not the one that was written, and the change log does not say which rows differ.
-    #[error("the database was altered: its rows are not those the store wrote\n\
-             hint: restore a copy, or take the rows as they are with `keygate store accept`")]
+    #[error(
+        "the database was altered: its rows are not those the store wrote\n\
+             hint: restore a copy, or take the rows as they are with `keygate store accept`"
+    )]
     Altered,
     /// The system refused.
     #[error("cannot use {}", .path.display())]
@@ -98,7 +104,13 @@ pub enum OpenError {
     /// The database failed.
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
-    /// A migration failed.
+    /// The file of audit heads cannot be used.
+    #[error("the file of audit heads cannot be used")]
+    Heads(#[source] HeadsError),
+    /// The audit record cannot be read.
+    #[error("the audit record cannot be read")]
+    Audit(#[source] ReadError),
+    /// The event of the start could not be written.
     #[error("the first commit failed")]
     FirstCommit(#[source] CommitError),
 }
@@ -106,7 +118,12 @@ pub enum OpenError {
 /// Rows that are not as the store wrote them, by their text form (`object ...`, `Client ...`).
 pub(crate) type Damage = Vec<String>;
 
-pub(crate) async fn create(dir: &Path, id: Uuid, root: Arc<RootKey>, options: StoreOptions) -> Result<Store, OpenError> {
+pub(crate) async fn create(
+    dir: &Path,
+    id: Uuid,
+    root: Arc<RootKey>,
+    options: StoreOptions,
+) -> Result<Store, OpenError> {
     remove_unfinished(dir).await?;
     let path = sqlite::path(dir);
     sqlite::make_file(dir).map_err(|source| match source.kind() {
@@ -119,7 +136,10 @@ pub(crate) async fn create(dir: &Path, id: Uuid, root: Arc<RootKey>, options: St
     let state = State::new(id);
     sqlite::create(&mut connection, &state, state.mac(keyring.state(), SetHash::default()), &terms).await?;
     let (mut anchor, _) = open_anchor(dir, &keyring)?;
-    anchor.write(&state).and_then(|()| anchor.sync()).map_err(|source| OpenError::Io { path: dir.join("anchor"), source })?;
+    anchor
+        .write(&state)
+        .and_then(|()| anchor.sync())
+        .map_err(|source| OpenError::Io { path: dir.join("anchor"), source })?;
     drop(connection);
     open(dir, id, root, options).await
 }
@@ -163,6 +183,7 @@ pub(crate) async fn open(dir: &Path, id: Uuid, root: Arc<RootKey>, options: Stor
         check_anchor(&state, known)?;
         found.judge(&mut connection, &keyring, &state, &mac).await?;
     }
+    note_unnoted_head(dir, &keyring, &state)?;
     let state = next_state(state, known, &options);
     let shared = Arc::new(Shared::new(keyring, found.versions, options.cache_bytes));
     shared.publish_entries(state.commit, &found.entries, true);
@@ -217,6 +238,14 @@ async fn start(
 
 fn open_anchor(dir: &Path, keyring: &Keyring) -> Result<(Anchor, Option<Anchored>), OpenError> {
     Anchor::open(dir, keyring.anchor()).map_err(|source| OpenError::Io { path: dir.join("anchor"), source })
+}
+
+/// After a crash the newest links are in the database alone; noted now, a later edit of them shows.
+fn note_unnoted_head(dir: &Path, keyring: &Keyring, state: &State) -> Result<(), OpenError> {
+    if state.run == Run::Closed || state.head.seq == 0 {
+        return Ok(());
+    }
+    append_head(dir, keyring.audit(), state.store, &state.head, now_ms()).map_err(OpenError::Heads)
 }
 
 fn check_anchor(state: &State, known: Option<Anchored>) -> Result<(), OpenError> {

@@ -72,7 +72,9 @@ impl Plan {
         let mut entries = Layer::default();
         for change in changes {
             match change {
-                Change::InsertObject(row) => objects.push(Accepted { id: row.id, before: None, after: Some(Arc::new(row)) }),
+                Change::InsertObject(row) => {
+                    objects.push(Accepted { id: row.id, before: None, after: Some(Arc::new(row)) })
+                }
                 Change::UpdateObject { before, after } => {
                     objects.push(Accepted { id: after.id, before: Some(before), after: Some(Arc::new(after)) });
                 }
@@ -104,7 +106,8 @@ impl Plan {
                 return Err(CommitError::Malformed(id.to_string()));
             }
             // Sealed under a term that was dropped meanwhile: nobody could open it again.
-            let dropped = |row: &Arc<ObjectRow>| !row.sealed().term().is_ok_and(|term| committed.keyring.has_term(term));
+            let dropped =
+                |row: &Arc<ObjectRow>| !row.sealed().term().is_ok_and(|term| committed.keyring.has_term(term));
             if after.as_ref().is_some_and(dropped) {
                 return Err(CommitError::Conflict { object: *id });
             }
@@ -159,10 +162,9 @@ impl Plan {
             _ => {}
         }
         let (old, new) = (before.and_then(|entry| entry.unique_key()), after.and_then(Entry::unique_key));
-        if let Some(new) = new.as_ref().filter(|new| old.as_ref() != Some(new)) {
-            if let Some(holder) = self.unique_holder(own, new, committed) {
-                return Err(CommitError::EntryTaken { kind: key.0, holder });
-            }
+        let renamed = new.as_ref().filter(|new| old.as_ref() != Some(new));
+        if let Some(holder) = renamed.and_then(|new| self.unique_holder(own, new, committed)) {
+            return Err(CommitError::EntryTaken { kind: key.0, holder });
         }
         own.unique.extend(old.map(|old| (old, None)));
         own.unique.extend(new.map(|new| (new, Some(key.1))));
@@ -284,7 +286,10 @@ fn gone<'a, T: Copy + PartialEq + 'a>(
     minus(object.before.as_deref().map(&of), object.after.as_deref().map(&of))
 }
 
-fn minus<'a, T: Copy + PartialEq>(all: Option<&'a Vec<T>>, without: Option<&'a Vec<T>>) -> impl Iterator<Item = T> + 'a {
+fn minus<'a, T: Copy + PartialEq>(
+    all: Option<&'a Vec<T>>,
+    without: Option<&'a Vec<T>>,
+) -> impl Iterator<Item = T> + 'a {
     let all = all.into_iter().flatten().copied();
     all.filter(move |item| !without.is_some_and(|without| without.contains(item)))
 }

@@ -91,7 +91,8 @@ impl Anchor {
     pub(crate) fn open(dir: &Path, key: &MacKey) -> io::Result<(Self, Option<Anchored>)> {
         let path = dir.join("anchor");
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
-        let known = [0, 1].into_iter().filter_map(|slot| read_slot(&file, key, slot)).max_by_key(|a| (a.epoch, a.commit));
+        let known =
+            [0, 1].into_iter().filter_map(|slot| read_slot(&file, key, slot)).max_by_key(|a| (a.epoch, a.commit));
         let writes = known.map_or(0, |known| known.commit + 1);
         Ok((Self { file, key: key.clone(), writes }, known))
     }

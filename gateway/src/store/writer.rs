@@ -113,10 +113,10 @@ impl Writer {
                 }
             }
             self.commit(units, shared.reads.take()).await;
-            if let Some(job) = other {
-                if self.other(job).await.is_break() {
-                    return;
-                }
+            if let Some(job) = other
+                && self.other(job).await.is_break()
+            {
+                return;
             }
         }
         // Every handle is gone: nobody can be told of a failure here.
@@ -211,7 +211,10 @@ impl Writer {
         self.disk.release_reserve() || truncated
     }
 
-    async fn look_up_names(&mut self, units: &[Unit]) -> Result<std::collections::HashMap<[u8; 16], super::ObjectId>, CommitError> {
+    async fn look_up_names(
+        &mut self,
+        units: &[Unit],
+    ) -> Result<std::collections::HashMap<[u8; 16], super::ObjectId>, CommitError> {
         let mut names = Vec::new();
         units.iter().for_each(|unit| names_to_check(&unit.changes, &mut names));
         let taken = sqlite::taken_names(&mut self.connection, &names).await.map_err(|error| broken(&error))?;
@@ -318,7 +321,10 @@ impl Writer {
         let mut plan = Plan::default();
         let no_objects = |_| None;
         let names = std::collections::HashMap::new();
-        plan.accept(changes, &Committed { version: &no_objects, entries: &self.entries, names, keyring: &self.shared.keyring })?;
+        plan.accept(
+            changes,
+            &Committed { version: &no_objects, entries: &self.entries, names, keyring: &self.shared.keyring },
+        )?;
         let prepared = plan.prepare(&self.shared.keyring, &self.entries, self.state.commit + 1);
         self.write(prepared, Vec::new(), 0).await
     }

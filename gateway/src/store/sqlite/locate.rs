@@ -43,7 +43,8 @@ pub(crate) async fn rows_not_under(
     limit: u32,
 ) -> Result<Vec<ObjectId>, sqlx::Error> {
     const SQL: &str = "SELECT id FROM object WHERE id > ? AND substr(sealed, 6, 4) <> ? ORDER BY id LIMIT ?";
-    let query = sqlx::query_scalar::<_, Vec<u8>>(SQL).bind(after.as_bytes().to_vec()).bind(term.0.to_be_bytes().to_vec());
+    let query =
+        sqlx::query_scalar::<_, Vec<u8>>(SQL).bind(after.as_bytes().to_vec()).bind(term.0.to_be_bytes().to_vec());
     Ok(query.bind(limit).fetch_all(pool).await?.iter().filter_map(|id| ObjectId::from_slice(id)).collect())
 }
 

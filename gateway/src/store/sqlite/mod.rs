@@ -11,9 +11,11 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, SqliteConnection, SqlitePool};
 
-pub(crate) use read::{EntryRow, audit_segments, change_log, entries, keyring, object, object_versions, state};
-pub(crate) use write::{GroupWrite, append_change_log, create, drop_term, put_term, taken_names, truncate_wal, write_group};
 pub(crate) use locate::{count, is_term_used, locate, rows_not_under};
+pub(crate) use read::{EntryRow, audit_segments, change_log, entries, keyring, object, object_versions, state};
+pub(crate) use write::{
+    GroupWrite, append_change_log, create, drop_term, put_term, taken_names, truncate_wal, write_group,
+};
 
 /// Database file name in the data directory.
 pub(crate) const FILE_NAME: &str = "store.db";
@@ -28,7 +30,8 @@ pub(crate) fn path(dir: &Path) -> PathBuf {
 /// The writer's connection, migrated. The database file must exist.
 pub(crate) async fn connect_writer(dir: &Path) -> Result<SqliteConnection, sqlx::Error> {
     // The WAL is moved into the database by the writer at moments it chooses, not inside a commit.
-    let mut connection = options(dir).pragma("wal_autocheckpoint", "0").pragma("cache_size", "-16000").connect().await?;
+    let mut connection =
+        options(dir).pragma("wal_autocheckpoint", "0").pragma("cache_size", "-16000").connect().await?;
     MIGRATIONS.run(&mut connection).await?;
     Ok(connection)
 }

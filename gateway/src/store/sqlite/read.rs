@@ -28,7 +28,8 @@ pub(crate) struct EntryRow {
 
 /// The state row and its MAC; `None` in a database that no store was made in.
 pub(crate) async fn state(connection: &mut SqliteConnection) -> Result<Option<(State, Vec<u8>)>, sqlx::Error> {
-    const SQL: &str = "SELECT store, epoch, commit_seq, audit_seq, audit_events, audit_mac, run, at_ms, mac FROM store_state";
+    const SQL: &str =
+        "SELECT store, epoch, commit_seq, audit_seq, audit_events, audit_mac, run, at_ms, mac FROM store_state";
     let Some(row) = sqlx::query(SQL).fetch_optional(connection).await? else { return Ok(None) };
     let number = |column| row.try_get::<i64, _>(column).map(|n| n as u64);
     let head = ChainHead { seq: number(3)?, events: number(4)?, mac: array(&row, 5)? };
@@ -114,7 +115,8 @@ pub(crate) async fn audit_segments(
     seq: u64,
     limit: u32,
 ) -> Result<Vec<Segment>, sqlx::Error> {
-    const SQL: &str = "SELECT seq, first_event, count, at_ms, body, mac FROM audit_segment WHERE seq > ? ORDER BY seq LIMIT ?";
+    const SQL: &str =
+        "SELECT seq, first_event, count, at_ms, body, mac FROM audit_segment WHERE seq > ? ORDER BY seq LIMIT ?";
     let rows = sqlx::query(SQL).bind(seq as i64).bind(limit).fetch_all(connection).await?;
     rows.iter()
         .map(|row| {

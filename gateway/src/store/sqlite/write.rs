@@ -123,7 +123,8 @@ async fn write_log(
     state: &State,
 ) -> Result<(), sqlx::Error> {
     if let Some(segment) = segment {
-        const SQL: &str = "INSERT INTO audit_segment (seq, first_event, count, at_ms, encoding, body, mac) VALUES (?,?,?,?,0,?,?)";
+        const SQL: &str =
+            "INSERT INTO audit_segment (seq, first_event, count, at_ms, encoding, body, mac) VALUES (?,?,?,?,0,?,?)";
         sqlx::query(SQL)
             .bind(segment.seq as i64)
             .bind(segment.first_event as i64)
@@ -196,9 +197,10 @@ pub(crate) async fn taken_names(
         let (chunk, after) = rest.split_at(1 << power);
         let query = sqlx::query_as::<_, (Vec<u8>, Vec<u8>)>(AssertSqlSafe(SELECT_NAME.0[power].clone()));
         let rows = chunk.iter().fold(query, |query, token| query.bind(blob(token))).fetch_all(&mut *connection).await?;
-        taken.extend(
-            rows.iter().filter_map(|(token, object)| Some((token.as_slice().try_into().ok()?, ObjectId::from_slice(object)?))),
-        );
+        taken
+            .extend(rows.iter().filter_map(|(token, object)| {
+                Some((token.as_slice().try_into().ok()?, ObjectId::from_slice(object)?))
+            }));
         rest = after;
     }
     Ok(taken)
@@ -245,6 +247,7 @@ fn blob(bytes: &[u8]) -> Vec<u8> {
 
 /// Adds a change log row after the newest one: an accepted store's log says what its rows say.
 pub(crate) async fn append_change_log(connection: &mut SqliteConnection, body: Vec<u8>) -> Result<(), sqlx::Error> {
-    const SQL: &str = "INSERT INTO change_log (seq, at_ms, body) SELECT coalesce(max(seq), 0) + 1, 0, ? FROM change_log";
+    const SQL: &str =
+        "INSERT INTO change_log (seq, at_ms, body) SELECT coalesce(max(seq), 0) + 1, 0, ? FROM change_log";
     sqlx::query(SQL).bind(body).execute(connection).await.map(drop)
 }

@@ -1,6 +1,12 @@
 //! Stories of the store. Each test has its own data directory and its own seal.
 
+mod audit;
 mod commits;
+mod crash;
+mod directory;
+mod disk;
+mod rotation;
+mod tamper;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -101,7 +107,6 @@ pub(super) fn insert(store: &Store, columns: ObjectColumns, material: &[u8]) -> 
 }
 
 /// The next version of a row with another state and material.
-#[expect(dead_code, reason = "the stories that use it follow")]
 pub(super) fn update(store: &Store, before: &Arc<ObjectRow>, state: u32, material: &[u8]) -> Commit {
     let columns = ObjectColumns { state, version: before.version.next(), ..before.columns().clone() };
     let after = ObjectRow::seal(store.keyring(), columns, material);
@@ -111,4 +116,17 @@ pub(super) fn update(store: &Store, before: &Arc<ObjectRow>, state: u32, materia
 
 pub(super) async fn fetch(store: &Store, id: ObjectId) -> Arc<ObjectRow> {
     store.object(id).await.expect("readable").expect("present")
+}
+
+/// Runs SQL on the database as somebody with write access to the file would.
+pub(super) async fn tamper(dir: &Path, statement: impl sqlx::SqlSafeStr) -> u64 {
+    use sqlx::ConnectOptions;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(sqlite::path(dir));
+    let mut connection = options.connect().await.expect("the database opens");
+    sqlx::query(statement).execute(&mut connection).await.expect("the statement runs").rows_affected()
+}
+
+/// `x'..'`, an SQL blob literal.
+pub(super) fn literal(bytes: &[u8]) -> String {
+    format!("x'{}'", hex::encode(bytes))
 }
