@@ -1,6 +1,6 @@
 //! Making and opening a store: what is checked before the first request is served.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -194,6 +194,7 @@ pub(crate) async fn open(dir: &Path, id: Uuid, root: Arc<RootKey>, options: Stor
         state: State { run: Run::Closed, ..state },
         total: found.total,
         entries: found.entries,
+        names: found.names,
         anchor,
         disk: Disk::new(dir, options.low_disk_percent, options.reserve_bytes),
         erase_by: None,
@@ -271,6 +272,7 @@ fn next_state(state: State, known: Option<Anchored>, options: &StoreOptions) -> 
 struct Found {
     versions: HashMap<ObjectId, u64>,
     entries: Entries,
+    names: HashSet<u64>,
     /// Entries whose row does not open.
     unreadable: HashMap<EntryKey, u64>,
     total: SetHash,
@@ -289,6 +291,8 @@ impl Found {
             odd |= versions.insert(id, version).is_some();
         })
         .await?;
+        let mut names = HashSet::new();
+        sqlite::name_prefixes(connection, |prefix| _ = names.insert(prefix)).await?;
         let mut entries = Entries::default();
         let mut unreadable = HashMap::new();
         for row in sqlite::entries(connection).await? {
@@ -302,7 +306,7 @@ impl Found {
                 None => drop(unreadable.insert(key, row.version)),
             }
         }
-        Ok(Self { versions, entries, unreadable, total, odd, damage: Vec::new() })
+        Ok(Self { versions, names, entries, unreadable, total, odd, damage: Vec::new() })
     }
 
     /// Compares the rows with the state row's MAC. Rows that differ are named and refused; the others are served.

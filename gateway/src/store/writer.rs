@@ -3,6 +3,7 @@
 //! Order inside a group commit: plan (in memory) -> rows, audit segment, state row -> COMMIT (fsync) -> memory (versions, cache,
 //! directory) -> `D/anchor` -> answers. A crash at any point leaves all of a unit of work or none of it.
 
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -74,6 +75,8 @@ pub(crate) struct Writer {
     pub(crate) state: State,
     pub(crate) total: SetHash,
     pub(crate) entries: Entries,
+    /// First bytes of every name token there ever was since the start: a name that is not here is free without a look.
+    pub(crate) names: HashSet<u64>,
     pub(crate) anchor: Anchor,
     pub(crate) disk: Disk,
     pub(crate) erase_by: Option<Instant>,
@@ -211,12 +214,13 @@ impl Writer {
         self.disk.release_reserve() || truncated
     }
 
-    async fn look_up_names(
-        &mut self,
-        units: &[Unit],
-    ) -> Result<std::collections::HashMap<[u8; 16], super::ObjectId>, CommitError> {
+    async fn look_up_names(&mut self, units: &[Unit]) -> Result<HashMap<[u8; 16], super::ObjectId>, CommitError> {
         let mut names = Vec::new();
         units.iter().for_each(|unit| names_to_check(&unit.changes, &mut names));
+        names.retain(|name| self.names.contains(&name_prefix(name)));
+        if names.is_empty() {
+            return Ok(HashMap::new());
+        }
         let taken = sqlite::taken_names(&mut self.connection, &names).await.map_err(|error| broken(&error))?;
         Ok(taken.into_iter().collect())
     }
@@ -231,25 +235,22 @@ impl Writer {
             state.head = segment.head();
             write.segment = Some(segment);
         }
+        let names: Vec<u64> = write.names_added.iter().map(|(name, _)| name_prefix(name)).collect();
         let mut total = self.total;
         removed.iter().for_each(|element| total.subtract(keyring.set(), element));
         added.iter().for_each(|element| total.add(keyring.set(), element));
         let mac = state.mac(keyring.state(), total);
         let shared = self.shared.clone();
-        let written = sqlite::write_group(&mut self.connection, write, &state, mac).await;
         // From COMMIT until the versions in memory say the same, nobody may conclude that a row is not the newest.
         let publishing = shared.publishing.write().await;
-        let committed = match written {
-            Ok(()) => sqlx::query("COMMIT").execute(&mut self.connection).await.map(drop),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = committed {
+        if let Err(error) = sqlite::write_group(&mut self.connection, write, &state, mac).await {
             // Fails when SQLite has rolled back by itself already, as it does on a full disk.
             let _ = sqlx::query("ROLLBACK").execute(&mut self.connection).await;
             return Err(broken(&error));
         }
         self.state = state;
         self.total = total;
+        self.names.extend(names);
         shared.publish_objects(objects);
         drop(publishing);
         self.publish_entries(entries);
@@ -320,7 +321,7 @@ impl Writer {
         }
         let mut plan = Plan::default();
         let no_objects = |_| None;
-        let names = std::collections::HashMap::new();
+        let names = HashMap::new();
         plan.accept(
             changes,
             &Committed { version: &no_objects, entries: &self.entries, names, keyring: &self.shared.keyring },
@@ -376,6 +377,10 @@ impl Writer {
         self.note_head();
         closed
     }
+}
+
+pub(crate) fn name_prefix(name: &[u8; 16]) -> u64 {
+    name.first_chunk().map_or(0, |prefix| u64::from_be_bytes(*prefix))
 }
 
 pub(crate) fn now_ms() -> i64 {

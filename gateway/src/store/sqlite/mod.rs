@@ -1,6 +1,7 @@
 //! The SQLite dialect: connections, and SQL in `read` and `write`. Knows rows; what they mean is the store's business.
 
 mod locate;
+mod pack;
 mod read;
 mod write;
 
@@ -12,7 +13,9 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{ConnectOptions, SqliteConnection, SqlitePool};
 
 pub(crate) use locate::{count, is_term_used, locate, rows_not_under};
-pub(crate) use read::{EntryRow, audit_segments, change_log, entries, keyring, object, object_versions, state};
+pub(crate) use read::{
+    EntryRow, audit_segments, change_log, entries, keyring, name_prefixes, object, object_versions, state,
+};
 pub(crate) use write::{
     GroupWrite, append_change_log, create, drop_term, put_term, taken_names, truncate_wal, write_group,
 };

@@ -74,6 +74,27 @@ pub(crate) async fn object_versions(
     }
 }
 
+/// Calls `each` with the first 8 bytes of every name token.
+pub(crate) async fn name_prefixes(
+    connection: &mut SqliteConnection,
+    mut each: impl FnMut(u64),
+) -> Result<(), sqlx::Error> {
+    const SQL: &str = "SELECT group_concat(hex(substr(token, 1, 8))), max(token), count(*) FROM \
+         (SELECT token FROM object_name WHERE token > ? ORDER BY token LIMIT ?)";
+    let mut after = Vec::new();
+    loop {
+        let row = sqlx::query(SQL).bind(after).bind(SCAN_CHUNK).fetch_one(&mut *connection).await?;
+        let Some(text) = row.try_get::<Option<&str>, _>(0)? else { return Ok(()) };
+        for prefix in text.split(',') {
+            each(u64::from_str_radix(prefix, 16).map_err(|_| malformed(0))?);
+        }
+        if row.try_get::<i64, _>(2)? < i64::from(SCAN_CHUNK) {
+            return Ok(());
+        }
+        after = row.try_get(1)?;
+    }
+}
+
 fn parse_pair(pair: &str) -> Option<(ObjectId, u64)> {
     let (id, version) = pair.split_at_checked(32)?;
     let mut bytes = [0; 16];

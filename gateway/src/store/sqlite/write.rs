@@ -2,10 +2,9 @@
 
 use std::sync::{Arc, LazyLock};
 
-use sqlx::query::Query;
-use sqlx::sqlite::SqliteArguments;
-use sqlx::{AssertSqlSafe, Sqlite, SqliteConnection};
+use sqlx::{AssertSqlSafe, SqliteConnection};
 
+use super::pack::{self, Pack};
 use super::read::EntryRow;
 use crate::audit::Segment;
 use crate::seal::{SealedTerm, Term};
@@ -29,134 +28,128 @@ pub(crate) struct GroupWrite {
     pub(crate) change_log: Vec<u8>,
 }
 
-/// One statement for 1, 2, 4 ... 64 rows each: few texts, so all stay prepared.
-struct Rows([Arc<str>; 7]);
-
-impl Rows {
-    fn new(head: &str, row: &str, tail: &str) -> Self {
-        Self(std::array::from_fn(|power| {
-            let rows = vec![row; 1 << power].join(",");
-            format!("{head}{rows}{tail}").into()
-        }))
-    }
-
-    /// Runs the statement over all items, the largest chunks first; returns the number of rows touched.
-    async fn run<T>(
-        &self,
-        connection: &mut SqliteConnection,
-        mut items: &[T],
-        bind: impl Fn(Bound, &T) -> Bound,
-    ) -> Result<u64, sqlx::Error> {
-        let mut touched = 0;
-        while !items.is_empty() {
-            let power = items.len().ilog2().min(6) as usize;
-            let (chunk, rest) = items.split_at(1 << power);
-            let query = sqlx::query(AssertSqlSafe(self.0[power].clone()));
-            touched += chunk.iter().fold(query, &bind).execute(&mut *connection).await?.rows_affected();
-            items = rest;
-        }
-        Ok(touched)
-    }
-}
-
-type Bound = Query<'static, Sqlite, SqliteArguments>;
-
-static INSERT_OBJECT: LazyLock<Rows> = LazyLock::new(|| {
-    let head = "INSERT INTO object (id, organisation, owner, version, state, object_type, keystore, custody, created_ms, \
-                attributes, tokens, sealed) VALUES ";
-    Rows::new(head, "(?,?,?,?,?,?,?,?,?,?,?,?)", "")
-});
-static UPDATE_OBJECT: LazyLock<Rows> = LazyLock::new(|| {
-    let head = "UPDATE object SET organisation = v.column2, owner = v.column3, version = v.column4, state = v.column5, \
-                object_type = v.column6, keystore = v.column7, custody = v.column8, created_ms = v.column9, \
-                attributes = v.column10, tokens = v.column11, sealed = v.column12 FROM (VALUES ";
-    Rows::new(head, "(?,?,?,?,?,?,?,?,?,?,?,?,?)", ") AS v WHERE object.id = v.column1 AND object.version = v.column13")
-});
-static DELETE_OBJECT: LazyLock<Rows> =
-    LazyLock::new(|| Rows::new("DELETE FROM object WHERE (id, version) IN (VALUES ", "(?,?)", ")"));
-static INSERT_INDEX: LazyLock<Rows> =
-    LazyLock::new(|| Rows::new("INSERT INTO object_index (token, object) VALUES ", "(?,?)", ""));
-static DELETE_INDEX: LazyLock<Rows> =
-    LazyLock::new(|| Rows::new("DELETE FROM object_index WHERE (token, object) IN (VALUES ", "(?,?)", ")"));
-static INSERT_NAME: LazyLock<Rows> =
-    LazyLock::new(|| Rows::new("INSERT INTO object_name (token, object) VALUES ", "(?,?)", ""));
-static DELETE_NAME: LazyLock<Rows> = LazyLock::new(|| Rows::new("DELETE FROM object_name WHERE token IN (", "?", ")"));
-static SELECT_NAME: LazyLock<Rows> =
-    LazyLock::new(|| Rows::new("SELECT token, object FROM object_name WHERE token IN (", "?", ")"));
-static PUT_ENTRY: LazyLock<Rows> = LazyLock::new(|| {
-    Rows::new("INSERT OR REPLACE INTO entry (kind, id, organisation, version, sealed) VALUES ", "(?,?,?,?,?)", "")
-});
-static DELETE_ENTRY: LazyLock<Rows> =
-    LazyLock::new(|| Rows::new("DELETE FROM entry WHERE (kind, id) IN (VALUES ", "(?,?)", ")"));
-
-/// Writes the group up to, not including, its COMMIT. On error the caller rolls back.
+/// One transaction as one text: BEGIN, the statements of the parts that are there, COMMIT.
+///
+/// The database runs on a thread of its own, and each statement handed to it costs two thread switches; under load those are
+/// dearer than the statement. So all of a group goes over in one call, packed by [`Pack`], and the text depends on which parts
+/// there are but not on how many rows: it stays prepared.
+///
+/// On error nothing after the failed statement ran; the caller rolls back.
 pub(crate) async fn write_group(
     connection: &mut SqliteConnection,
     group: GroupWrite,
     state: &State,
     mac: [u8; 32],
 ) -> Result<(), sqlx::Error> {
-    sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
-    INSERT_OBJECT.run(connection, &group.inserts, |query, row| bind_object(query, row)).await?;
-    let bind = |query: Bound, (expected, row): &(u64, Arc<ObjectRow>)| bind_object(query, row).bind(*expected as i64);
-    let updated = UPDATE_OBJECT.run(connection, &group.updates, bind).await?;
-    let bind = |query: Bound, (id, version): &(ObjectId, u64)| query.bind(blob(id.as_bytes())).bind(*version as i64);
-    let deleted = DELETE_OBJECT.run(connection, &group.deletes, bind).await?;
-    if updated + deleted != (group.updates.len() + group.deletes.len()) as u64 {
-        return Err(sqlx::Error::RowNotFound);
-    }
-    DELETE_INDEX.run(connection, &group.index_removed, bind_token).await?;
-    INSERT_INDEX.run(connection, &group.index_added, bind_token).await?;
-    DELETE_NAME.run(connection, &group.names_removed, |query, token| query.bind(blob(token))).await?;
-    INSERT_NAME.run(connection, &group.names_added, bind_token).await?;
-    PUT_ENTRY.run(connection, &group.entries, bind_entry).await?;
-    let bind = |query: Bound, (kind, id): &(EntryKind, EntryId)| query.bind(*kind as i64).bind(blob(id.as_bytes()));
-    DELETE_ENTRY.run(connection, &group.entries_removed, bind).await?;
-    write_log(connection, group.segment, group.change_log, state).await?;
-    write_state(connection, state, mac).await
+    let mut pack = pack_state(state, mac);
+    let parts = [
+        (pack.objects("inserted", group.inserts.iter().map(|row| (0, &**row))), &INSERT_OBJECT),
+        (pack.objects("updated", group.updates.iter().map(|(expected, row)| (*expected, &**row))), &UPDATE_OBJECT),
+        (pack.versions("deleted", &group.deletes), &DELETE_OBJECT),
+        (pack.pairs("index_removed", &group.index_removed), &DELETE_INDEX),
+        (pack.pairs("index_added", &group.index_added), &INSERT_INDEX),
+        (pack.tokens("names_removed", &group.names_removed), &DELETE_NAME),
+        (pack.pairs("names_added", &group.names_added), &INSERT_NAME),
+        (pack.entries("entries", &group.entries), &PUT_ENTRY),
+        (pack.keys("entries_removed", &group.entries_removed), &DELETE_ENTRY),
+        (pack.segment(group.segment.as_ref()), &INSERT_SEGMENT),
+        (pack.change_log(&group.change_log), &INSERT_CHANGE_LOG),
+        (true, &WRITE_STATE),
+    ];
+    let mut sql = String::with_capacity(8192);
+    sql.push_str("BEGIN IMMEDIATE;");
+    parts.iter().filter(|(any, _)| *any).for_each(|(_, statement)| sql.push_str(statement));
+    sql.push_str("COMMIT");
+    let (json, bytes) = pack.finish();
+    sqlx::query(AssertSqlSafe(sql)).bind(json).bind(bytes).execute(connection).await.map(drop)
 }
 
-async fn write_log(
-    connection: &mut SqliteConnection,
-    segment: Option<Segment>,
-    change_log: Vec<u8>,
-    state: &State,
-) -> Result<(), sqlx::Error> {
-    if let Some(segment) = segment {
-        const SQL: &str =
-            "INSERT INTO audit_segment (seq, first_event, count, at_ms, encoding, body, mac) VALUES (?,?,?,?,0,?,?)";
-        sqlx::query(SQL)
-            .bind(segment.seq as i64)
-            .bind(segment.first_event as i64)
-            .bind(i64::from(segment.count))
-            .bind(segment.at_ms)
-            .bind(segment.body)
-            .bind(blob(&segment.mac))
-            .execute(&mut *connection)
-            .await?;
-    }
-    if !change_log.is_empty() {
-        const SQL: &str = "INSERT INTO change_log (seq, at_ms, body) VALUES (?,?,?)";
-        sqlx::query(SQL).bind(state.commit as i64).bind(state.at_ms).bind(change_log).execute(connection).await?;
-    }
-    Ok(())
+fn pack_state(state: &State, mac: [u8; 32]) -> Pack {
+    let mut pack = Pack::new();
+    pack.number("epoch", state.epoch as i64);
+    pack.number("commit", state.commit as i64);
+    pack.number("audit", state.head.seq as i64);
+    pack.number("events", state.head.events as i64);
+    pack.number("at", state.at_ms);
+    pack.number("run", state.run as i64);
+    pack.blob("audit_mac", &state.head.mac);
+    pack.blob("mac", &mac);
+    pack
 }
 
-async fn write_state(connection: &mut SqliteConnection, state: &State, mac: [u8; 32]) -> Result<(), sqlx::Error> {
-    const SQL: &str = "UPDATE store_state SET epoch = ?, commit_seq = ?, audit_seq = ?, audit_events = ?, audit_mac = ?, \
-         run = ?, at_ms = ?, mac = ?";
-    sqlx::query(SQL)
-        .bind(state.epoch as i64)
-        .bind(state.commit as i64)
-        .bind(state.head.seq as i64)
-        .bind(state.head.events as i64)
-        .bind(blob(&state.head.mac))
-        .bind(state.run as i64)
-        .bind(state.at_ms)
-        .bind(blob(&mac))
-        .execute(connection)
-        .await
-        .map(drop)
+type Statement = LazyLock<String>;
+
+static WRITE_STATE: Statement = LazyLock::new(|| {
+    let (audit_mac, mac) = (blob("audit_mac"), blob("mac"));
+    format!(
+        "UPDATE store_state SET epoch = ?1 ->> 'epoch', commit_seq = ?1 ->> 'commit', audit_seq = ?1 ->> 'audit', \
+         audit_events = ?1 ->> 'events', audit_mac = {audit_mac}, at_ms = ?1 ->> 'at', run = ?1 ->> 'run', mac = {mac};"
+    )
+});
+static INSERT_OBJECT: Statement = LazyLock::new(|| {
+    let columns = "id, organisation, owner, keystore, version, state, object_type, custody, created_ms, attributes, tokens, sealed";
+    format!(
+        "INSERT INTO object ({columns}) SELECT {columns} FROM ({} FROM json_each(?1, '$.inserted'));",
+        pack::OBJECTS_SQL
+    )
+});
+static UPDATE_OBJECT: Statement = LazyLock::new(|| {
+    let set = "organisation = v.organisation, owner = v.owner, keystore = v.keystore, version = v.version, state = v.state, \
+               object_type = v.object_type, custody = v.custody, created_ms = v.created_ms, attributes = v.attributes, \
+               tokens = v.tokens, sealed = v.sealed";
+    let rows = pack::OBJECTS_SQL;
+    format!(
+        "UPDATE object SET {set} FROM ({rows} FROM json_each(?1, '$.updated')) AS v \
+         WHERE object.id = v.id AND object.version = v.expected;{}",
+        all_touched("updated")
+    )
+});
+static DELETE_OBJECT: Statement = LazyLock::new(|| {
+    let rows = pack::VERSIONS_SQL;
+    let delete = format!("DELETE FROM object WHERE (id, version) IN ({rows} FROM json_each(?1, '$.deleted'));");
+    delete + &all_touched("deleted")
+});
+static INSERT_INDEX: Statement = LazyLock::new(|| {
+    format!("INSERT INTO object_index (token, object) {} FROM json_each(?1, '$.index_added');", pack::PAIRS_SQL)
+});
+static DELETE_INDEX: Statement = LazyLock::new(|| {
+    let rows = pack::PAIRS_SQL;
+    format!("DELETE FROM object_index WHERE (token, object) IN ({rows} FROM json_each(?1, '$.index_removed'));")
+});
+static INSERT_NAME: Statement = LazyLock::new(|| {
+    format!("INSERT INTO object_name (token, object) {} FROM json_each(?1, '$.names_added');", pack::PAIRS_SQL)
+});
+static DELETE_NAME: Statement = LazyLock::new(|| {
+    format!("DELETE FROM object_name WHERE token IN ({} FROM json_each(?1, '$.names_removed'));", pack::TOKENS_SQL)
+});
+static PUT_ENTRY: Statement = LazyLock::new(|| {
+    let rows = pack::ENTRIES_SQL;
+    let columns = "kind, id, organisation, version, sealed";
+    format!("INSERT OR REPLACE INTO entry ({columns}) {rows} FROM json_each(?1, '$.entries');")
+});
+static DELETE_ENTRY: Statement = LazyLock::new(|| {
+    format!("DELETE FROM entry WHERE (kind, id) IN ({} FROM json_each(?1, '$.entries_removed'));", pack::KEYS_SQL)
+});
+static INSERT_SEGMENT: Statement = LazyLock::new(|| {
+    let (body, mac) = (blob("body"), blob("audit_mac"));
+    format!(
+        "INSERT INTO audit_segment (seq, first_event, count, at_ms, encoding, body, mac) \
+         VALUES (?1 ->> 'audit', ?1 ->> 'first_event', ?1 ->> 'count', ?1 ->> 'at', 0, {body}, {mac});"
+    )
+});
+static INSERT_CHANGE_LOG: Statement = LazyLock::new(|| {
+    format!("INSERT INTO change_log (seq, at_ms, body) VALUES (?1 ->> 'commit', ?1 ->> 'at', {});", blob("log"))
+});
+
+/// A single blob of the pack.
+fn blob(name: &str) -> String {
+    format!("substr(?2, ?1 ->> '$.{name}[0]', ?1 ->> '$.{name}[1]')")
+}
+
+/// Fails the transaction (`run` is NOT NULL) unless the statement before it touched every row it was given: a row that is not
+/// at the version we hold was changed by somebody else.
+fn all_touched(part: &str) -> String {
+    format!("UPDATE store_state SET run = NULL WHERE changes() <> json_array_length(?1, '$.{part}');")
 }
 
 /// Makes the state row and the keyring of a new store.
@@ -168,11 +161,12 @@ pub(crate) async fn create(
 ) -> Result<(), sqlx::Error> {
     const SQL: &str = "INSERT INTO store_state VALUES (1, ?, 1, 0, 0, 0, zeroblob(32), 0, 0, zeroblob(32))";
     sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
-    sqlx::query(SQL).bind(blob(state.store.as_bytes())).execute(&mut *connection).await?;
+    sqlx::query(SQL).bind(state.store.as_bytes().to_vec()).execute(&mut *connection).await?;
     for term in terms {
         put_term(connection, term).await?;
     }
-    write_state(connection, state, mac).await?;
+    let (json, bytes) = pack_state(state, mac).finish();
+    sqlx::query(AssertSqlSafe(WRITE_STATE.as_str())).bind(json).bind(bytes).execute(&mut *connection).await?;
     sqlx::query("COMMIT").execute(connection).await.map(drop)
 }
 
@@ -190,59 +184,24 @@ pub(crate) async fn taken_names(
     connection: &mut SqliteConnection,
     tokens: &[[u8; 16]],
 ) -> Result<Vec<([u8; 16], ObjectId)>, sqlx::Error> {
-    let mut taken = Vec::new();
-    let mut rest = tokens;
-    while !rest.is_empty() {
-        let power = rest.len().ilog2().min(6) as usize;
-        let (chunk, after) = rest.split_at(1 << power);
-        let query = sqlx::query_as::<_, (Vec<u8>, Vec<u8>)>(AssertSqlSafe(SELECT_NAME.0[power].clone()));
-        let rows = chunk.iter().fold(query, |query, token| query.bind(blob(token))).fetch_all(&mut *connection).await?;
-        taken
-            .extend(rows.iter().filter_map(|(token, object)| {
-                Some((token.as_slice().try_into().ok()?, ObjectId::from_slice(object)?))
-            }));
-        rest = after;
-    }
-    Ok(taken)
+    static SQL: Statement = LazyLock::new(|| {
+        let rows = pack::TOKENS_SQL;
+        format!("SELECT token, object FROM object_name WHERE token IN ({rows} FROM json_each(?1, '$.names'))")
+    });
+    let mut pack = Pack::new();
+    pack.tokens("names", tokens);
+    let (json, bytes) = pack.finish();
+    let query = sqlx::query_as::<_, (Vec<u8>, Vec<u8>)>(AssertSqlSafe(SQL.as_str()));
+    let rows = query.bind(json).bind(bytes).fetch_all(connection).await?;
+    let parse =
+        |(token, object): &(Vec<u8>, Vec<u8>)| Some((token.as_slice().try_into().ok()?, ObjectId::from_slice(object)?));
+    Ok(rows.iter().filter_map(parse).collect())
 }
 
 /// Moves the WAL into the database and empties it. False when a reader was in the way: try again later.
 pub(crate) async fn truncate_wal(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
     let (busy, _, _): (i64, i64, i64) = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(connection).await?;
     Ok(busy == 0)
-}
-
-fn bind_object(query: Bound, row: &ObjectRow) -> Bound {
-    query
-        .bind(blob(row.id.as_bytes()))
-        .bind(blob(row.organisation.as_bytes()))
-        .bind(blob(row.owner.as_bytes()))
-        .bind(row.version.0 as i64)
-        .bind(i64::from(row.state))
-        .bind(i64::from(row.object_type))
-        .bind(blob(row.keystore.as_bytes()))
-        .bind(row.custody as i64)
-        .bind(row.created_ms)
-        .bind(blob(&row.attributes))
-        .bind(row.tokens_to_blob())
-        .bind(blob(row.sealed().as_bytes()))
-}
-
-fn bind_token(query: Bound, (token, object): &([u8; 16], ObjectId)) -> Bound {
-    query.bind(blob(token)).bind(blob(object.as_bytes()))
-}
-
-fn bind_entry(query: Bound, row: &EntryRow) -> Bound {
-    query
-        .bind(row.kind as i64)
-        .bind(blob(row.id.as_bytes()))
-        .bind(blob(row.organisation.as_bytes()))
-        .bind(row.version as i64)
-        .bind(blob(row.sealed.as_bytes()))
-}
-
-fn blob(bytes: &[u8]) -> Vec<u8> {
-    bytes.to_vec()
 }
 
 /// Adds a change log row after the newest one: an accepted store's log says what its rows say.
