@@ -371,7 +371,7 @@ impl Suite<'_> {
         if let Some(error) = error {
             assert!(matches!(error.class(), Class::Busy | Class::OutcomeUnknown), "{error}");
         }
-        // Whatever became of it is found by listing, as a caller would reconcile.
+        // What became of it is found by listing, as a caller would reconcile.
         for key in self.keystore.list(cx()).await.expect("list") {
             self.keystore.destroy(key.id, cx()).await.expect("destroyed");
         }

@@ -70,7 +70,7 @@ pub trait Keystore: Send + Sync {
     /// Asks the device again what it can do, and remembers it.
     fn probe(&self, cx: OpCx) -> BoxFuture<'_, Result<Descriptor>>;
 
-    /// Makes a symmetric key under the caller's id. Durable when answered. An id that is taken is refused (`BadInput`).
+    /// Makes a symmetric key under the caller's id. Durable when answered. Ids are random: whether one is taken is not looked up.
     fn generate<'a>(&'a self, id: KeyId, spec: &'a KeySpec, cx: OpCx) -> BoxFuture<'a, Result<Held>>;
 
     /// Makes a key pair under the caller's id. Durable when answered; on failure neither half remains, or the answer is `OutcomeUnknown`.

@@ -6,6 +6,8 @@
 mod bench;
 #[path = "token/conformance.rs"]
 mod conformance;
+#[path = "token/deadlines.rs"]
+mod deadlines;
 #[path = "token/kek.rs"]
 mod kek;
 #[path = "token/recovery.rs"]

@@ -38,10 +38,12 @@ fn xts128(data_key: &[u8], tweak_key: &[u8], encrypt: bool, iv: &[u8], data: &[u
     let whole = data.len() - partial;
     // With a partial block at the end, the last whole block takes part in the stealing.
     let plain_blocks = if partial == 0 { whole } else { whole - BLOCK };
-    let mut out = blocks(data_key, encrypt, &mut tweak, &data[..plain_blocks])?;
+    // Room for all from the start, so that no copy is left behind by growing.
+    let mut out = Vec::with_capacity(data.len());
+    out.extend_from_slice(&Zeroizing::new(blocks(data_key, encrypt, &mut tweak, &data[..plain_blocks])?));
     if partial != 0 {
         let (block, rest) = data[plain_blocks..].split_at(BLOCK);
-        out.extend(steal(data_key, encrypt, tweak, block, rest)?);
+        out.extend_from_slice(&Zeroizing::new(steal(data_key, encrypt, tweak, block, rest)?));
     }
     Ok(out)
 }
@@ -54,17 +56,20 @@ fn blocks(key: &[u8], encrypt: bool, tweak: &mut [u8; BLOCK], data: &[u8]) -> Sy
         double(tweak);
     }
     let mixed = Zeroizing::new(xor(data, &tweaks));
-    Ok(xor(&ecb(key, encrypt, &mixed)?, &tweaks))
+    let ciphered = Zeroizing::new(ecb(key, encrypt, &mixed)?);
+    Ok(xor(&ciphered, &tweaks))
 }
 
 /// Ciphertext stealing (IEEE 1619 §5.3.2 and §5.4.2): the last whole block and the partial block swap roles.
 fn steal(key: &[u8], encrypt: bool, tweak: [u8; BLOCK], block: &[u8], rest: &[u8]) -> SysResult<Vec<u8>> {
     let (mut first, mut second) = (tweak, tweak);
     double(if encrypt { &mut second } else { &mut first });
-    let head = blocks(key, encrypt, &mut first, block)?;
-    let mut filled = Zeroizing::new(rest.to_vec());
+    let head = Zeroizing::new(blocks(key, encrypt, &mut first, block)?);
+    let mut filled = Zeroizing::new(Vec::with_capacity(BLOCK));
+    filled.extend_from_slice(rest);
     filled.extend_from_slice(&head[rest.len()..]);
-    let mut out = blocks(key, encrypt, &mut second, &filled)?;
+    let mut out = Vec::with_capacity(2 * BLOCK);
+    out.extend_from_slice(&Zeroizing::new(blocks(key, encrypt, &mut second, &filled)?));
     out.extend_from_slice(&head[..rest.len()]);
     Ok(out)
 }

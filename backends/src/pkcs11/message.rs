@@ -54,6 +54,19 @@ impl Request {
         )
     }
 
+    /// The id of the key that the request makes.
+    pub(super) fn makes(&self) -> Option<KeyId> {
+        match self {
+            Self::GenerateSecret { id, .. }
+            | Self::GenerateRsa { id, .. }
+            | Self::GenerateEc { id, .. }
+            | Self::ImportSecret { id, .. }
+            | Self::ImportRsa { id, .. }
+            | Self::ImportEc { id, .. } => Some(*id),
+            _ => None,
+        }
+    }
+
     /// Whether the request would hold traffic up: it goes to a worker of its own.
     pub(super) fn is_slow(&self) -> bool {
         self.changes() || matches!(self, Self::Probe | Self::List { .. } | Self::Inspect { .. })

@@ -5,6 +5,8 @@
 //!
 //! A supervisor thread brings a lost token back: Finalize, Initialize, slot by serial and label, login, new generation; again with
 //! growing pauses until it works. A refused PIN stops it for good: a token locks after a few tries.
+//!
+//! Order of locks: the module's gate before the state, never the other way round.
 
 use super::ckr;
 use super::message::{Request, Response};
@@ -270,10 +272,20 @@ impl Shared {
             let outcome = self.connect(seen, serial.as_deref());
             state = self.lock();
             if matches!(state.phase, Phase::Closed) {
-                return;
+                drop(state);
+                return self.discard(outcome);
             }
             self.settle(&mut state, outcome, pause);
             self.changed.notify_all();
+        }
+    }
+
+    /// Closes what an attempt opened for a token that was closed meanwhile.
+    fn discard(&self, outcome: Result<Phase, (u64, KsError)>) {
+        let inside = self.module.enter();
+        match outcome {
+            Ok(Phase::Ready { generation, keeper, .. }) if generation != inside.generation() => keeper.forget(),
+            other => drop(other),
         }
     }
 

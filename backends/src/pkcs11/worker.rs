@@ -1,7 +1,7 @@
 //! The threads that own sessions, and the queues to them.
 //!
 //! A caller's request waits in a bounded queue with its deadline. The caller that gives up first takes a waiting request back (then nothing was
-//! done); one that has begun runs to its end unheard. A worker owns one session and the object handles it has looked up; both die with
+//! done); one that has begun runs to its end unheard, and a key that it made is destroyed again. A worker owns one session and the object handles it has looked up; both die with
 //! the generation. Any device error drops the session, because an operation may be left open in it; opening another costs nothing beside it.
 
 use super::message::{KeyName, Request, Response};
@@ -10,6 +10,7 @@ use super::raw::Session;
 use super::token::Shared;
 use super::{ckr, object};
 use crate::error::{Class, KsError, Result};
+use crate::key::KeyId;
 use crate::keystore::OpCx;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use cryptoki_sys as ck;
@@ -139,13 +140,24 @@ impl Worker {
                 continue;
             }
             let result = self.serve(&job.request);
-            // A caller that has given up hears nothing; the work is done all the same.
-            match job.reply {
-                Reply::Async(reply) => drop(reply.send(result)),
-                Reply::Blocking(reply) => drop(reply.send(result)),
+            let made = result.is_ok().then(|| job.request.makes()).flatten();
+            let heard = match job.reply {
+                Reply::Async(reply) => reply.send(result).is_ok(),
+                Reply::Blocking(reply) => reply.send(result).is_ok(),
+            };
+            if let (false, Some(id)) = (heard, made) {
+                self.undo(id);
             }
         }
         self.close();
+    }
+
+    /// Destroys a key whose maker was told `OutcomeUnknown` and waits no more. Should this fail, reconciliation by id finds the key.
+    fn undo(&mut self, id: KeyId) {
+        match self.serve(&Request::Destroy { id }) {
+            Ok(_) => tracing::info!(key = %id, "destroyed a key that was made after its deadline"),
+            Err(error) => tracing::warn!(key = %id, error = %error, "a key was made after its deadline and could not be destroyed"),
+        }
     }
 
     fn serve(&mut self, request: &Request) -> Result<Response> {
@@ -244,5 +256,7 @@ impl Worker {
         if self.generation != inside.generation() {
             self.forget();
         }
+        // Closed while inside.
+        self.session = None;
     }
 }
