@@ -1,17 +1,21 @@
 //! The configured keystores and policy, and the KMIP front over them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use keygate_backends::{KeystoreId as KeystoreName, KsError, local::LocalKeystore};
+use keygate_backends::{Health, Keystore, KeystoreId as KeystoreName, KsError, local::LocalKeystore, pkcs11::Pkcs11Keystore};
 use keygate_kmip::{ProtocolVersion, ttlv};
 
-use super::App;
+use super::{App, token};
 use crate::{
+    admin::chain,
     config::{AuditReads, Config, Forbidden, KeystoreConfig, RngSeed},
     kmip::KmipFront,
     operation::{self, Gateway, Keystores, Policy},
     telemetry::ComponentState,
 };
+
+/// How often the keystores' health is looked at; it does not touch the devices.
+const HEALTH_EVERY: Duration = Duration::from_millis(500);
 
 /// Why the keystores are not in place.
 #[derive(Debug, thiserror::Error)]
@@ -40,15 +44,18 @@ pub fn gateway(app: &App) -> Result<Arc<Gateway>, GatewayError> {
         let name = keystore.name();
         let id = app.keystore_id(name).ok_or_else(|| GatewayError::Unrecorded(name.into()))?;
         let checked = KeystoreName::new(name).map_err(|source| GatewayError::Keystore { name: name.into(), source })?;
-        let keystore = match keystore {
+        let keystore: Arc<dyn Keystore> = match keystore {
             KeystoreConfig::Local { .. } => Arc::new(LocalKeystore::new(checked)),
-            KeystoreConfig::Pkcs11(_) => {
-                let reason = "PKCS#11 keystores are not opened by this version".into();
-                app.readiness.set(&format!("keystore {name}"), ComponentState::Down { reason });
-                continue;
-            }
+            KeystoreConfig::Pkcs11(config) => match token::keystore_token(config) {
+                Ok(token) => Arc::new(Pkcs11Keystore::new(checked, token)),
+                // A missing keystore does not keep the others from serving; readiness says which.
+                Err(error) => {
+                    app.readiness.set(&component(name), ComponentState::Down { reason: chain(&error) });
+                    continue;
+                }
+            },
         };
-        app.readiness.set(&format!("keystore {name}"), ComponentState::Up);
+        app.readiness.set(&component(name), state_of(keystore.as_ref()));
         match &mut set {
             None => set = Some(Keystores::new(id, name, keystore)),
             Some(set) => set.add(id, name, keystore),
@@ -58,6 +65,28 @@ pub fn gateway(app: &App) -> Result<Arc<Gateway>, GatewayError> {
     let mut set = set.ok_or_else(no_default)?;
     set.set_default(app.keystore_id(&app.config.keystore_default).ok_or_else(no_default)?);
     Ok(Arc::new(Gateway::new(app.store.clone(), app.store.keyring().clone(), set, policy(&app.config))))
+}
+
+/// Follows the health of the keystores, so that readiness and log tell of a token that goes or returns.
+pub(super) async fn watch_keystores(app: Arc<App>, gateway: Arc<Gateway>) {
+    let mut interval = tokio::time::interval(HEALTH_EVERY);
+    loop {
+        interval.tick().await;
+        for (_, name, keystore) in gateway.keystores.iter() {
+            app.readiness.set(&component(name), state_of(keystore.as_ref()));
+        }
+    }
+}
+
+fn component(name: &str) -> String {
+    format!("keystore {name}")
+}
+
+fn state_of(keystore: &dyn Keystore) -> ComponentState {
+    match keystore.health() {
+        Health::Up => ComponentState::Up,
+        Health::Down(reason) | Health::NeedsOperator(reason) => ComponentState::Down { reason },
+    }
 }
 
 /// The KMIP front over a gateway.

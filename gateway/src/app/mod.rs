@@ -5,6 +5,7 @@
 mod expiry;
 mod gateway;
 mod serve;
+mod token;
 mod unlock;
 
 use std::sync::{Arc, OnceLock};
@@ -14,6 +15,7 @@ use keygate_pki::OffsetDateTime;
 pub use expiry::Expiry;
 pub use gateway::{GatewayError, front, gateway};
 pub use serve::{ServeError, serve};
+pub use token::{TokenLocator, TokenSlotKey};
 pub use unlock::{PASSPHRASE_CREDENTIAL, SecretInput, SecretInputError, UnlockError, unlock};
 
 use crate::{

@@ -8,12 +8,13 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{App, Expiry};
+use super::{App, Expiry, gateway};
 use crate::{
     admin::AdminSocket,
     authority::{self, AuthorityError},
     data_dir::{DataDirError, write_secret},
     listen::{FrameHandler, Listener, ListenerParts, Registry, ServerIdentity, TlsError, TlsSettings},
+    operation::Gateway,
     store::CommitError,
     telemetry::{ComponentState, MetricsSource, Sample, StatusInfo, StatusListener},
 };
@@ -64,7 +65,7 @@ pub enum ServeError {
 }
 
 /// Serves until SIGTERM or SIGINT, then finishes the requests under way and closes the store.
-pub async fn serve<H: FrameHandler>(app: Arc<App>, handler: Arc<H>) -> Result<(), ServeError> {
+pub async fn serve<H: FrameHandler>(app: Arc<App>, gateway: Arc<Gateway>, handler: Arc<H>) -> Result<(), ServeError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
     let (stop, stopped) = watch::channel(false);
@@ -87,6 +88,7 @@ pub async fn serve<H: FrameHandler>(app: Arc<App>, handler: Arc<H>) -> Result<()
     // Step 2: background work.
     tasks.spawn(registry.clone().sweep());
     tasks.spawn(follow_directory(app.clone()));
+    tasks.spawn(gateway::watch_keystores(app.clone(), gateway));
     tasks.spawn(keep_certificates(app.clone(), identity));
     add_metrics(&app, &registry);
 

@@ -10,9 +10,10 @@ use std::{
 
 use zeroize::Zeroizing;
 
+use super::token::TokenSlotKey;
 use crate::{
     data_dir::{DataDir, DataDirError, check_rights},
-    seal::{Openers, RootKey, Seal, SealError, SecretBytes, SlotKind},
+    seal::{Openers, RootKey, Seal, SealError, SecretBytes, SlotKey, SlotKeyError, SlotKind},
 };
 
 /// Longest passphrase or password that is read.
@@ -45,6 +46,9 @@ pub enum SecretInputError {
         #[source]
         source: io::Error,
     },
+    /// The service has no such systemd credential.
+    #[error("there is no systemd credential \"{0}\" in $CREDENTIALS_DIRECTORY")]
+    NoCredential(String),
     /// Standard streams are not taken for secrets by number.
     #[error("file descriptor {0} is not open for a secret; use 3 or higher, or 0 for standard input")]
     Descriptor(i32),
@@ -125,6 +129,11 @@ pub async fn unlock(dir: &DataDir, passphrase: Option<SecretInput>) -> Result<Ar
     } else {
         None
     };
-    let opened = tokio::task::spawn_blocking(move || seal.unlock(&Openers { passphrase, pkcs11: None }));
+    let opened = tokio::task::spawn_blocking(move || {
+        let find = |locator: &serde_json::Value| -> Result<Box<dyn SlotKey>, SlotKeyError> {
+            TokenSlotKey::find(locator).map(|key| Box::new(key) as Box<dyn SlotKey>)
+        };
+        seal.unlock(&Openers { passphrase, pkcs11: Some(&find) })
+    });
     Ok(Arc::new(opened.await.map_err(|_| UnlockError::Interrupted)??))
 }

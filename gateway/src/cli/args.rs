@@ -97,9 +97,21 @@ impl Passphrase {
 pub(super) struct Init {
     #[command(flatten)]
     pub(super) data: Data,
-    /// What opens the store: keyfile[=PATH] (default D/seal.key), passphrase, systemd-creds[=host|tpm2|host+tpm2|auto].
+    /// What opens the store: keyfile[=PATH] (default D/seal.key), passphrase, systemd-creds[=host|tpm2|host+tpm2|auto], pkcs11.
     #[arg(long, value_name = "KIND", default_value = "keyfile")]
     pub(super) seal: String,
+    /// With --seal pkcs11: the PKCS#11 module.
+    #[arg(long, value_name = "PATH", required_if_eq("seal", "pkcs11"))]
+    pub(super) module: Option<PathBuf>,
+    /// With --seal pkcs11: the token's label. A wrapping key is made on it.
+    #[arg(long, value_name = "LABEL", required_if_eq("seal", "pkcs11"))]
+    pub(super) token_label: Option<String>,
+    /// With --seal pkcs11: file (mode 0600) that holds the user PIN, read at every start.
+    #[arg(long, value_name = "FILE", conflicts_with = "pin_credential")]
+    pub(super) pin_file: Option<PathBuf>,
+    /// With --seal pkcs11: systemd credential that holds the user PIN.
+    #[arg(long, value_name = "NAME")]
+    pub(super) pin_credential: Option<String>,
     /// DNS name or address in the server certificate; several may be given. Default: host name, localhost, 127.0.0.1, ::1.
     #[arg(long, value_name = "NAME", num_args = 1..)]
     pub(super) host: Vec<String>,

@@ -1,7 +1,10 @@
 //! `init`: from nothing to a working deployment, without questions. Each step is skipped where an earlier, killed run has
 //! done it; `keygate.toml` is written last and says that all of them are done.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use keygate_pki::{Certificate, PrivateKey, Profile, SignatureAlgorithm, Signer, SubjectAltName};
 
@@ -14,12 +17,12 @@ use super::{
 };
 use crate::{
     admin::{self, AdminRequest, IssuedView},
-    app::{self, App, PASSPHRASE_CREDENTIAL, SecretInput},
+    app::{self, App, PASSPHRASE_CREDENTIAL, SecretInput, TokenSlotKey},
     audit::Actor,
     authority,
-    config::{Config, FileConfig},
+    config::{Config, FileConfig, PinSource},
     data_dir::{DataDir, DataDirLock, make_dir, write_secret},
-    seal::{NewSlot, RootKey, Seal},
+    seal::{NewSlot, RootKey, Seal, SealError},
     store::{OpenError, Store, StoreOptions},
 };
 
@@ -71,6 +74,7 @@ enum Fresh {
     KeyFile(String),
     Passphrase(SecretInput),
     SystemdCreds(String),
+    Token { module: PathBuf, label: String, pin: PinSource },
 }
 
 fn slot_arguments(arguments: &Init) -> Result<Fresh, Failure> {
@@ -84,8 +88,29 @@ fn slot_arguments(arguments: &Init) -> Result<Fresh, Failure> {
             })
         }
         ("systemd-creds", value) => Ok(Fresh::SystemdCreds(value.unwrap_or("auto").to_owned())),
-        _ => Err(Failure::new(code::USAGE, format!("--seal {} is none of keyfile[=PATH], passphrase, systemd-creds[=KEY]", arguments.seal))),
+        ("pkcs11", None) => token_arguments(arguments),
+        _ => Err(Failure::new(
+            code::USAGE,
+            format!("--seal {} is none of keyfile[=PATH], passphrase, systemd-creds[=KEY], pkcs11", arguments.seal),
+        )),
     }
+}
+
+fn token_arguments(arguments: &Init) -> Result<Fresh, Failure> {
+    let missing = |what: &str| Failure::new(code::USAGE, format!("--seal pkcs11 needs {what}"));
+    let pin = match (&arguments.pin_file, &arguments.pin_credential) {
+        // Absolute: later starts may have another working directory.
+        (Some(path), None) => PinSource::File(path.canonicalize().map_err(|error| {
+            Failure::new(code::USAGE, format!("cannot read {}: {error}", path.display()))
+        })?),
+        (None, Some(name)) => PinSource::Credential(name.clone()),
+        _ => return Err(missing("--pin-file or --pin-credential")),
+    };
+    Ok(Fresh::Token {
+        module: arguments.module.clone().ok_or_else(|| missing("--module"))?,
+        label: arguments.token_label.clone().ok_or_else(|| missing("--token-label"))?,
+        pin,
+    })
 }
 
 /// Makes the seal, or opens the one an earlier run has made.
@@ -93,22 +118,32 @@ async fn seal(dir: &DataDir, arguments: &Init, fresh: Fresh) -> Result<Arc<RootK
     if Seal::exists(dir.path()) {
         return Ok(app::unlock(dir, arguments.data.passphrase.input()).await?);
     }
-    let passphrase;
-    let slot = match fresh {
-        Fresh::KeyFile(path) => NewSlot::KeyFile { path: path.into() },
-        Fresh::Passphrase(input) => {
-            passphrase = input.read()?;
-            NewSlot::passphrase(passphrase)
-        }
-        Fresh::SystemdCreds(with_key) => NewSlot::SystemdCreds { with_key },
-    };
-    let (seal, root) = Seal::create(dir.path(), slot).map_err(|error| Failure::new(code::SEALED, admin::chain(&error)))?;
+    let path = dir.path().to_owned();
+    // Argon2id and tokens block, and a token's calls may not be made on the runtime.
+    let made = tokio::task::spawn_blocking(move || make_seal(&path, fresh)).await;
+    let (seal, root) = made.map_err(|error| Failure::new(code::FAILED, error.to_string()))??;
     if !arguments.data.json {
         for warning in seal.status().iter().filter_map(|slot| slot.warning) {
             println!("warning: {warning}");
         }
     }
     Ok(Arc::new(root))
+}
+
+fn make_seal(dir: &Path, fresh: Fresh) -> Result<(Seal, RootKey), Failure> {
+    let sealed = |error: SealError| Failure::new(code::SEALED, admin::chain(&error));
+    let slot = match fresh {
+        Fresh::KeyFile(path) => NewSlot::KeyFile { path: path.into() },
+        Fresh::Passphrase(input) => NewSlot::passphrase(input.read()?),
+        Fresh::SystemdCreds(with_key) => NewSlot::SystemdCreds { with_key },
+        Fresh::Token { module, label, pin } => {
+            let made = TokenSlotKey::create(module, label, pin);
+            let (locator, key) = made.map_err(|error| Failure::new(code::SEALED, error.to_string()))?;
+            let locator = serde_json::to_value(&locator).map_err(|error| Failure::new(code::FAILED, error.to_string()))?;
+            return Seal::create(dir, NewSlot::Pkcs11 { locator, key: &key }).map_err(sealed);
+        }
+    };
+    Seal::create(dir, slot).map_err(sealed)
 }
 
 async fn store(dir: DataDir, lock: DataDirLock, config: Config, root: Arc<RootKey>) -> Result<App, Failure> {

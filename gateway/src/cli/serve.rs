@@ -25,8 +25,8 @@ pub(super) fn run(arguments: &Serve) -> Result<(), Failure> {
     let served = runtime.block_on(async {
         let app = Arc::new(open(dir, lock, config, &arguments.data, false).await?);
         let gateway = app::gateway(&app)?;
-        let handler = Arc::new(app::front(&app, gateway));
-        Ok(app::serve(app, handler).await?)
+        let handler = Arc::new(app::front(&app, gateway.clone()));
+        Ok(app::serve(app, gateway, handler).await?)
     });
     // Blocking calls that hang in a device must not hold the process up.
     runtime.shutdown_timeout(Duration::from_secs(1));

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
 use toml::Value;
 
 use super::file::FileConfig;
@@ -31,12 +32,11 @@ pub struct Pkcs11Config {
     pub pin: PinSource,
     /// Threads that own sessions with the token.
     pub workers: usize,
-    /// File that `SOFTHSM2_CONF` or the like is to name for the module, as (variable, value).
-    pub environment: Vec<(String, String)>,
 }
 
 /// Where a PIN comes from. Never from an argument or a setting.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum PinSource {
     /// A file of mode 0600 or narrower.
     File(PathBuf),
@@ -100,15 +100,14 @@ fn pkcs11(table: &mut Table<'_>, name: String) -> Option<KeystoreConfig> {
             None
         }
     };
-    let workers = table.count("workers", 2, 64);
-    let environment = table.pairs("environment");
+    // Soft tokens serialise their calls: more workers only add switches between them.
+    let workers = table.count("workers", 1, 64);
     Some(KeystoreConfig::Pkcs11(Pkcs11Config {
         name,
         module: module?.into(),
         token_label: token_label?,
         pin: pin?,
         workers,
-        environment,
     }))
 }
 
@@ -148,20 +147,6 @@ impl Table<'_> {
             Some(other) => {
                 self.problem(key, &format!("must be a number from 1 to {max}, not {other}"));
                 default
-            }
-        }
-    }
-
-    fn pairs(&mut self, key: &str) -> Vec<(String, String)> {
-        match self.table.remove(key) {
-            None => Vec::new(),
-            Some(Value::Table(pairs)) if pairs.values().all(Value::is_str) => pairs
-                .into_iter()
-                .filter_map(|(name, value)| Some((name, value.as_str()?.to_owned())))
-                .collect(),
-            Some(_) => {
-                self.problem(key, "must be a table of strings");
-                Vec::new()
             }
         }
     }

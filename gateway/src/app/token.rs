@@ -1,0 +1,115 @@
+//! PKCS#11 tokens as the settings and the seal name them: where a PIN comes from, and the token's key as a seal slot.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use keygate_backends::{
+    Class, KeyId, KsError, OpCx, SecretBytes as BackendSecret,
+    pkcs11::{Pkcs11Kek, Token, TokenConfig},
+};
+use serde::{Deserialize, Serialize};
+
+use super::unlock::{SecretInput, SecretInputError};
+use crate::{
+    config::{Pkcs11Config, PinSource},
+    seal::{SecretBytes, SlotKey, SlotKeyError},
+};
+
+/// Longest wait for a token to wrap or unwrap the root key.
+const SLOT_WAIT: Duration = Duration::from_secs(30);
+
+/// A token and its wrapping key, as the seal remembers them. No PIN.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TokenLocator {
+    /// Path of the PKCS#11 module.
+    pub module: PathBuf,
+    /// Label of the token.
+    pub token_label: String,
+    /// Where the PIN comes from.
+    pub pin: PinSource,
+    /// CKA_ID of the wrapping key, in hexadecimal.
+    pub key_id: String,
+}
+
+/// A token's wrapping key as a seal slot.
+pub struct TokenSlotKey {
+    kek: Pkcs11Kek,
+}
+
+impl PinSource {
+    /// Reads the PIN.
+    pub fn read(&self) -> Result<SecretBytes, SecretInputError> {
+        match self {
+            Self::File(path) => SecretInput::File(path.clone()).read(),
+            Self::Credential(name) => {
+                let input = SecretInput::credential(name).ok_or_else(|| SecretInputError::NoCredential(name.clone()))?;
+                input.read()
+            }
+        }
+    }
+}
+
+impl TokenSlotKey {
+    /// Makes a new wrapping key on a token. Blocks.
+    pub fn create(module: PathBuf, token_label: String, pin: PinSource) -> Result<(TokenLocator, Self), SlotKeyError> {
+        let id = KeyId::random().map_err(slot_error)?;
+        let token = open(&module, &token_label, &pin)?;
+        let kek = Pkcs11Kek::create(&token, id, OpCx::within(SLOT_WAIT)).map_err(slot_error)?;
+        Ok((TokenLocator { module, token_label, pin, key_id: id.to_string() }, Self { kek }))
+    }
+
+    /// Finds the wrapping key that a locator names. Blocks.
+    pub fn find(locator: &serde_json::Value) -> Result<Self, SlotKeyError> {
+        let damaged = || SlotKeyError::Absent("the slot's record of its token cannot be read".into());
+        let locator: TokenLocator = serde_json::from_value(locator.clone()).map_err(|_| damaged())?;
+        let id = hex::decode(&locator.key_id).ok().and_then(|id| id.try_into().ok()).map(KeyId).ok_or_else(damaged)?;
+        let token = open(&locator.module, &locator.token_label, &locator.pin)?;
+        Ok(Self { kek: Pkcs11Kek::existing(&token, id) })
+    }
+}
+
+impl SlotKey for TokenSlotKey {
+    fn wrap(&self, plaintext: &[u8], aad: &[u8]) -> Result<Vec<u8>, SlotKeyError> {
+        self.kek.wrap_blocking(&BackendSecret::copy_of(plaintext), aad, OpCx::within(SLOT_WAIT)).map_err(slot_error)
+    }
+
+    fn unwrap(&self, wrapped: &[u8], aad: &[u8]) -> Result<SecretBytes, SlotKeyError> {
+        let plain = self.kek.unwrap_blocking(wrapped, aad, OpCx::within(SLOT_WAIT)).map_err(slot_error)?;
+        Ok(SecretBytes::copy_from(plain.expose()))
+    }
+}
+
+/// The token of a configured keystore. It may come later.
+pub(super) fn keystore_token(config: &Pkcs11Config) -> Result<Arc<Token>, TokenError> {
+    let mut token = token_config(&config.module, &config.token_label, &config.pin)?;
+    token.workers = config.workers;
+    Token::open_later(token).map_err(TokenError::Token)
+}
+
+/// Why a keystore's token cannot be looked for.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TokenError {
+    #[error(transparent)]
+    Pin(#[from] SecretInputError),
+    #[error("the PKCS#11 module cannot be used")]
+    Token(#[source] KsError),
+}
+
+fn open(module: &std::path::Path, label: &str, pin: &PinSource) -> Result<Arc<Token>, SlotKeyError> {
+    let config = token_config(module, label, pin).map_err(|error| SlotKeyError::Absent(crate::admin::chain(&error)))?;
+    Token::open(config).map_err(slot_error)
+}
+
+fn token_config(module: &std::path::Path, label: &str, pin: &PinSource) -> Result<TokenConfig, SecretInputError> {
+    let pin = pin.read()?;
+    Ok(TokenConfig::new(module, label, Some(BackendSecret::copy_of(pin.expose()))))
+}
+
+fn slot_error(error: KsError) -> SlotKeyError {
+    match error.class() {
+        Class::AuthStop => SlotKeyError::PinRefused(error.to_string()),
+        Class::Busy | Class::NotFound | Class::OutcomeUnknown | Class::RetryOther | Class::RetrySame | Class::SessionLost | Class::TokenLost => {
+            SlotKeyError::Absent(error.to_string())
+        }
+        Class::BadInput(_) | Class::Corrupt | Class::Denied | Class::Unsupported => SlotKeyError::Refused(error.to_string()),
+    }
+}
