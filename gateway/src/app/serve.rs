@@ -148,8 +148,10 @@ fn addresses<H: FrameHandler>(listener: &Listener<H>, status: &StatusListener) -
     ]))
 }
 
-/// Prints the bound addresses and writes `D/run/listeners.json`, which a script may wait for.
+/// Writes `D/run/listeners.json`, which a script may wait for, and prints the bound addresses.
 fn announce(app: &App, addresses: &BTreeMap<&'static str, SocketAddr>) -> Result<(), ServeError> {
+    let text = serde_json::to_string(addresses).unwrap_or_default();
+    write_secret(&app.dir.listeners(), format!("{text}\n").as_bytes())?;
     for (name, address) in addresses {
         println!("{name} listens on {address}");
         tracing::info!(listener = name, %address, "listening");
@@ -160,8 +162,7 @@ fn announce(app: &App, addresses: &BTreeMap<&'static str, SocketAddr>) -> Result
             tracing::warn!(listener = name, %address, "this version does not open this listener");
         }
     }
-    let text = serde_json::to_string(addresses).unwrap_or_default();
-    Ok(write_secret(&app.dir.listeners(), format!("{text}\n").as_bytes())?)
+    Ok(())
 }
 
 async fn server_identity(app: &App) -> Result<Arc<ServerIdentity>, ServeError> {

@@ -25,7 +25,7 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
         Command::Group(command) => group(command),
         Command::Keys(command) => keys(command),
         Command::Seal(SealCommand::Status { data }) => show(&data, AdminRequest::SealStatus),
-        Command::Config(_) | Command::Init(_) | Command::Serve(_) | Command::Store(_) => {
+        Command::Config(_) | Command::Init(_) | Command::Kmip(_) | Command::Serve(_) | Command::Store(_) => {
             Err(Failure::new(code::USAGE, "not an administrative command"))
         }
     }

@@ -48,6 +48,9 @@ pub(super) enum Command {
     /// Managed objects: metadata, never material.
     #[command(subcommand)]
     Keys(Keys),
+    /// A small KMIP client, to see a gateway work.
+    #[command(subcommand)]
+    Kmip(Kmip),
     /// Checks settings.
     #[command(subcommand)]
     Config(Config),
@@ -334,6 +337,62 @@ pub(super) enum Keys {
         #[command(flatten)]
         data: Data,
     },
+}
+
+#[derive(Subcommand)]
+pub(super) enum Kmip {
+    /// Creates an AES key and prints its Unique Identifier.
+    Create {
+        /// The key's Name.
+        #[arg(long)]
+        name: Option<String>,
+        /// Cryptographic Length.
+        #[arg(long, default_value_t = 256)]
+        bits: i32,
+        #[command(flatten)]
+        peer: Peer,
+    },
+    /// Destroys an object.
+    Destroy {
+        /// Unique Identifier.
+        id: String,
+        #[command(flatten)]
+        peer: Peer,
+    },
+    /// Gets a symmetric key and prints it in hexadecimal.
+    Get {
+        /// Unique Identifier.
+        id: String,
+        #[command(flatten)]
+        peer: Peer,
+    },
+    /// Prints the Unique Identifiers of the client's objects.
+    Locate {
+        /// Only objects of this Name.
+        #[arg(long)]
+        name: Option<String>,
+        #[command(flatten)]
+        peer: Peer,
+    },
+    /// Prints what the server is and can do.
+    Query {
+        #[command(flatten)]
+        peer: Peer,
+    },
+}
+
+/// Whom the KMIP client talks to, and as whom.
+#[derive(Args)]
+pub(super) struct Peer {
+    /// The data directory of a gateway on this machine: says where it listens, and holds the first client's credentials.
+    #[arg(long, value_name = "D", env = "KEYGATE_DATA_DIR", default_value = "keygate-data")]
+    pub(super) data_dir: PathBuf,
+    /// The server, as HOST:PORT.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(super) server: Option<String>,
+    /// Folder with ca.pem, cert.pem and key.pem. Default: D/clients/first.
+    #[arg(long, value_name = "DIR")]
+    pub(super) credentials: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]

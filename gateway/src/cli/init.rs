@@ -207,8 +207,18 @@ fn report(app: &App, client: &str, json: bool) -> Result<(), Failure> {
     println!("initialised {}", path.display());
     println!("client credentials: {}", credentials.display());
     println!("administrator credentials: {}", path.join("admin").display());
-    println!("start it with: keygate serve --data-dir {}", shell_word(path));
+    let (program, path) = (program(), shell_word(path));
+    println!("start it:      {program} serve --data-dir {path}");
+    println!("then, as the client just made:");
+    println!("create a key:  {program} kmip create --data-dir {path} --credentials {}", shell_word(&credentials));
+    println!("fetch a key:   {program} kmip get --data-dir {path} --credentials {} ID", shell_word(&credentials));
+    println!("or with any KMIP client: certificate, key and ca are in {}", credentials.display());
     Ok(())
+}
+
+/// How this program was called, so that the lines can be pasted.
+fn program() -> String {
+    std::env::args_os().next().map_or_else(|| "keygate".into(), |program| shell_word(Path::new(&program)))
 }
 
 fn shell_word(path: &Path) -> String {

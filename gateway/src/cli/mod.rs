@@ -4,6 +4,7 @@ mod admin;
 mod args;
 mod files;
 mod init;
+mod kmip;
 mod output;
 mod serve;
 
@@ -58,6 +59,7 @@ impl Arguments {
     fn run(self) -> Result<(), Failure> {
         match self.command {
             Command::Init(init) => init::run(&init),
+            Command::Kmip(command) => kmip::run(&command),
             Command::Serve(arguments) => serve::run(&arguments),
             Command::Config(command) => serve::config(&command),
             Command::Store(command) => serve::store(&command),
