@@ -54,7 +54,7 @@ struct Slot {
 }
 
 /// What is done once the commit is durable.
-pub type AfterCommit = Box<dyn FnOnce() + Send + Sync>;
+pub(crate) type AfterCommit = Box<dyn FnOnce() + Send + Sync>;
 
 impl<'a> Exchange<'a> {
     /// A message that begins.

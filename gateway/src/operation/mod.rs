@@ -5,6 +5,7 @@
 //! translate to them and back.
 
 mod activate;
+mod admin;
 mod archive;
 mod change_attribute;
 mod check;
@@ -144,4 +145,10 @@ pub fn action(operation: Operation) -> Option<Action> {
         Operation::SignatureVerify => Action::SignatureVerify,
         _ => return None,
     })
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn now_ms() -> i64 {
+    let elapsed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)
 }
