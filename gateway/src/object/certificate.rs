@@ -12,7 +12,7 @@ use keygate_kmip::{
 use x509_cert::ext::pkix::{IssuerAltName, SubjectAltName, name::GeneralName};
 use x509_cert::name::Name;
 
-
+use super::facts::of_material;
 use crate::operation::OperationError;
 
 /// Type and value of the parts of a name that have an attribute of their own in 2.x (KMIP 2.1 §4.6), with the tags for
@@ -65,7 +65,7 @@ pub(super) fn facts(value: &[u8]) -> Result<Vec<Attribute>, OperationError> {
     }
     // KMIP 2.1 §4.13: of a certificate it is the algorithm of the subject's public key. One we do not know is left out.
     let key = tbs.subject_public_key_info().to_der().ok().and_then(|spki| KeyMaterial::from_spki(&spki).ok());
-    found.extend(key.map(|key| super::facts::of_material(&key)).unwrap_or_default());
+    found.extend(key.map(|key| of_material(&key)).unwrap_or_default());
     Ok(found)
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use keygate_kmip::{Attribute, Operation, ProtocolVersion, UniqueIdentifier, UniqueIdentifierEnumeration};
 
+use super::intent::{self, DeviceAct};
 use super::{Gateway, OperationError};
 use crate::audit::{Action, Actor, Details, Event, Outcome};
 use crate::authorize::{Grants, Permit};
@@ -41,6 +42,10 @@ pub struct Exchange<'a> {
     material_released: bool,
     erases: bool,
     after_commit: Vec<AfterCommit>,
+    /// What is done in devices, which goes with the commit.
+    acts: Vec<DeviceAct>,
+    /// How many of them there were when the current batch item began.
+    acts_before_item: usize,
     checks_names: bool,
 }
 
@@ -77,6 +82,8 @@ impl<'a> Exchange<'a> {
             material_released: false,
             erases: false,
             after_commit: Vec::new(),
+            acts: Vec::new(),
+            acts_before_item: 0,
             checks_names: false,
         }
     }
@@ -230,6 +237,11 @@ impl<'a> Exchange<'a> {
         self.after_commit.push(action);
     }
 
+    /// Something done in a device that goes with the commit.
+    pub(super) fn act_in_device(&mut self, act: DeviceAct) {
+        self.acts.push(act);
+    }
+
     /// The objects of the working set that are new or changed in this message.
     pub fn changed_objects(&self) -> impl Iterator<Item = &Object> {
         self.working.values().filter(|slot| slot.changed).map(|slot| &slot.object)
@@ -250,6 +262,7 @@ impl<'a> Exchange<'a> {
     /// Begins a batch item.
     pub fn begin_item(&mut self) {
         self.before_item.clear();
+        self.acts_before_item = self.acts.len();
         self.subject = None;
         self.details = Details::None;
     }
@@ -297,6 +310,7 @@ impl<'a> Exchange<'a> {
                 None => self.working.remove(&id),
             };
         }
+        self.acts.truncate(self.acts_before_item);
         self.items.push(None);
         self.record(action, Outcome::Refused(reason));
     }
@@ -323,6 +337,7 @@ impl<'a> Exchange<'a> {
     pub fn undo(&mut self) {
         self.working.clear();
         self.after_commit.clear();
+        self.acts.clear();
         self.erases = false;
         for event in &mut self.events {
             if event.outcome == Outcome::Done {
@@ -343,8 +358,10 @@ impl<'a> Exchange<'a> {
             changes.push(slot.into_change(gateway)?);
         }
         let events = std::mem::take(&mut self.events);
+        changes.extend(self.acts.iter().filter_map(DeviceAct::change));
         if !changes.is_empty() {
-            gateway.store.commit(Commit { changes, events, erases: self.erases }).await?;
+            let commit = gateway.store.commit(Commit { changes, events, erases: self.erases });
+            intent::with_commit(self.acts, commit).await?;
         } else if !events.is_empty() {
             let durable = self.material_released && gateway.policy.reads_wait;
             gateway.store.append_reads(&events, durable).await?;

@@ -1,54 +1,156 @@
-//! temporary
-use keygate_backends::{Held, KeyId, KeySpec, OpCx, PairSpec};
-use keygate_kmip::*;
+//! Making, taking in and destroying keys in the keystore that holds them.
+//!
+//! Envelope custody: the keystore hands the material over and the object's record holds it. InBackend custody: the key
+//! stays in its device, the record holds its stable name, and an intent keeps device and store in step ([`super::intent`]).
+
+use keygate_backends::local::KeyMaterial;
+use keygate_backends::{Held, KeyId, KeyRef, KeySpec, Keystore, KsError, OpCx, PairSpec};
+use keygate_kmip::{CryptographicAlgorithm, Key, ManagedObject, ObjectType, RecommendedCurve};
+
+use std::sync::Arc;
+
+use super::intent::{DEVICE_DEADLINE, DeviceAct, NewKey};
 use super::{Exchange, OperationError};
 use crate::authorize::Permit;
 use crate::object::{AttributeSet, Material, key_block};
 use crate::store::{Custody, KeystoreId};
-/// pair
+
+/// A key pair that was made.
 pub(super) struct NewPair {
-    /// c
+    /// How the private half is kept.
     pub custody: Custody,
-    /// p
-    pub private: Material,
-    /// p
-    pub public: ManagedObject,
-    /// a
+    /// Cryptographic Algorithm, as asked.
     pub algorithm: CryptographicAlgorithm,
-    /// b
+    /// Cryptographic Length.
     pub bits: u32,
+    /// The private half.
+    pub private: Material,
+    /// The public half.
+    pub public: ManagedObject,
 }
-fn cx() -> OpCx { OpCx::within(std::time::Duration::from_secs(30)) }
-/// s
-pub(super) async fn symmetric(exchange: &mut Exchange<'_>, keystore: KeystoreId, algorithm: CryptographicAlgorithm, bits: u32) -> Result<(Custody, Material), OperationError> {
-    let ks = exchange.gateway.keystores.get(keystore)?.clone();
-    match ks.generate(KeyId::random()?, &KeySpec { algorithm, bits }, cx()).await? {
-        Held::Material(m) => {
-            let key_block = key_block::key_block_of(&m, None, ObjectType::SymmetricKey, algorithm, bits.cast_signed())?;
-            Ok((Custody::Envelope, Material::Held(Box::new(ManagedObject::SymmetricKey(Key { key_block })))))
+
+/// Makes a symmetric key.
+///
+/// # Errors
+/// An algorithm or length that the keystore does not make, or a keystore that is away.
+pub(super) async fn symmetric(
+    exchange: &mut Exchange<'_>,
+    keystore: KeystoreId,
+    algorithm: CryptographicAlgorithm,
+    bits: u32,
+) -> Result<(Custody, Material), OperationError> {
+    let making = Making::begin(exchange, keystore).await?;
+    let made = making.keystore.generate(making.id, &KeySpec { algorithm, bits }, making.cx).await;
+    let held = making.end(exchange, made)?;
+    let wrap = |key: KeyMaterial| {
+        let key_block = key_block::key_block_of(&key, None, ObjectType::SymmetricKey, algorithm, bits.cast_signed())?;
+        Ok(ManagedObject::SymmetricKey(Key { key_block }))
+    };
+    into_material(held, wrap)
+}
+
+/// Makes a key pair.
+///
+/// # Errors
+/// An algorithm, length or curve that the keystore does not make, or a keystore that is away.
+pub(super) async fn pair(
+    exchange: &mut Exchange<'_>,
+    keystore: KeystoreId,
+    algorithm: CryptographicAlgorithm,
+    bits: Option<u32>,
+    curve: Option<RecommendedCurve>,
+) -> Result<NewPair, OperationError> {
+    let spec = PairSpec::from_kmip(algorithm, bits, curve)?;
+    let _turn = match spec {
+        PairSpec::Rsa { .. } => Some(exchange.gateway.long_work.acquire().await.map_err(|_| OperationError::Internal)?),
+        _ => None,
+    };
+    let making = Making::begin(exchange, keystore).await?;
+    let made = making.keystore.generate_pair(making.id, &spec, making.cx).await;
+    let pair = making.end(exchange, made)?;
+    let bits = pair.public.bits()?;
+    let wrap = |key: KeyMaterial| {
+        let key_block = key_block::key_block_of(&key, None, ObjectType::PrivateKey, algorithm, bits.cast_signed())?;
+        Ok(ManagedObject::PrivateKey(Key { key_block }))
+    };
+    let (custody, private) = into_material(pair.private, wrap)?;
+    let public = key_block::public_key(&pair.public, algorithm, bits)?;
+    Ok(NewPair { custody, algorithm, bits, private, public })
+}
+
+/// Takes a registered symmetric or private key into the keystore. Where keys are kept in our store, it stays as it came.
+///
+/// # Errors
+/// A key that is wrapped or in a form that a device cannot take, or a keystore that does not take keys in.
+pub(super) async fn import(
+    exchange: &mut Exchange<'_>,
+    keystore: KeystoreId,
+    object: ManagedObject,
+    attributes: &AttributeSet,
+) -> Result<(Custody, Material), OperationError> {
+    let kept_here = exchange.gateway.keystores.get(keystore)?.descriptor().custody == keygate_backends::Custody::Envelope;
+    if kept_here {
+        return Ok((Custody::Envelope, Material::Held(Box::new(object))));
+    }
+    let key = key_block::material_of(&object, attributes)?;
+    let making = Making::begin(exchange, keystore).await?;
+    let made = making.keystore.import(making.id, &key, making.cx).await;
+    let held = making.end(exchange, made)?;
+    into_material(held, |_| Ok(object))
+}
+
+/// Lets the key of an object be destroyed in its device once the message is committed; nothing to do for others.
+///
+/// # Errors
+/// The keystore is not configured any more, or the record does not open.
+pub(super) async fn destroy(exchange: &mut Exchange<'_>, permit: &Permit) -> Result<(), OperationError> {
+    let object = exchange.object(permit);
+    if object.custody != Custody::InBackend {
+        return Ok(());
+    }
+    let (keystore, id) = (object.keystore, object.id);
+    if let Material::Referenced(KeyRef { id: key, .. }) = exchange.material(permit)? {
+        let act = DeviceAct::destroy(exchange, keystore, key, id)?;
+        exchange.act_in_device(act);
+    }
+    Ok(())
+}
+
+/// A key being made, under an intent if it will stay in a device.
+struct Making {
+    keystore: Arc<dyn Keystore>,
+    id: KeyId,
+    cx: OpCx,
+    new_key: Option<NewKey>,
+}
+
+impl Making {
+    async fn begin(exchange: &Exchange<'_>, keystore: KeystoreId) -> Result<Self, OperationError> {
+        let target = Arc::clone(exchange.gateway.keystores.get(keystore)?);
+        let id = KeyId::random()?;
+        let new_key = match target.descriptor().custody {
+            keygate_backends::Custody::Envelope => None,
+            keygate_backends::Custody::InBackend => Some(NewKey::begin(exchange, keystore, id).await?),
+        };
+        Ok(Self { keystore: target, id, cx: OpCx::within(DEVICE_DEADLINE), new_key })
+    }
+
+    /// After the device: the key belongs to the message now. On failure it is destroyed if it should exist after all.
+    fn end<T>(self, exchange: &mut Exchange<'_>, made: Result<T, KsError>) -> Result<T, OperationError> {
+        let made = made?;
+        if let Some(new_key) = self.new_key {
+            exchange.act_in_device(DeviceAct::Made(new_key));
         }
-        Held::Reference(r) => Ok((Custody::InBackend, Material::Referenced(r))),
+        Ok(made)
     }
 }
-/// p
-pub(super) async fn pair(exchange: &mut Exchange<'_>, keystore: KeystoreId, algorithm: CryptographicAlgorithm, bits: Option<u32>, curve: Option<RecommendedCurve>) -> Result<NewPair, OperationError> {
-    let ks = exchange.gateway.keystores.get(keystore)?.clone();
-    let spec = PairSpec::from_kmip(algorithm, bits, curve)?;
-    let p = ks.generate_pair(KeyId::random()?, &spec, cx()).await?;
-    let bits = p.public.bits()?;
-    let public = key_block::public_key(&p.public, algorithm, bits)?;
-    let (custody, private) = match p.private {
-        Held::Material(m) => {
-            let key_block = key_block::key_block_of(&m, None, ObjectType::PrivateKey, algorithm, bits.cast_signed())?;
-            (Custody::Envelope, Material::Held(Box::new(ManagedObject::PrivateKey(Key { key_block }))))
-        }
-        Held::Reference(r) => (Custody::InBackend, Material::Referenced(r)),
-    };
-    Ok(NewPair { custody, private, public, algorithm, bits })
+
+fn into_material(
+    held: Held,
+    wrap: impl FnOnce(KeyMaterial) -> Result<ManagedObject, OperationError>,
+) -> Result<(Custody, Material), OperationError> {
+    match held {
+        Held::Material(key) => Ok((Custody::Envelope, Material::Held(Box::new(wrap(key)?)))),
+        Held::Reference(key) => Ok((Custody::InBackend, Material::Referenced(key))),
+    }
 }
-/// i
-pub(super) async fn import(_: &mut Exchange<'_>, _: KeystoreId, object: ManagedObject, _: &AttributeSet) -> Result<(Custody, Material), OperationError> {
-    Ok((Custody::Envelope, Material::Held(Box::new(object))))
-}
-/// d
-pub(super) async fn destroy(_: &mut Exchange<'_>, _: &Permit) -> Result<(), OperationError> { Ok(()) }

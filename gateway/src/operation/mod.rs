@@ -17,6 +17,7 @@ mod exchange;
 mod generate;
 mod get;
 mod get_attributes;
+mod intent;
 mod keystores;
 mod locate;
 mod new_object;
@@ -29,6 +30,7 @@ mod revoke;
 
 pub use error::OperationError;
 pub use exchange::Exchange;
+pub use intent::{InFlight, Reconciled, reconcile};
 pub use keystores::Keystores;
 pub use policy::{Policy, RngSeed};
 
@@ -36,6 +38,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use keygate_kmip::{Operation, RequestPayload, ResponsePayload};
+use tokio::sync::Semaphore;
 
 use crate::audit::Action;
 use crate::authorize::Grants;
@@ -52,6 +55,10 @@ pub struct Gateway {
     pub keystores: Keystores,
     /// Settings that operations obey.
     pub policy: Policy,
+    /// Intents of running messages.
+    in_flight: Arc<InFlight>,
+    /// Turns for work that takes a processor for long, making RSA keys: the async workers are not to starve.
+    long_work: Semaphore,
     grants: ArcSwap<Grants>,
 }
 
@@ -60,7 +67,9 @@ impl Gateway {
     #[must_use]
     pub fn new(store: Store, keyring: Arc<Keyring>, keystores: Keystores, policy: Policy) -> Self {
         let grants = ArcSwap::from_pointee(Grants::from_directory(&store.directory()));
-        Self { store, keyring, keystores, policy, grants }
+        let in_flight = Arc::default();
+        let long_work = Semaphore::new(std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
+        Self { store, keyring, keystores, policy, in_flight, long_work, grants }
     }
 
     /// The grants in force: read anew when the directory has changed.

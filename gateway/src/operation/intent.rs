@@ -1,0 +1,222 @@
+//! Keys in devices and the store's commits, kept in step.
+//!
+//! A device is outside our transactions. To make a key, an [`Intent`] is committed first, the device acts next, and the
+//! commit that brings the object takes the intent away; to destroy one, the intent comes with the commit that destroys the
+//! object, and goes when the device has followed. So whatever is left after a crash is an intent whose keys no object
+//! uses: [`reconcile`] destroys them. An orphan cannot arise without an intent, so no token is ever searched.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use keygate_backends::{Class, KeyId, Keystore, KsError, OpCx};
+
+use super::{Exchange, Gateway, OperationError};
+use crate::store::{
+    Change, Commit, CommitError, CommitReceipt, Entry, EntryId, EntryKind, Intent, IntentAction, KeystoreId, ObjectId, Store,
+};
+
+/// How long a device may take to make or destroy a key.
+pub(super) const DEVICE_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Intents that a running message stands for: not to be reconciled.
+#[derive(Debug, Default)]
+pub struct InFlight(Mutex<HashSet<EntryId>>);
+
+impl InFlight {
+    fn add(&self, id: EntryId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+    }
+
+    fn remove(&self, id: EntryId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    }
+
+    fn has(&self, id: EntryId) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
+    }
+}
+
+/// What a message does in a device. It belongs to the message's commit: [`with_commit`].
+pub(super) enum DeviceAct {
+    /// A key was made; dropping this undoes it.
+    Made(NewKey),
+    /// A key will be destroyed.
+    Destroy(Pending),
+}
+
+/// An intent, and all it takes to carry it out or take it back.
+pub(super) struct Pending {
+    store: Store,
+    in_flight: Arc<InFlight>,
+    keystore: Arc<dyn Keystore>,
+    intent: Intent,
+    key: KeyId,
+}
+
+/// A key in a device that no committed object uses yet. Dropped before the commit, it is destroyed in the background.
+pub(super) struct NewKey(Option<Pending>);
+
+impl NewKey {
+    /// Commits the intent to make a key.
+    pub(super) async fn begin(exchange: &Exchange<'_>, keystore: KeystoreId, key: KeyId) -> Result<Self, OperationError> {
+        let pending = Pending::new(exchange, keystore, key, IntentAction::Create, Vec::new())?;
+        let commit = Commit { changes: vec![Change::AddEntry(Entry::Intent(pending.intent.clone()))], ..Commit::default() };
+        pending.in_flight.add(pending.intent.id);
+        // From here on dropping takes the intent back, also if the wait for the commit is given up.
+        let begun = Self(Some(pending));
+        exchange.gateway.store.commit(commit).await?;
+        Ok(begun)
+    }
+}
+
+impl Drop for NewKey {
+    fn drop(&mut self) {
+        let Some(pending) = self.0.take() else { return };
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn(pending.carry_out())),
+            Err(_) => tracing::warn!(key.id = %pending.key, "no runtime to take back a new key: the next start does"),
+        }
+    }
+}
+
+impl DeviceAct {
+    /// A key to be destroyed once the commit that destroys its object is durable.
+    pub(super) fn destroy(exchange: &Exchange<'_>, keystore: KeystoreId, key: KeyId, object: ObjectId) -> Result<Self, OperationError> {
+        let pending = Pending::new(exchange, keystore, key, IntentAction::Destroy, vec![object])?;
+        pending.in_flight.add(pending.intent.id);
+        Ok(Self::Destroy(pending))
+    }
+
+    /// What it adds to the message's commit.
+    pub(super) fn change(&self) -> Option<Change> {
+        match self {
+            Self::Made(NewKey(key)) => key.as_ref().map(|pending| Change::RemoveEntry(EntryKind::Intent, pending.intent.id)),
+            Self::Destroy(pending) => Some(Change::AddEntry(Entry::Intent(pending.intent.clone()))),
+        }
+    }
+}
+
+/// Waits for the commit that the acts belong to, then lets the devices follow.
+pub(super) async fn with_commit(
+    acts: Vec<DeviceAct>,
+    commit: impl Future<Output = Result<CommitReceipt, CommitError>>,
+) -> Result<(), CommitError> {
+    // A commit that has been queued is not taken back by giving up the wait for it: until its result is known, dropping
+    // must not undo anything. What happens to it then is for the next start to see.
+    let (mut made, mut destroys) = (Vec::new(), Vec::new());
+    for act in acts {
+        match act {
+            DeviceAct::Made(mut key) => made.extend(key.0.take()),
+            DeviceAct::Destroy(pending) => destroys.push(pending),
+        }
+    }
+    match commit.await {
+        Ok(_) => {
+            made.iter().for_each(|pending| pending.in_flight.remove(pending.intent.id));
+            for pending in destroys {
+                pending.carry_out().await;
+            }
+            Ok(())
+        }
+        // Perhaps it is on disk, perhaps not.
+        Err(error @ CommitError::Broken(_)) => Err(error),
+        Err(error) => {
+            made.into_iter().map(|pending| NewKey(Some(pending))).for_each(drop);
+            destroys.iter().for_each(|pending| pending.in_flight.remove(pending.intent.id));
+            Err(error)
+        }
+    }
+}
+
+impl Pending {
+    fn new(
+        exchange: &Exchange<'_>,
+        keystore: KeystoreId,
+        key: KeyId,
+        action: IntentAction,
+        objects: Vec<ObjectId>,
+    ) -> Result<Self, OperationError> {
+        let gateway = exchange.gateway;
+        Ok(Self {
+            store: gateway.store.clone(),
+            in_flight: Arc::clone(&gateway.in_flight),
+            keystore: Arc::clone(gateway.keystores.get(keystore)?),
+            intent: Intent {
+                id: EntryId::generate(),
+                organisation: exchange.caller.organisation,
+                keystore,
+                action,
+                objects,
+                locators: vec![key.0.to_vec()],
+                at_ms: exchange.now * 1000,
+            },
+            key,
+        })
+    }
+
+    /// Destroys the key, whose object is gone or never came, and forgets the intent. What fails is left to [`reconcile`].
+    async fn carry_out(self) {
+        if let Err(error) = carry_out(&self.store, &self.keystore, &self.intent).await {
+            tracing::warn!(keystore = %self.keystore.descriptor().id, key.id = %self.key, cause = %error, "a key that no object uses could not be destroyed yet");
+        }
+        self.in_flight.remove(self.intent.id);
+    }
+}
+
+/// Why an intent could not be carried out.
+#[derive(Debug, thiserror::Error)]
+enum NotYet {
+    #[error("the keystore did not destroy the key")]
+    Keystore(#[source] KsError),
+    #[error("the intent could not be removed")]
+    Store(#[source] CommitError),
+    #[error("the intent's key id has {0} octets, not 16")]
+    KeyId(usize),
+}
+
+async fn carry_out(store: &Store, keystore: &Arc<dyn Keystore>, intent: &Intent) -> Result<(), NotYet> {
+    for locator in &intent.locators {
+        let id: [u8; 16] = locator.as_slice().try_into().map_err(|_| NotYet::KeyId(locator.len()))?;
+        match keystore.destroy(KeyId(id), OpCx::within(DEVICE_DEADLINE)).await {
+            Ok(()) => {}
+            Err(error) if error.class() == Class::NotFound => {}
+            Err(error) => return Err(NotYet::Keystore(error)),
+        }
+    }
+    let commit = Commit { changes: vec![Change::RemoveEntry(EntryKind::Intent, intent.id)], ..Commit::default() };
+    match store.commit(commit).await {
+        // The commit that was to add it failed, or another reconciliation was faster.
+        Ok(_) | Err(CommitError::EntryMissing { .. }) => Ok(()),
+        Err(error) => Err(NotYet::Store(error)),
+    }
+}
+
+/// What [`reconcile`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reconciled {
+    /// Intents carried out: their keys are gone from the devices.
+    pub resolved: usize,
+    /// Intents left: the device is away, or not configured. Try again later.
+    pub left: usize,
+}
+
+/// Destroys the keys that interrupted messages left in devices. At start, and again now and then while intents are left.
+pub async fn reconcile(gateway: &Gateway) -> Reconciled {
+    let mut done = Reconciled::default();
+    let intents = gateway.store.intents();
+    for intent in intents.iter().filter(|intent| !gateway.in_flight.has(intent.id)) {
+        let outcome = match gateway.keystores.get(intent.keystore) {
+            Ok(keystore) => carry_out(&gateway.store, keystore, intent).await.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        match outcome {
+            Ok(()) => done.resolved += 1,
+            Err(cause) => {
+                done.left += 1;
+                tracing::warn!(keystore = %intent.keystore, action = ?intent.action, cause, "an interrupted device action could not be reconciled yet");
+            }
+        }
+    }
+    done
+}
