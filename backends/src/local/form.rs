@@ -3,7 +3,8 @@
 //! KMIP 2.1 §3.1 Key Block, §11.25 Key Format Type. Transparent keys come and go as numbers, which the caller puts into KMIP structures. DSA
 //! and Diffie-Hellman keys and opaque values are not parsed here: the caller keeps them as they came.
 
-use super::material::{EcPrivate, EcPublic, KeyKind, KeyMaterial, PairKind, RsaPrivate, RsaPublic, malformed, nid};
+use super::components::{EcPrivate, EcPublic, RsaPrivate, RsaPublic, nid};
+use super::material::{KeyKind, KeyMaterial, PairKind, malformed};
 use super::sys::Pkey;
 use crate::error::{KsError, Result};
 use crate::names;

@@ -1,6 +1,7 @@
 //! Key generation.
 
-use super::material::{KeyMaterial, nid};
+use super::components::nid;
+use super::material::KeyMaterial;
 use super::sys::{Pkey, PkeyId, SysError};
 use super::random;
 use crate::error::{Class, KsError, Result};

@@ -7,6 +7,7 @@
 //! Leaves to others: which key may do what (usage mask, state), sealing, KMIP's structures for transparent keys.
 
 mod cipher;
+mod components;
 mod form;
 mod generate;
 mod hash;
@@ -21,12 +22,13 @@ mod sys;
 mod xts;
 
 pub use cipher::{decrypt, encrypt, iv_len};
+pub use components::{EcPrivate, EcPublic, RsaPrivate, RsaPublic};
 pub use form::{KeyValueForm, Role};
 pub use generate::{generate, generate_pair};
 pub use hash::{HashStream, hash, hash_len};
 pub use keystore::LocalKeystore;
 pub use mac::{MacStream, mac, mac_verify};
-pub use material::{EcPrivate, EcPublic, KeyKind, KeyMaterial, PairKind, PreparedKey, RsaPrivate, RsaPublic};
+pub use material::{KeyKind, KeyMaterial, PairKind, PreparedKey};
 pub(crate) use generate::{check_rsa_bits, symmetric_octets};
 pub(crate) use signature::digest_of;
 pub use signature::{sign, verify};

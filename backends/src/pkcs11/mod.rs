@@ -4,7 +4,7 @@
 //! modules; what a module offers is probed, not configured.
 //!
 //! What happens when, from outside in:
-//! - `keystore.rs`, `kek.rs`: the seams. Hashing, padding and DER happen here, outside the token; requests are plain messages (`message.rs`).
+//! - `keystore.rs`, `crypto.rs`, `kek.rs`: the seams. Hashing, padding and DER happen here, outside the token; requests are plain messages (`message.rs`).
 //! - `worker.rs`: threads that own a session and a cache of object handles; queues with deadlines; what a failure means.
 //! - `object.rs`: one function per request, in a session.
 //! - `token.rs`: login, loss and return of a token. `module.rs`: the gate around C_Initialize and C_Finalize.
@@ -15,6 +15,7 @@
 //! most tokens, so a token is for hundreds of keys, not for hundreds of thousands.
 
 mod ckr;
+mod crypto;
 mod curve;
 mod kek;
 mod keystore;
