@@ -1,21 +1,25 @@
 //! One suite that every keystore passes.
 //!
-//! [`check`] panics at the first thing that is not as the contract says. What a keystore's capabilities claim must work; what they do not claim must
-//! be answered `Unsupported`. Results are compared with the software cryptography of [`crate::local`], itself tested against published
-//! vectors. Everything that the suite makes it destroys.
+//! [`check`] panics at the first thing that is not as the contract says. What a keystore's capabilities claim must
+//! work; what they do not claim must be answered `Unsupported`. Results are compared with the software cryptography of
+//! [`crate::local`], itself tested against published vectors. Everything that the suite makes it destroys.
 
 use crate::error::{Class, Fault, KsError};
 use crate::key::{Held, Key, KeyCheck, KeyClass, KeyId, KeyRef, KeySpec, PairSpec};
 use crate::keystore::{Capabilities, Custody, Keystore, OpCx};
 use crate::local::{self, KeyMaterial, PreparedKey};
-use crate::operation::{BlockPadding, CryptoOp, CryptoOut, DecryptOp, EncryptOp, Encrypted, EncryptionScheme as S, Iv, MacScheme, SignInput, SignatureScheme};
+use crate::operation::{
+    BlockPadding, CryptoOp, CryptoOut, DecryptOp, EncryptOp, Encrypted, EncryptionScheme as S, Iv, MacScheme,
+    SignInput, SignatureScheme,
+};
 use crate::secret::SecretBytes;
 use keygate_kmip::{CryptographicAlgorithm as A, HashingAlgorithm as H, RecommendedCurve as C};
 use std::time::{Duration, Instant};
 
 /// Runs the whole suite.
 pub async fn check(keystore: &dyn Keystore) {
-    let suite = Suite { can: keystore.probe(cx()).await.expect("probe").can, custody: keystore.descriptor().custody, keystore };
+    let suite =
+        Suite { can: keystore.probe(cx()).await.expect("probe").can, custody: keystore.descriptor().custody, keystore };
     assert_eq!(keystore.descriptor().can, suite.can, "the descriptor remembers the probe");
     suite.aes().await;
     suite.aes_imported().await;
@@ -90,14 +94,32 @@ impl Suite<'_> {
         }
     }
 
-    async fn encrypt(&self, key: &Usable, scheme: &S, iv: Iv<'_>, aad: &[u8], data: &[u8]) -> Result<Encrypted, KsError> {
-        match self.keystore.crypto(key.key(), CryptoOp::Encrypt(EncryptOp { scheme, iv, aad, data, legacy: false }), cx()).await? {
+    async fn encrypt(
+        &self,
+        key: &Usable,
+        scheme: &S,
+        iv: Iv<'_>,
+        aad: &[u8],
+        data: &[u8],
+    ) -> Result<Encrypted, KsError> {
+        match self
+            .keystore
+            .crypto(key.key(), CryptoOp::Encrypt(EncryptOp { scheme, iv, aad, data, legacy: false }), cx())
+            .await?
+        {
             CryptoOut::Encrypted(encrypted) => Ok(encrypted),
             _ => panic!("an encryption answers with a cipher text"),
         }
     }
 
-    async fn decrypt(&self, key: &Usable, scheme: &S, iv: &[u8], aad: &[u8], sealed: &Encrypted) -> Result<SecretBytes, KsError> {
+    async fn decrypt(
+        &self,
+        key: &Usable,
+        scheme: &S,
+        iv: &[u8],
+        aad: &[u8],
+        sealed: &Encrypted,
+    ) -> Result<SecretBytes, KsError> {
         let op = DecryptOp { scheme, iv, aad, data: &sealed.data, tag: sealed.tag.as_deref() };
         match self.keystore.crypto(key.key(), CryptoOp::Decrypt(op), cx()).await? {
             CryptoOut::Decrypted(plain) => Ok(plain),
@@ -173,12 +195,25 @@ impl Suite<'_> {
         let known = KeyMaterial::symmetric(A::Aes, bytes).expect("32 octets");
         let reference = PreparedKey::new(&known).expect("parsed once more");
         let id = fresh();
-        let Some(held) = self.expect(self.can.import, "importing AES", self.keystore.import(id, &known, cx()).await) else { return };
+        let Some(held) = self.expect(self.can.import, "importing AES", self.keystore.import(id, &known, cx()).await)
+        else {
+            return;
+        };
         if let Held::Reference(key) = &held {
             // The check value that the token may offer is the encryption of a zero block.
-            let zero = EncryptOp { scheme: &S::Ecb(BlockPadding::None), iv: Iv::Given(b""), aad: b"", data: &[0; 16], legacy: false };
+            let zero = EncryptOp {
+                scheme: &S::Ecb(BlockPadding::None),
+                iv: Iv::Given(b""),
+                aad: b"",
+                data: &[0; 16],
+                legacy: false,
+            };
             let block = local::encrypt(&reference, &zero).expect("one block").data;
-            assert!(matches!(key.check, KeyCheck::Kcv(kcv) if kcv == block[..3]) || key.check == KeyCheck::None, "{:?}", key.check);
+            assert!(
+                matches!(key.check, KeyCheck::Kcv(kcv) if kcv == block[..3]) || key.check == KeyCheck::None,
+                "{:?}",
+                key.check
+            );
         }
         let key = self.usable(id, held);
         for (scheme, claimed, data) in self.aes_schemes() {
@@ -200,7 +235,11 @@ impl Suite<'_> {
         let known = KeyMaterial::symmetric(A::HmacSha256, SecretBytes::new(vec![0xaa; 131])).expect("any length");
         let data = b"Test Using Larger Than Block-Size Key - Hash Key First";
         let id = fresh();
-        if let Some(held) = self.expect(self.can.import && self.can.hmac, "importing HMAC", self.keystore.import(id, &known, cx()).await) {
+        if let Some(held) = self.expect(
+            self.can.import && self.can.hmac,
+            "importing HMAC",
+            self.keystore.import(id, &known, cx()).await,
+        ) {
             let key = self.usable(id, held);
             let mac = self.mac(&key, MacScheme::Hmac(H::Sha256), data).await.expect("HMAC is claimed");
             assert_eq!(hex::encode(mac), "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
@@ -227,7 +266,9 @@ impl Suite<'_> {
         }
         let (private, public) = local::generate_pair(&PairSpec::Rsa { bits: 2048 }).expect("RSA in software");
         let id = fresh();
-        if let Some(held) = self.expect(self.can.import, "importing RSA", self.keystore.import(id, &private, cx()).await) {
+        if let Some(held) =
+            self.expect(self.can.import, "importing RSA", self.keystore.import(id, &private, cx()).await)
+        {
             let private = self.usable(id, held);
             self.rsa_use(&private, &PreparedKey::new(&public).expect("public half")).await;
             self.done_with(id).await;
@@ -240,13 +281,22 @@ impl Suite<'_> {
             (SignatureScheme::RsaPkcs1(H::Sha256), self.can.sign_rsa_pkcs1),
             (SignatureScheme::RsaPkcs1(H::Sha512), self.can.sign_rsa_pkcs1),
             (SignatureScheme::RsaPss { hash: H::Sha256, mgf_hash: H::Sha256, salt_len: None }, self.can.sign_rsa_pss),
-            (SignatureScheme::RsaPss { hash: H::Sha384, mgf_hash: H::Sha384, salt_len: Some(20) }, self.can.sign_rsa_pss),
+            (
+                SignatureScheme::RsaPss { hash: H::Sha384, mgf_hash: H::Sha384, salt_len: Some(20) },
+                self.can.sign_rsa_pss,
+            ),
         ] {
             self.signature(private, public, scheme, claimed).await;
         }
         let oaep = S::RsaOaep { hash: H::Sha1, mgf_hash: H::Sha1, label: Vec::new() };
         for (scheme, claimed) in [(S::RsaPkcs1, self.can.decrypt_rsa_pkcs1), (oaep, self.can.decrypt_rsa_oaep)] {
-            let op = EncryptOp { scheme: &scheme, iv: Iv::Given(b""), aad: b"", data: b"to the private half", legacy: false };
+            let op = EncryptOp {
+                scheme: &scheme,
+                iv: Iv::Given(b""),
+                aad: b"",
+                data: b"to the private half",
+                legacy: false,
+            };
             let mut sealed = local::encrypt(public, &op).expect("RSA in software");
             let opened = self.decrypt(private, &scheme, b"", b"", &sealed).await;
             let Some(plain) = self.expect(claimed, &format!("{scheme:?}"), opened) else { continue };
@@ -270,7 +320,9 @@ impl Suite<'_> {
             self.done_with(id).await;
             let (private, public) = local::generate_pair(&PairSpec::Ec { curve }).expect("EC in software");
             let id = fresh();
-            if let Some(held) = self.expect(self.can.import, "importing EC", self.keystore.import(id, &private, cx()).await) {
+            if let Some(held) =
+                self.expect(self.can.import, "importing EC", self.keystore.import(id, &private, cx()).await)
+            {
                 self.ec_use(&self.usable(id, held), &public).await;
                 self.done_with(id).await;
             }
@@ -287,17 +339,26 @@ impl Suite<'_> {
     async fn signature(&self, private: &Usable, public: &PreparedKey, scheme: SignatureScheme, claimed: bool) {
         let made = self.sign(private, scheme, SignInput::Message(b"message")).await;
         let Some(signature) = self.expect(claimed, &format!("{scheme:?}"), made) else { return };
-        assert!(local::verify(public, scheme, SignInput::Message(b"message"), &signature).expect("verifies"), "{scheme:?}");
+        assert!(
+            local::verify(public, scheme, SignInput::Message(b"message"), &signature).expect("verifies"),
+            "{scheme:?}"
+        );
         let digest = local::hash(scheme.hash().expect("these schemes hash"), b"message").expect("hash");
         let signature = self.sign(private, scheme, SignInput::Digest(&digest)).await.expect("signs a digest as well");
-        assert!(local::verify(public, scheme, SignInput::Message(b"message"), &signature).expect("verifies"), "{scheme:?}");
-        let error = self.sign(private, scheme, SignInput::Digest(&digest[1..])).await.expect_err("a short digest is refused");
+        assert!(
+            local::verify(public, scheme, SignInput::Message(b"message"), &signature).expect("verifies"),
+            "{scheme:?}"
+        );
+        let error =
+            self.sign(private, scheme, SignInput::Digest(&digest[1..])).await.expect_err("a short digest is refused");
         assert_eq!(error.class(), Class::BadInput(Fault::Data), "{error}");
     }
 
     async fn random(&self) {
         let (one, other) = (self.keystore.random(32, cx()).await, self.keystore.random(32, cx()).await);
-        let (Some(one), Some(other)) = (self.expect(self.can.random, "random", one), self.expect(self.can.random, "random", other)) else {
+        let (Some(one), Some(other)) =
+            (self.expect(self.can.random, "random", one), self.expect(self.can.random, "random", other))
+        else {
             return;
         };
         assert!(one.len() == 32 && one != other);
@@ -344,19 +405,23 @@ impl Suite<'_> {
             (S::Cbc(BlockPadding::None), 16, 17, Fault::Data),
             (S::Gcm { tag_len: 16 }, 0, 16, Fault::Parameters),
         ] {
-            let error = self.encrypt(&key, &scheme, Iv::Given(&vec![0; iv]), b"", &vec![0; data]).await.expect_err("refused");
+            let error =
+                self.encrypt(&key, &scheme, Iv::Given(&vec![0; iv]), b"", &vec![0; data]).await.expect_err("refused");
             assert_eq!(error.class(), Class::BadInput(fault), "{scheme:?}: {error}");
         }
         let spec = KeySpec { algorithm: A::Aes, bits: 99 };
         let error = self.keystore.generate(fresh(), &spec, cx()).await.err().expect("refused");
         assert_eq!(error.class(), Class::BadInput(Fault::Parameters), "{error}");
-        let error = self.keystore.generate_pair(fresh(), &PairSpec::Rsa { bits: 512 }, cx()).await.err().expect("refused");
+        let error =
+            self.keystore.generate_pair(fresh(), &PairSpec::Rsa { bits: 512 }, cx()).await.err().expect("refused");
         assert_eq!(error.class(), Class::BadInput(Fault::Parameters), "{error}");
         self.done_with(id).await;
         if self.custody == Custody::InBackend {
             let keystore = self.keystore.descriptor().id;
             let nobody = KeyRef { keystore, id: fresh(), class: KeyClass::Private, check: KeyCheck::None };
-            let error = self.sign(&Usable::Reference(nobody), SignatureScheme::Ecdsa(H::Sha256), SignInput::Message(b"x")).await;
+            let error = self
+                .sign(&Usable::Reference(nobody), SignatureScheme::Ecdsa(H::Sha256), SignInput::Message(b"x"))
+                .await;
             assert_eq!(error.expect_err("refused").class(), Class::NotFound);
         }
     }

@@ -1,8 +1,9 @@
 //! What went wrong, told as what the caller can do about it.
 //!
-//! A [`KsError`] carries a [`Class`] (the next step), a text (for the log and, where the peer is at fault, for the peer) and, when a PKCS#11
-//! device answered, the function and the return code. The text names the value and the rule that refused it and never holds key bytes, PINs or data.
-//! The only place that turns a PKCS#11 return code into a class is `pkcs11/ckr.rs`.
+//! A [`KsError`] carries a [`Class`] (the next step), a text (for the log and, where the peer is at fault, for the
+//! peer) and, when a PKCS#11 device answered, the function and the return code. The text names the value and the rule
+//! that refused it and never holds key bytes, PINs or data. The only place that turns a PKCS#11 return code into a
+//! class is `pkcs11/ckr.rs`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -31,9 +32,11 @@ pub enum Class {
     SessionLost,
     /// The token or device is away. The keystore looks for it by itself; calls fail until it is back.
     TokenLost,
-    /// The token refused the PIN (wrong, locked, expired). An operator must act; nothing is retried, so that no PIN try is burnt.
+    /// The token refused the PIN (wrong, locked, expired). An operator must act; nothing is retried, so that no PIN try
+    /// is burnt.
     AuthStop,
-    /// The call may or may not have taken effect (deadline passed or device lost during generate, import or destroy): reconcile by `KeyId` before going on.
+    /// The call may or may not have taken effect (deadline passed or device lost during generate, import or destroy):
+    /// reconcile by `KeyId` before going on.
     OutcomeUnknown,
     /// A stored or returned value is not what its own check says. Refuse it and call an operator.
     Corrupt,

@@ -17,7 +17,9 @@ impl KeystoreId {
     pub fn new(name: &str) -> Result<Self> {
         let legal = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
         if name.is_empty() || name.len() > 64 || !name.bytes().all(legal) {
-            return Err(KsError::parameters(format!("keystore name {name:?} is not 1 to 64 letters, digits, '-', '_' or '.'")));
+            return Err(KsError::parameters(format!(
+                "keystore name {name:?} is not 1 to 64 letters, digits, '-', '_' or '.'"
+            )));
         }
         Ok(Self(name.into()))
     }
@@ -50,8 +52,8 @@ impl fmt::Display for KeystoreId {
 
 /// The 16 random octets by which a key is found again: the CKA_ID of its object on a token.
 ///
-/// The caller draws it and records it (the intent) *before* it asks the keystore to make the key, so that a call with an
-/// unknown outcome can be reconciled.
+/// The caller draws it and records it (the intent) *before* it asks the keystore to make the key, so that a call with
+/// an unknown outcome can be reconciled.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct KeyId(pub [u8; 16]);
 
@@ -140,12 +142,19 @@ pub enum PairSpec {
 impl PairSpec {
     /// Reads KMIP's Cryptographic Algorithm, Cryptographic Length and Recommended Curve.
     ///
-    /// Where an elliptic curve algorithm comes with a length and no curve, the NIST prime curve of that length is meant.
-    pub fn from_kmip(algorithm: CryptographicAlgorithm, bits: Option<u32>, curve: Option<RecommendedCurve>) -> Result<Self> {
+    /// Where an elliptic curve algorithm comes with a length and no curve, the NIST prime curve of that length is
+    /// meant.
+    pub fn from_kmip(
+        algorithm: CryptographicAlgorithm,
+        bits: Option<u32>,
+        curve: Option<RecommendedCurve>,
+    ) -> Result<Self> {
         match algorithm {
             CryptographicAlgorithm::Rsa => Ok(Self::Rsa { bits: bits.unwrap_or(2048) }),
             CryptographicAlgorithm::Ed25519 => Ok(Self::Ed25519),
-            CryptographicAlgorithm::Ec | CryptographicAlgorithm::Ecdsa | CryptographicAlgorithm::Ecdh => ec_from_kmip(bits, curve),
+            CryptographicAlgorithm::Ec | CryptographicAlgorithm::Ecdsa | CryptographicAlgorithm::Ecdh => {
+                ec_from_kmip(bits, curve)
+            }
             other => Err(KsError::unsupported(format!("no key pairs of algorithm {}", crate::names::algorithm(other)))),
         }
     }
@@ -159,7 +168,9 @@ fn ec_from_kmip(bits: Option<u32>, curve: Option<RecommendedCurve>) -> Result<Pa
         (None, Some(256) | None) => RecommendedCurve::P256,
         (None, Some(384)) => RecommendedCurve::P384,
         (None, Some(521)) => RecommendedCurve::P521,
-        (None, Some(other)) => return Err(KsError::parameters(format!("no recommended curve has {other} bits; name the curve"))),
+        (None, Some(other)) => {
+            return Err(KsError::parameters(format!("no recommended curve has {other} bits; name the curve")));
+        }
     };
     Ok(PairSpec::Ec { curve })
 }

@@ -1,10 +1,11 @@
 //! The two seams and their contract.
 //!
-//! **Both seams.** Calls are cancel-safe for the caller: a dropped future stops the waiting, not the device. Every call has a deadline
-//! ([`OpCx`]); a call whose deadline passes before the device has begun it was not done (`Busy`), one that passes later answers
-//! `OutcomeUnknown` if it changes something and `RetryOther` if it does not. All methods may be called from many tasks at once; none blocks
-//! the async runtime. A keystore that lost its device answers `TokenLost` at once, looks for the device by itself and serves again
-//! without being made anew. Nothing is retried that could have taken effect, and no PIN is offered twice after a refusal.
+//! **Both seams.** Calls are cancel-safe for the caller: a dropped future stops the waiting, not the device. Every call
+//! has a deadline ([`OpCx`]); a call whose deadline passes before the device has begun it was not done (`Busy`), one
+//! that passes later answers `OutcomeUnknown` if it changes something and `RetryOther` if it does not. All methods may
+//! be called from many tasks at once; none blocks the async runtime. A keystore that lost its device answers
+//! `TokenLost` at once, looks for the device by itself and serves again without being made anew. Nothing is retried
+//! that could have taken effect, and no PIN is offered twice after a refusal.
 
 use crate::error::Result;
 use crate::key::{Held, HeldPair, Key, KeyClass, KeyId, KeyRef, KeySpec, KeystoreId, PairSpec};
@@ -15,7 +16,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-/// A future on the heap: what keeps the seams object-safe. One allocation beside a device call of 50 microseconds is nothing.
+/// A future on the heap: what keeps the seams object-safe. One allocation beside a device call of 50 microseconds is
+/// nothing.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// What accompanies a call.
@@ -70,10 +72,12 @@ pub trait Keystore: Send + Sync {
     /// Asks the device again what it can do, and remembers it.
     fn probe(&self, cx: OpCx) -> BoxFuture<'_, Result<Descriptor>>;
 
-    /// Makes a symmetric key under the caller's id. Durable when answered. Ids are random: whether one is taken is not looked up.
+    /// Makes a symmetric key under the caller's id. Durable when answered. Ids are random: whether one is taken is not
+    /// looked up.
     fn generate<'a>(&'a self, id: KeyId, spec: &'a KeySpec, cx: OpCx) -> BoxFuture<'a, Result<Held>>;
 
-    /// Makes a key pair under the caller's id. Durable when answered; on failure neither half remains, or the answer is `OutcomeUnknown`.
+    /// Makes a key pair under the caller's id. Durable when answered; on failure neither half remains, or the answer is
+    /// `OutcomeUnknown`.
     fn generate_pair<'a>(&'a self, id: KeyId, spec: &'a PairSpec, cx: OpCx) -> BoxFuture<'a, Result<HeldPair>>;
 
     /// Takes key material in under the caller's id (symmetric or private; public keys need no keystore).
@@ -88,7 +92,8 @@ pub trait Keystore: Send + Sync {
     /// Random octets from the keystore's own generator.
     fn random(&self, len: usize, cx: OpCx) -> BoxFuture<'_, Result<SecretBytes>>;
 
-    /// Looks a key up and compares its [`crate::KeyCheck`]: `NotFound` when it is gone, `Corrupt` when it is another key.
+    /// Looks a key up and compares its [`crate::KeyCheck`]: `NotFound` when it is gone, `Corrupt` when it is another
+    /// key.
     fn info<'a>(&'a self, key: &'a KeyRef, cx: OpCx) -> BoxFuture<'a, Result<KeyInfo>>;
 
     /// Destroys every object of the id. `NotFound` when there is none (the caller treats that as done).

@@ -1,20 +1,24 @@
 //! Keystores: where keys live and are used.
 //!
 //! # The seams
-//! [`Keystore`] makes, takes in, uses and destroys keys; [`KekProvider`] wraps the gateway's root key under a key that stays in a device.
-//! The contract of both stands at their definition. Errors say what to do next ([`KsError`], [`Class`]).
+//! [`Keystore`] makes, takes in, uses and destroys keys; [`KekProvider`] wraps the gateway's root key under a key that
+//! stays in a device. The contract of both stands at their definition. Errors say what to do next ([`KsError`], [`Class`]).
 //!
 //! # The backends
-//! - [`local`]: cryptography in this process (Envelope custody). Its functions are synchronous and may be called without the seam.
+//! - [`local`]: cryptography in this process (Envelope custody). Its functions are synchronous and may be called
+//!   without the seam.
 //! - [`pkcs11`]: a PKCS#11 token (InBackend custody, and a KEK for the seal).
-//! - `faulty` (feature `testing`): wraps a keystore and breaks chosen calls. `conformance` (likewise): the suite that every keystore passes.
+//! - `faulty` (feature `testing`): wraps a keystore and breaks chosen calls. `conformance` (likewise): the suite that
+//!   every keystore passes.
 //!
 //! # How a caller goes about it
 //! 1. Cryptographic Parameters of the request and the key -> a scheme: [`resolve`].
-//! 2. Envelope custody: sealed record -> [`local::KeyMaterial`] -> [`local::PreparedKey`] (cache it) -> [`local::encrypt`], [`local::sign`]...
-//!    InBackend custody: stored [`KeyRef`] -> [`Keystore::crypto`] with a [`CryptoOp`].
+//! 2. Envelope custody: sealed record -> [`local::KeyMaterial`] -> [`local::PreparedKey`] (cache it) ->
+//!    [`local::encrypt`], [`local::sign`]... InBackend custody: stored [`KeyRef`] -> [`Keystore::crypto`] with a
+//!    [`CryptoOp`].
 //!
-//! This crate knows nothing of sockets, databases, configuration files or KMIP messages; of the KMIP crate it uses the enumerations.
+//! This crate knows nothing of sockets, databases, configuration files or KMIP messages; of the KMIP crate it uses the
+//! enumerations.
 
 #[cfg(feature = "testing")]
 pub mod conformance;
@@ -32,8 +36,11 @@ mod secret;
 
 pub use error::{Class, DeviceCode, Fault, KsError, Result};
 pub use key::{Held, HeldPair, Key, KeyCheck, KeyClass, KeyId, KeyRef, KeySpec, KeystoreId, PairSpec};
-pub use keystore::{BoxFuture, Capabilities, Custody, Descriptor, Health, KekDescriptor, KekProvider, KeyInfo, Keystore, OpCx};
+pub use keystore::{
+    BoxFuture, Capabilities, Custody, Descriptor, Health, KekDescriptor, KekProvider, KeyInfo, Keystore, OpCx,
+};
 pub use operation::{
-    BlockPadding, CryptoOp, CryptoOut, DecryptOp, EncryptOp, Encrypted, EncryptionScheme, Iv, MacScheme, SignInput, SignatureScheme,
+    BlockPadding, CryptoOp, CryptoOut, DecryptOp, EncryptOp, Encrypted, EncryptionScheme, Iv, MacScheme, SignInput,
+    SignatureScheme,
 };
 pub use secret::SecretBytes;

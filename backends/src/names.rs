@@ -1,6 +1,8 @@
 //! The standard's spelling of KMIP enumeration values, for error texts.
 
-use keygate_kmip::{BlockCipherMode, CryptographicAlgorithm, HashingAlgorithm, KeyFormatType, PaddingMethod, RecommendedCurve};
+use keygate_kmip::{
+    BlockCipherMode, CryptographicAlgorithm, HashingAlgorithm, KeyFormatType, PaddingMethod, RecommendedCurve,
+};
 
 macro_rules! names {
     ($($function:ident($type:ty)),* $(,)?) => {

@@ -1,8 +1,8 @@
 //! Cryptographic operations in one vocabulary for every keystore.
 //!
-//! A *scheme* is a complete, legal way to use a key: it is made from KMIP Cryptographic Parameters by the `resolve` functions of
-//! [`crate::resolve`] and cannot name a combination that the standard does not have. What a keystore does not offer of it, it answers
-//! with `Unsupported`.
+//! A *scheme* is a complete, legal way to use a key: it is made from KMIP Cryptographic Parameters by the `resolve`
+//! functions of [`crate::resolve`] and cannot name a combination that the standard does not have. What a keystore does
+//! not offer of it, it answers with `Unsupported`.
 
 use crate::secret::SecretBytes;
 use keygate_kmip::HashingAlgorithm;
@@ -169,7 +169,8 @@ pub struct EncryptOp<'a> {
     pub aad: &'a [u8],
     /// The plain text.
     pub data: &'a [u8],
-    /// Lets 3DES encrypt. NIST SP 800-131A Rev. 2 §2: "disallowed after 2023" for encryption, so a deployment must ask for it.
+    /// Lets 3DES encrypt. NIST SP 800-131A Rev. 2 §2: "disallowed after 2023" for encryption, so a deployment must ask
+    /// for it.
     pub legacy: bool,
 }
 
@@ -197,7 +198,8 @@ pub enum CryptoOp<'a> {
     Decrypt(DecryptOp<'a>),
     /// Signs; answered by [`CryptoOut::Signature`].
     Sign(SignatureScheme, SignInput<'a>),
-    /// Verifies a signature (local keystore alone: elsewhere the caller verifies with the public half); answered by [`CryptoOut::Valid`].
+    /// Verifies a signature (local keystore alone: elsewhere the caller verifies with the public half); answered by
+    /// [`CryptoOut::Valid`].
     Verify(SignatureScheme, SignInput<'a>, &'a [u8]),
     /// Computes a message authentication code; answered by [`CryptoOut::Mac`].
     Mac {

@@ -1,14 +1,17 @@
 //! From KMIP Cryptographic Parameters and the kind of a key to a scheme.
 //!
-//! The caller merges what the request says with the key's own Cryptographic Parameters attribute first (KMIP 2.1 §6.1.15 Encrypt: "If omitted,
-//! then the Cryptographic Parameters associated with the Managed Cryptographic Object with the lowest index SHALL be used"), then asks
-//! here. A combination that the standard does not have is `BadInput(Parameters)`; one that nobody here can do is `Unsupported`.
+//! The caller merges what the request says with the key's own Cryptographic Parameters attribute first (KMIP 2.1
+//! §6.1.15 Encrypt: "If omitted, then the Cryptographic Parameters associated with the Managed Cryptographic Object
+//! with the lowest index SHALL be used"), then asks here. A combination that the standard does not have is
+//! `BadInput(Parameters)`; one that nobody here can do is `Unsupported`.
 
 use crate::error::{KsError, Result};
 use crate::local::{KeyKind, PairKind};
 use crate::names;
 use crate::operation::{BlockPadding, EncryptionScheme, MacScheme, SignatureScheme};
-use keygate_kmip::{BlockCipherMode, CryptographicAlgorithm, DigitalSignatureAlgorithm, HashingAlgorithm, MaskGenerator, PaddingMethod};
+use keygate_kmip::{
+    BlockCipherMode, CryptographicAlgorithm, DigitalSignatureAlgorithm, HashingAlgorithm, MaskGenerator, PaddingMethod,
+};
 
 /// The fields of KMIP Cryptographic Parameters that choose a scheme. Lengths are in octets, as in KMIP.
 #[derive(Clone, Copy, Debug, Default)]
@@ -44,7 +47,9 @@ pub fn encryption(kind: KeyKind, p: &Parameters<'_>) -> Result<EncryptionScheme>
     match kind {
         KeyKind::Symmetric(algorithm) => symmetric(algorithm, p),
         KeyKind::Private(PairKind::Rsa) | KeyKind::Public(PairKind::Rsa) => rsa_encryption(p),
-        KeyKind::Private(other) | KeyKind::Public(other) => Err(KsError::parameters(format!("a key for {other} does not encrypt"))),
+        KeyKind::Private(other) | KeyKind::Public(other) => {
+            Err(KsError::parameters(format!("a key for {other} does not encrypt")))
+        }
     }
 }
 
@@ -71,17 +76,25 @@ pub fn signature_of_digest(kind: KeyKind, p: &Parameters<'_>, digest_len: usize)
         return signature(kind, p);
     }
     match kind {
-        KeyKind::Private(PairKind::Rsa) | KeyKind::Public(PairKind::Rsa) if matches!(p.padding_method, None | Some(PaddingMethod::Pkcs1v1_5)) => {
+        KeyKind::Private(PairKind::Rsa) | KeyKind::Public(PairKind::Rsa)
+            if matches!(p.padding_method, None | Some(PaddingMethod::Pkcs1v1_5)) =>
+        {
             Ok(SignatureScheme::RsaPkcs1Bare)
         }
-        KeyKind::Private(PairKind::Ec(_)) | KeyKind::Public(PairKind::Ec(_)) => Ok(SignatureScheme::Ecdsa(match digest_len {
-            20 => HashingAlgorithm::Sha1,
-            28 => HashingAlgorithm::Sha224,
-            32 => HashingAlgorithm::Sha256,
-            48 => HashingAlgorithm::Sha384,
-            64 => HashingAlgorithm::Sha512,
-            other => return Err(KsError::data(format!("Digested Data of {other} octets is of no known hash; name the Hashing Algorithm"))),
-        })),
+        KeyKind::Private(PairKind::Ec(_)) | KeyKind::Public(PairKind::Ec(_)) => {
+            Ok(SignatureScheme::Ecdsa(match digest_len {
+                20 => HashingAlgorithm::Sha1,
+                28 => HashingAlgorithm::Sha224,
+                32 => HashingAlgorithm::Sha256,
+                48 => HashingAlgorithm::Sha384,
+                64 => HashingAlgorithm::Sha512,
+                other => {
+                    return Err(KsError::data(format!(
+                        "Digested Data of {other} octets is of no known hash; name the Hashing Algorithm"
+                    )));
+                }
+            }))
+        }
         _ => signature(kind, p),
     }
 }
@@ -126,13 +139,17 @@ fn symmetric(algorithm: CryptographicAlgorithm, p: &Parameters<'_>) -> Result<En
         CryptographicAlgorithm::Aes => aes(p),
         CryptographicAlgorithm::Des3 => des3(p),
         CryptographicAlgorithm::ChaCha20 => match p.block_cipher_mode {
-            None | Some(BlockCipherMode::Ctr) => Ok(EncryptionScheme::ChaCha20 { counter: p.initial_counter_value.unwrap_or(0) }),
+            None | Some(BlockCipherMode::Ctr) => {
+                Ok(EncryptionScheme::ChaCha20 { counter: p.initial_counter_value.unwrap_or(0) })
+            }
             // RFC 8439 keys serve both constructions; KMIP clients name the AEAD by its mode.
             Some(BlockCipherMode::Aead) => Ok(EncryptionScheme::ChaCha20Poly1305 { tag_len: tag_length(p, 4, 16)? }),
             Some(other) => Err(no_such_mode("ChaCha20", other)),
         },
         CryptographicAlgorithm::ChaCha20Poly1305 => match p.block_cipher_mode {
-            None | Some(BlockCipherMode::Aead) => Ok(EncryptionScheme::ChaCha20Poly1305 { tag_len: tag_length(p, 4, 16)? }),
+            None | Some(BlockCipherMode::Aead) => {
+                Ok(EncryptionScheme::ChaCha20Poly1305 { tag_len: tag_length(p, 4, 16)? })
+            }
             Some(other) => Err(no_such_mode("ChaCha20Poly1305", other)),
         },
         other => Err(KsError::unsupported(format!("no encryption with {} keys", names::algorithm(other)))),
@@ -141,7 +158,9 @@ fn symmetric(algorithm: CryptographicAlgorithm, p: &Parameters<'_>) -> Result<En
 
 fn aes(p: &Parameters<'_>) -> Result<EncryptionScheme> {
     let Some(mode) = p.block_cipher_mode else {
-        return Err(KsError::parameters("AES needs a Block Cipher Mode, in the request or in the key's Cryptographic Parameters"));
+        return Err(KsError::parameters(
+            "AES needs a Block Cipher Mode, in the request or in the key's Cryptographic Parameters",
+        ));
     };
     let scheme = match mode {
         BlockCipherMode::Ecb => return block_padding(p).map(EncryptionScheme::Ecb),
@@ -158,7 +177,11 @@ fn aes(p: &Parameters<'_>) -> Result<EncryptionScheme> {
     };
     match p.padding_method {
         None | Some(PaddingMethod::None) => Ok(scheme),
-        Some(other) => Err(KsError::parameters(format!("mode {} takes no padding, {} given", names::mode(mode), names::padding(other)))),
+        Some(other) => Err(KsError::parameters(format!(
+            "mode {} takes no padding, {} given",
+            names::mode(mode),
+            names::padding(other)
+        ))),
     }
 }
 
@@ -167,7 +190,9 @@ fn des3(p: &Parameters<'_>) -> Result<EncryptionScheme> {
         Some(BlockCipherMode::Ecb) => block_padding(p).map(EncryptionScheme::Ecb),
         Some(BlockCipherMode::Cbc) => block_padding(p).map(EncryptionScheme::Cbc),
         Some(other) => Err(KsError::unsupported(format!("no 3DES in mode {}", names::mode(other)))),
-        None => Err(KsError::parameters("3DES needs a Block Cipher Mode, in the request or in the key's Cryptographic Parameters")),
+        None => Err(KsError::parameters(
+            "3DES needs a Block Cipher Mode, in the request or in the key's Cryptographic Parameters",
+        )),
     }
 }
 
@@ -178,7 +203,9 @@ fn block_padding(p: &Parameters<'_>) -> Result<BlockPadding> {
         Some(PaddingMethod::Ansix9_23) => Ok(BlockPadding::AnsiX923),
         Some(PaddingMethod::Iso10126) => Ok(BlockPadding::Iso10126),
         Some(PaddingMethod::Zeros) => Ok(BlockPadding::Zeros),
-        Some(other) => Err(KsError::parameters(format!("padding {} is not one of block ciphers", names::padding(other)))),
+        Some(other) => {
+            Err(KsError::parameters(format!("padding {} is not one of block ciphers", names::padding(other))))
+        }
     }
 }
 
@@ -202,7 +229,9 @@ fn rsa_encryption(p: &Parameters<'_>) -> Result<EncryptionScheme> {
         Some(PaddingMethod::Pkcs1v1_5) => Ok(EncryptionScheme::RsaPkcs1),
         Some(PaddingMethod::None) => Ok(EncryptionScheme::RsaRaw),
         None => Err(KsError::parameters("RSA encryption needs a Padding Method (OAEP, PKCS1 v1.5 or None)")),
-        Some(other) => Err(KsError::parameters(format!("padding {} is not one of RSA encryption", names::padding(other)))),
+        Some(other) => {
+            Err(KsError::parameters(format!("padding {} is not one of RSA encryption", names::padding(other))))
+        }
     }
 }
 
@@ -224,7 +253,9 @@ fn rsa_signature(p: &Parameters<'_>) -> Result<SignatureScheme> {
         (Some(PaddingMethod::Pkcs1v1_5), None) => Ok(SignatureScheme::RsaPkcs1Bare),
         // KMIP leaves the choice to the server where nothing is named.
         (None, None) => Ok(SignatureScheme::RsaPkcs1(HashingAlgorithm::Sha256)),
-        (Some(other), _) => Err(KsError::parameters(format!("padding {} is not one of RSA signatures", names::padding(other)))),
+        (Some(other), _) => {
+            Err(KsError::parameters(format!("padding {} is not one of RSA signatures", names::padding(other))))
+        }
     }
 }
 

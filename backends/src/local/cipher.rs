@@ -19,7 +19,11 @@ const GCM_IV_MAX: usize = 128;
 pub fn iv_len(key: KeyKind, scheme: &EncryptionScheme) -> usize {
     match scheme {
         EncryptionScheme::Cbc(_) if key == KeyKind::Symmetric(CryptographicAlgorithm::Des3) => 8,
-        EncryptionScheme::Cbc(_) | EncryptionScheme::Ctr | EncryptionScheme::Cfb | EncryptionScheme::Ofb | EncryptionScheme::Xts => 16,
+        EncryptionScheme::Cbc(_)
+        | EncryptionScheme::Ctr
+        | EncryptionScheme::Cfb
+        | EncryptionScheme::Ofb
+        | EncryptionScheme::Xts => 16,
         EncryptionScheme::Gcm { .. } | EncryptionScheme::Ccm { .. } => 12,
         EncryptionScheme::ChaCha20 { .. } | EncryptionScheme::ChaCha20Poly1305 { .. } => 12,
         EncryptionScheme::Ecb(_) | EncryptionScheme::KeyWrap | EncryptionScheme::KeyWrapPadded => 0,
@@ -57,7 +61,9 @@ pub fn decrypt(key: &PreparedKey, op: &DecryptOp<'_>) -> Result<SecretBytes> {
     check_aad(op.scheme, op.aad)?;
     check_tag(op.scheme, op.tag)?;
     match op.scheme {
-        EncryptionScheme::RsaPkcs1 | EncryptionScheme::RsaOaep { .. } | EncryptionScheme::RsaRaw => rsa::decrypt(key, op.scheme, op.data),
+        EncryptionScheme::RsaPkcs1 | EncryptionScheme::RsaOaep { .. } | EncryptionScheme::RsaRaw => {
+            rsa::decrypt(key, op.scheme, op.data)
+        }
         EncryptionScheme::KeyWrap | EncryptionScheme::KeyWrapPadded => unwrap(key, op.scheme, op.data),
         EncryptionScheme::Xts => xts::apply(xts_key(key)?, false, op.iv, op.data).map(SecretBytes::new),
         EncryptionScheme::Ccm { .. } => ccm_decrypt(key, op.iv, op.aad, op.data, op.tag.unwrap_or_default()),
@@ -72,7 +78,13 @@ pub fn decrypt(key: &PreparedKey, op: &DecryptOp<'_>) -> Result<SecretBytes> {
 }
 
 /// Starts a library context for a scheme that streams; padding is not the library's business.
-pub(super) fn context(key: &PreparedKey, scheme: &EncryptionScheme, encrypt: bool, iv: &[u8], aad: &[u8]) -> Result<CipherCtx> {
+pub(super) fn context(
+    key: &PreparedKey,
+    scheme: &EncryptionScheme,
+    encrypt: bool,
+    iv: &[u8],
+    aad: &[u8],
+) -> Result<CipherCtx> {
     let bytes = cipher_key(key)?;
     let kind = library_cipher(key.kind(), scheme, bytes.len())?;
     check_iv(scheme, block_len(key.kind()), iv)?;
@@ -89,7 +101,8 @@ pub(super) fn gcm_context(key: &[u8], iv: &[u8], tag_len: usize) -> Result<Ciphe
         return Err(KsError::parameters(format!("tag of {tag_len} octets is not 4 to 16")));
     }
     check_iv(&EncryptionScheme::Gcm { tag_len }, 16, iv)?;
-    CipherCtx::new(pick(key.len(), CipherKind::Aes128Gcm, CipherKind::Aes192Gcm, CipherKind::Aes256Gcm), true, key, iv).map_err(refused)
+    CipherCtx::new(pick(key.len(), CipherKind::Aes128Gcm, CipherKind::Aes192Gcm, CipherKind::Aes256Gcm), true, key, iv)
+        .map_err(refused)
 }
 
 /// Refuses a key that AES does not take.
@@ -143,8 +156,15 @@ fn library_cipher(kind: KeyKind, scheme: &EncryptionScheme, key_len: usize) -> R
                 other => Err(KsError::key(format!("AES key of {other} octets is not 16, 24 or 32"))),
             }
         }
-        (CryptographicAlgorithm::ChaCha20 | CryptographicAlgorithm::ChaCha20Poly1305, EncryptionScheme::ChaCha20Poly1305 { .. }) => {
-            if key_len == 32 { Ok(C::ChaCha20Poly1305) } else { Err(KsError::key(format!("ChaCha20 key of {key_len} octets is not 32"))) }
+        (
+            CryptographicAlgorithm::ChaCha20 | CryptographicAlgorithm::ChaCha20Poly1305,
+            EncryptionScheme::ChaCha20Poly1305 { .. },
+        ) => {
+            if key_len == 32 {
+                Ok(C::ChaCha20Poly1305)
+            } else {
+                Err(KsError::key(format!("ChaCha20 key of {key_len} octets is not 32")))
+            }
         }
         (other, _) => Err(wrong_scheme(other)),
     }
@@ -203,9 +223,10 @@ fn check_tag(scheme: &EncryptionScheme, tag: Option<&[u8]>) -> Result<()> {
         (None, Some(_)) => Err(KsError::parameters("the mode has no authentication tag, one given")),
         (Some(_), None) => Err(KsError::parameters("the mode needs the authentication tag to decrypt")),
         (Some(len), Some(tag)) if tag.len() == len => Ok(()),
-        (Some(len), Some(tag)) => {
-            Err(KsError::parameters(format!("authentication tag of {} octets where the Tag Length is {len}", tag.len())))
-        }
+        (Some(len), Some(tag)) => Err(KsError::parameters(format!(
+            "authentication tag of {} octets where the Tag Length is {len}",
+            tag.len()
+        ))),
     }
 }
 
@@ -236,7 +257,10 @@ fn wrap(key: &PreparedKey, scheme: &EncryptionScheme, data: &[u8]) -> Result<Vec
     }
     // RFC 3394 section 2: "The only restriction the key wrap algorithm places on n is that n be at least two."
     if !data.len().is_multiple_of(8) || data.len() < 16 {
-        return Err(KsError::data(format!("key wrap takes at least 16 octets in multiples of 8, {} given", data.len())));
+        return Err(KsError::data(format!(
+            "key wrap takes at least 16 octets in multiples of 8, {} given",
+            data.len()
+        )));
     }
     wrap.wrap(data).map_err(refused)
 }
@@ -246,7 +270,10 @@ fn unwrap(key: &PreparedKey, scheme: &EncryptionScheme, data: &[u8]) -> Result<S
     check_aes_key(bytes)?;
     let least = if *scheme == EncryptionScheme::KeyWrapPadded { 16 } else { 24 };
     if !data.len().is_multiple_of(8) || data.len() < least {
-        return Err(KsError::data(format!("a wrapped key has at least {least} octets in multiples of 8, {} given", data.len())));
+        return Err(KsError::data(format!(
+            "a wrapped key has at least {least} octets in multiples of 8, {} given",
+            data.len()
+        )));
     }
     let wrap = AesWrap::new(bytes).map_err(refused)?;
     let plain = if *scheme == EncryptionScheme::KeyWrapPadded { wrap.unwrap_padded(data) } else { wrap.unwrap(data) };
@@ -261,7 +288,10 @@ fn ccm_check(tag_len: usize, iv: &[u8], data_len: usize) -> Result<()> {
     // NIST SP 800-38C A.1: the length field has q = 15 - n octets, and the message fewer than 2^(8q) octets.
     let field_bits = 8 * (15 - iv.len()).min(7);
     if data_len as u64 >> field_bits != 0 {
-        return Err(KsError::data(format!("CCM with a nonce of {} octets takes less than 2^{field_bits} octets", iv.len())));
+        return Err(KsError::data(format!(
+            "CCM with a nonce of {} octets takes less than 2^{field_bits} octets",
+            iv.len()
+        )));
     }
     Ok(())
 }

@@ -10,7 +10,8 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// The numbers of an RSA private key, big-endian without leading zeros.
 ///
-/// Reading one in, `p` to `qinv` may be empty: they are computed from `modulus`, `public_exponent` and `private_exponent`.
+/// Reading one in, `p` to `qinv` may be empty: they are computed from `modulus`, `public_exponent` and
+/// `private_exponent`.
 #[derive(Clone, Default, Zeroize, ZeroizeOnDrop)]
 pub struct RsaPrivate {
     /// n.
@@ -79,7 +80,8 @@ pub struct RsaPublic {
 impl RsaPublic {
     /// Builds the key.
     pub fn to_material(&self) -> Result<KeyMaterial> {
-        let key = Pkey::from_rsa_public(&self.modulus, &self.public_exponent).map_err(|e| malformed("RSA public key", e))?;
+        let key =
+            Pkey::from_rsa_public(&self.modulus, &self.public_exponent).map_err(|e| malformed("RSA public key", e))?;
         KeyMaterial::public(&key)
     }
 }
@@ -111,7 +113,8 @@ impl EcPrivate {
 pub struct EcPublic {
     /// The curve.
     pub curve: RecommendedCurve,
-    /// The point: SEC 1 octets, uncompressed going out, compressed or not coming in (32 raw octets for the 25519 curves).
+    /// The point: SEC 1 octets, uncompressed going out, compressed or not coming in (32 raw octets for the 25519
+    /// curves).
     pub q: Vec<u8>,
 }
 
@@ -134,7 +137,12 @@ pub(super) fn nid(curve: RecommendedCurve) -> Result<Nid> {
         RecommendedCurve::P384 => Nid::P384,
         RecommendedCurve::P521 => Nid::P521,
         RecommendedCurve::Secp256k1 => Nid::Secp256k1,
-        other => return Err(KsError::unsupported(format!("no curve {}; P-224, P-256, P-384, P-521 and secp256k1 are there", names::curve(other)))),
+        other => {
+            return Err(KsError::unsupported(format!(
+                "no curve {}; P-224, P-256, P-384, P-521 and secp256k1 are there",
+                names::curve(other)
+            )));
+        }
     })
 }
 

@@ -1,7 +1,8 @@
 //! KMIP key formats: from and to the value of a key block.
 //!
-//! KMIP 2.1 §3.1 Key Block, §11.25 Key Format Type. Transparent keys come and go as numbers, which the caller puts into KMIP structures. DSA
-//! and Diffie-Hellman keys and opaque values are not parsed here: the caller keeps them as they came.
+//! KMIP 2.1 §3.1 Key Block, §11.25 Key Format Type. Transparent keys come and go as numbers, which the caller puts into
+//! KMIP structures. DSA and Diffie-Hellman keys and opaque values are not parsed here: the caller keeps them as they
+//! came.
 
 use super::components::{EcPrivate, EcPublic, RsaPrivate, RsaPublic, nid};
 use super::material::{KeyKind, KeyMaterial, PairKind, malformed};
@@ -39,7 +40,11 @@ pub enum Role {
 impl KeyMaterial {
     /// Reads the byte string of a key block. `curve` serves Raw and EC Private Key values that do not name theirs.
     pub fn from_bytes(
-        role: Role, format: KeyFormatType, algorithm: CryptographicAlgorithm, curve: Option<RecommendedCurve>, bytes: &[u8],
+        role: Role,
+        format: KeyFormatType,
+        algorithm: CryptographicAlgorithm,
+        curve: Option<RecommendedCurve>,
+        bytes: &[u8],
     ) -> Result<Self> {
         match (role, format) {
             (Role::Symmetric, KeyFormatType::Raw | KeyFormatType::TransparentSymmetricKey) => {
@@ -47,15 +52,22 @@ impl KeyMaterial {
             }
             (Role::Private, KeyFormatType::Pkcs8) => Self::from_pkcs8(bytes),
             (Role::Public, KeyFormatType::X509) => Self::from_spki(bytes),
-            (Role::Private, KeyFormatType::Pkcs1) => parsed("PKCS#1 private key", Pkey::from_pkcs1_private(bytes)).and_then(|k| Self::private(&k)),
-            (Role::Public, KeyFormatType::Pkcs1) => parsed("PKCS#1 public key", Pkey::from_pkcs1_public(bytes)).and_then(|k| Self::public(&k)),
+            (Role::Private, KeyFormatType::Pkcs1) => {
+                parsed("PKCS#1 private key", Pkey::from_pkcs1_private(bytes)).and_then(|k| Self::private(&k))
+            }
+            (Role::Public, KeyFormatType::Pkcs1) => {
+                parsed("PKCS#1 public key", Pkey::from_pkcs1_public(bytes)).and_then(|k| Self::public(&k))
+            }
             (Role::Private, KeyFormatType::EcPrivateKey) => {
                 let nid = curve.map(nid).transpose()?;
                 parsed("EC private key", Pkey::from_sec1(bytes, nid)).and_then(|k| Self::private(&k))
             }
             (Role::Private, KeyFormatType::Raw) => raw_private(algorithm, curve, bytes),
             (Role::Public, KeyFormatType::Raw) => raw_public(algorithm, curve, bytes),
-            (role, other) => Err(KsError::unsupported(format!("Key Format Type {} is not read for a {role:?} key", names::format(other)))),
+            (role, other) => Err(KsError::unsupported(format!(
+                "Key Format Type {} is not read for a {role:?} key",
+                names::format(other)
+            ))),
         }
     }
 
@@ -67,18 +79,24 @@ impl KeyMaterial {
             (KeyKind::Private(_), F::Pkcs8) | (KeyKind::Public(_), F::X509) => Ok(self.canonical_form()),
             (KeyKind::Private(PairKind::Rsa), F::Pkcs1) => bytes(self.pkey()?.to_pkcs1_private()),
             (KeyKind::Public(PairKind::Rsa), F::Pkcs1) => bytes(self.pkey()?.to_pkcs1_public()),
-            (KeyKind::Private(PairKind::Rsa), F::TransparentRsaPrivateKey) => self.rsa_private().map(KeyValueForm::RsaPrivate),
-            (KeyKind::Public(PairKind::Rsa), F::TransparentRsaPublicKey) => self.rsa_public().map(KeyValueForm::RsaPublic),
+            (KeyKind::Private(PairKind::Rsa), F::TransparentRsaPrivateKey) => {
+                self.rsa_private().map(KeyValueForm::RsaPrivate)
+            }
+            (KeyKind::Public(PairKind::Rsa), F::TransparentRsaPublicKey) => {
+                self.rsa_public().map(KeyValueForm::RsaPublic)
+            }
             (KeyKind::Private(PairKind::Ec(_)), F::EcPrivateKey) => bytes(self.pkey()?.to_sec1()),
             (KeyKind::Private(PairKind::Rsa) | KeyKind::Public(PairKind::Rsa), other) => Err(self.no_such_form(other)),
             (KeyKind::Private(_), F::Raw) => self.ec_private().map(|key| KeyValueForm::Bytes(key.d)),
             (KeyKind::Public(_), F::Raw) => self.ec_public().map(|key| KeyValueForm::Bytes(SecretBytes::new(key.q))),
-            (KeyKind::Private(_), F::TransparentEcPrivateKey | F::TransparentEcdsaPrivateKey | F::TransparentEcdhPrivateKey) => {
-                self.ec_private().map(KeyValueForm::EcPrivate)
-            }
-            (KeyKind::Public(_), F::TransparentEcPublicKey | F::TransparentEcdsaPublicKey | F::TransparentEcdhPublicKey) => {
-                self.ec_public().map(KeyValueForm::EcPublic)
-            }
+            (
+                KeyKind::Private(_),
+                F::TransparentEcPrivateKey | F::TransparentEcdsaPrivateKey | F::TransparentEcdhPrivateKey,
+            ) => self.ec_private().map(KeyValueForm::EcPrivate),
+            (
+                KeyKind::Public(_),
+                F::TransparentEcPublicKey | F::TransparentEcdsaPublicKey | F::TransparentEcdhPublicKey,
+            ) => self.ec_public().map(KeyValueForm::EcPublic),
             (_, other) => Err(self.no_such_form(other)),
         }
     }
@@ -97,7 +115,11 @@ impl KeyMaterial {
     }
 }
 
-fn raw_private(algorithm: CryptographicAlgorithm, curve: Option<RecommendedCurve>, bytes: &[u8]) -> Result<KeyMaterial> {
+fn raw_private(
+    algorithm: CryptographicAlgorithm,
+    curve: Option<RecommendedCurve>,
+    bytes: &[u8],
+) -> Result<KeyMaterial> {
     let curve = raw_curve(algorithm, curve)?;
     EcPrivate { curve, d: SecretBytes::copy_of(bytes), q: None }.to_material(algorithm)
 }
@@ -110,7 +132,9 @@ fn raw_public(algorithm: CryptographicAlgorithm, curve: Option<RecommendedCurve>
 fn raw_curve(algorithm: CryptographicAlgorithm, curve: Option<RecommendedCurve>) -> Result<RecommendedCurve> {
     match (algorithm, curve) {
         (CryptographicAlgorithm::Ed25519, _) => Ok(RecommendedCurve::Curve25519),
-        (CryptographicAlgorithm::Ec | CryptographicAlgorithm::Ecdsa | CryptographicAlgorithm::Ecdh, Some(curve)) => Ok(curve),
+        (CryptographicAlgorithm::Ec | CryptographicAlgorithm::Ecdsa | CryptographicAlgorithm::Ecdh, Some(curve)) => {
+            Ok(curve)
+        }
         (CryptographicAlgorithm::Ec | CryptographicAlgorithm::Ecdsa | CryptographicAlgorithm::Ecdh, None) => {
             Err(KsError::parameters("a raw EC key needs a Recommended Curve"))
         }

@@ -2,8 +2,8 @@
 
 use super::components::nid;
 use super::material::KeyMaterial;
-use super::sys::{Pkey, PkeyId, SysError};
 use super::random;
+use super::sys::{Pkey, PkeyId, SysError};
 use crate::error::{Class, KsError, Result};
 use crate::key::{KeySpec, PairSpec};
 use crate::names;
@@ -45,10 +45,19 @@ pub(crate) fn symmetric_octets(spec: &KeySpec) -> Result<usize> {
         A::Aes => (matches!(spec.bits, 128 | 192 | 256 | 512), "128, 192, 256 or (XTS) 512"),
         A::Des3 => return des3_octets(spec.bits),
         A::ChaCha20 | A::ChaCha20Poly1305 => (spec.bits == 256, "256"),
-        A::HmacMd5 | A::HmacSha1 | A::HmacSha224 | A::HmacSha256 | A::HmacSha384 | A::HmacSha512 | A::HmacSha3_224 | A::HmacSha3_256
-        | A::HmacSha3_384 | A::HmacSha3_512 => {
-            (spec.bits >= 80 && spec.bits.is_multiple_of(8) && spec.bits <= GENERIC_BITS_MAX, "80 to 8192 in multiples of 8")
-        }
+        A::HmacMd5
+        | A::HmacSha1
+        | A::HmacSha224
+        | A::HmacSha256
+        | A::HmacSha384
+        | A::HmacSha512
+        | A::HmacSha3_224
+        | A::HmacSha3_256
+        | A::HmacSha3_384
+        | A::HmacSha3_512 => (
+            spec.bits >= 80 && spec.bits.is_multiple_of(8) && spec.bits <= GENERIC_BITS_MAX,
+            "80 to 8192 in multiples of 8",
+        ),
         other => return Err(KsError::unsupported(format!("no generation of {} keys", names::algorithm(other)))),
     };
     if legal {

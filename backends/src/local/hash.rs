@@ -5,7 +5,8 @@ use crate::error::{KsError, Result};
 use crate::names;
 use keygate_kmip::HashingAlgorithm;
 
-/// The library's table for a hash. MD2, Tiger and Whirlpool are refused: nobody should need them, and the library has none.
+/// The library's table for a hash. MD2, Tiger and Whirlpool are refused: nobody should need them, and the library has
+/// none.
 pub(super) fn md(hash: HashingAlgorithm) -> Result<Md> {
     Ok(match hash {
         HashingAlgorithm::Md4 => Md::md4(),
@@ -28,7 +29,8 @@ pub(super) fn md(hash: HashingAlgorithm) -> Result<Md> {
 
 /// Hashes a message.
 pub fn hash(algorithm: HashingAlgorithm, data: &[u8]) -> Result<Vec<u8>> {
-    sys::digest(md(algorithm)?, data).map_err(|e| KsError::unsupported(format!("hash {} failed: {}", names::hash(algorithm), e.0)))
+    sys::digest(md(algorithm)?, data)
+        .map_err(|e| KsError::unsupported(format!("hash {} failed: {}", names::hash(algorithm), e.0)))
 }
 
 /// Octets of a hash.

@@ -1,6 +1,7 @@
 //! The `local` keystore: Envelope custody behind the common seam.
 //!
-//! It keeps nothing: what it makes goes back as material, which the caller seals and stores. So it finds, lists and destroys nothing.
+//! It keeps nothing: what it makes goes back as material, which the caller seals and stores. So it finds, lists and
+//! destroys nothing.
 
 use super::{KeyMaterial, PreparedKey};
 use crate::error::{Class, KsError, Result};
@@ -34,7 +35,9 @@ pub(crate) fn apply(key: &PreparedKey, op: CryptoOp<'_>) -> Result<CryptoOut> {
         CryptoOp::Encrypt(op) => super::encrypt(key, &op).map(CryptoOut::Encrypted),
         CryptoOp::Decrypt(op) => super::decrypt(key, &op).map(CryptoOut::Decrypted),
         CryptoOp::Sign(scheme, input) => super::sign(key, scheme, input).map(CryptoOut::Signature),
-        CryptoOp::Verify(scheme, input, signature) => super::verify(key, scheme, input, signature).map(CryptoOut::Valid),
+        CryptoOp::Verify(scheme, input, signature) => {
+            super::verify(key, scheme, input, signature).map(CryptoOut::Valid)
+        }
         CryptoOp::Mac { scheme, iv, data } => super::mac(key, scheme, iv, data).map(CryptoOut::Mac),
     }
 }

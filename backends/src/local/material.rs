@@ -45,7 +45,8 @@ impl fmt::Display for PairKind {
 
 /// A key's value in one canonical encoding: symmetric keys raw, private keys PKCS#8, public keys SubjectPublicKeyInfo.
 ///
-/// A value that exists has been parsed: lengths fit the algorithm, points are on their curves, RSA numbers belong together.
+/// A value that exists has been parsed: lengths fit the algorithm, points are on their curves, RSA numbers belong
+/// together.
 #[derive(Clone)]
 pub struct KeyMaterial {
     kind: KeyKind,
@@ -76,7 +77,8 @@ impl KeyMaterial {
         self.kind
     }
 
-    /// The canonical encoding: raw, PKCS#8 DER or SubjectPublicKeyInfo DER. [`KeyMaterial::from_canonical`] reads it back.
+    /// The canonical encoding: raw, PKCS#8 DER or SubjectPublicKeyInfo DER. [`KeyMaterial::from_canonical`] reads it
+    /// back.
     pub fn expose_canonical(&self) -> &[u8] {
         self.encoded.expose()
     }
@@ -100,12 +102,14 @@ impl KeyMaterial {
         }
     }
 
-    /// KMIP Cryptographic Length in bits: of the symmetric key (168 and 112 for 3DES), the modulus or the curve's order.
+    /// KMIP Cryptographic Length in bits: of the symmetric key (168 and 112 for 3DES), the modulus or the curve's
+    /// order.
     pub fn bits(&self) -> Result<u32> {
         match self.kind {
             KeyKind::Symmetric(CryptographicAlgorithm::Des3) => Ok(if self.encoded.len() == 16 { 112 } else { 168 }),
             KeyKind::Symmetric(_) => u32::try_from(self.encoded.len() * 8).map_err(|_| KsError::key("key too long")),
-            KeyKind::Private(PairKind::Ed25519 | PairKind::X25519) | KeyKind::Public(PairKind::Ed25519 | PairKind::X25519) => Ok(256),
+            KeyKind::Private(PairKind::Ed25519 | PairKind::X25519)
+            | KeyKind::Public(PairKind::Ed25519 | PairKind::X25519) => Ok(256),
             KeyKind::Private(_) | KeyKind::Public(_) => Ok(self.pkey()?.bits()),
         }
     }
@@ -113,7 +117,9 @@ impl KeyMaterial {
     /// The numbers of an RSA private key.
     pub fn rsa_private(&self) -> Result<RsaPrivate> {
         match self.kind {
-            KeyKind::Private(PairKind::Rsa) => self.pkey()?.rsa_components().map(RsaPrivate::from).map_err(|e| malformed("RSA key", e)),
+            KeyKind::Private(PairKind::Rsa) => {
+                self.pkey()?.rsa_components().map(RsaPrivate::from).map_err(|e| malformed("RSA key", e))
+            }
             _ => Err(KsError::key("the key is not an RSA private key")),
         }
     }
@@ -151,7 +157,8 @@ impl KeyMaterial {
                 let c = self.pkey()?.ec_components().map_err(|e| malformed("EC key", e))?;
                 Ok(EcPublic { curve, q: c.q.clone() })
             }
-            KeyKind::Private(PairKind::Ed25519 | PairKind::X25519) | KeyKind::Public(PairKind::Ed25519 | PairKind::X25519) => {
+            KeyKind::Private(PairKind::Ed25519 | PairKind::X25519)
+            | KeyKind::Public(PairKind::Ed25519 | PairKind::X25519) => {
                 let q = self.pkey()?.raw_public().map_err(|e| malformed("EC key", e))?;
                 Ok(EcPublic { curve: RecommendedCurve::Curve25519, q })
             }
@@ -173,8 +180,12 @@ impl KeyMaterial {
 
     pub(super) fn pkey(&self) -> Result<Pkey> {
         match self.kind {
-            KeyKind::Private(_) => Pkey::from_pkcs8(self.encoded.expose()).map_err(|e| malformed("PKCS#8 private key", e)),
-            KeyKind::Public(_) => Pkey::from_spki(self.encoded.expose()).map_err(|e| malformed("SubjectPublicKeyInfo", e)),
+            KeyKind::Private(_) => {
+                Pkey::from_pkcs8(self.encoded.expose()).map_err(|e| malformed("PKCS#8 private key", e))
+            }
+            KeyKind::Public(_) => {
+                Pkey::from_spki(self.encoded.expose()).map_err(|e| malformed("SubjectPublicKeyInfo", e))
+            }
             KeyKind::Symmetric(_) => Err(KsError::key("the key is symmetric")),
         }
     }
@@ -264,9 +275,13 @@ fn check_symmetric_len(algorithm: CryptographicAlgorithm, len: usize) -> Result<
         // 64 octets are the two keys of XTS-AES-256.
         CryptographicAlgorithm::Aes => (matches!(len, 16 | 24 | 32 | 64), "16, 24, 32 or (XTS) 64"),
         CryptographicAlgorithm::Des3 => (matches!(len, 16 | 24), "16 or 24"),
-        CryptographicAlgorithm::ChaCha20 | CryptographicAlgorithm::ChaCha20Poly1305 | CryptographicAlgorithm::Poly1305 => (len == 32, "32"),
+        CryptographicAlgorithm::ChaCha20
+        | CryptographicAlgorithm::ChaCha20Poly1305
+        | CryptographicAlgorithm::Poly1305 => (len == 32, "32"),
         _ => (len > 0, "at least 1"),
     };
-    if legal { return Ok(()) }
+    if legal {
+        return Ok(());
+    }
     Err(KsError::key(format!("{} key of {len} octets is not {rule}", names::algorithm(algorithm))))
 }

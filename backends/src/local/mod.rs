@@ -1,8 +1,8 @@
 //! Cryptography in this process: the `local` keystore and the functions beneath it.
 //!
-//! Everything here is synchronous and takes microseconds, RSA private operations (0.3 ms for 2048 bits) and RSA key generation (a second
-//! for 4096) excepted: callers put the latter on a blocking thread. Keys come as [`PreparedKey`]: parsed once, shared between threads,
-//! wiped on drop. The cryptographic library is AWS-LC.
+//! Everything here is synchronous and takes microseconds, RSA private operations (0.3 ms for 2048 bits) and RSA key
+//! generation (a second for 4096) excepted: callers put the latter on a blocking thread. Keys come as [`PreparedKey`]:
+//! parsed once, shared between threads, wiped on drop. The cryptographic library is AWS-LC.
 //!
 //! Leaves to others: which key may do what (usage mask, state), sealing, KMIP's structures for transparent keys.
 
@@ -24,12 +24,12 @@ mod xts;
 pub use cipher::{decrypt, encrypt, iv_len};
 pub use components::{EcPrivate, EcPublic, RsaPrivate, RsaPublic};
 pub use form::{KeyValueForm, Role};
+pub(crate) use generate::{check_rsa_bits, symmetric_octets};
 pub use generate::{generate, generate_pair};
 pub use hash::{HashStream, hash, hash_len};
 pub use keystore::LocalKeystore;
 pub use mac::{MacStream, mac, mac_verify};
 pub use material::{KeyKind, KeyMaterial, PairKind, PreparedKey};
-pub(crate) use generate::{check_rsa_bits, symmetric_octets};
 pub(crate) use signature::digest_of;
 pub use signature::{sign, verify};
 pub use stream::{CipherStream, Direction};

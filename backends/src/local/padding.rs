@@ -12,9 +12,9 @@ pub(crate) fn suffix(padding: BlockPadding, message_len: usize, block: usize) ->
     let over = message_len % block;
     match padding {
         BlockPadding::None if over == 0 => Ok(Vec::new()),
-        BlockPadding::None => {
-            Err(KsError::data(format!("data of {message_len} octets is not whole blocks of {block} and Padding Method is None")))
-        }
+        BlockPadding::None => Err(KsError::data(format!(
+            "data of {message_len} octets is not whole blocks of {block} and Padding Method is None"
+        ))),
         BlockPadding::Zeros => Ok(vec![0; (block - over) % block]),
         BlockPadding::Pkcs5 => Ok(vec![count(block - over); block - over]),
         BlockPadding::AnsiX923 => Ok(counted(vec![0; block - over])),

@@ -12,20 +12,31 @@ pub(super) fn encrypt(key: &PreparedKey, scheme: &EncryptionScheme, plain: &[u8]
     let (padding, overhead) = padding(scheme)?;
     let max = key.size().saturating_sub(overhead);
     if plain.len() > max {
-        return Err(KsError::data(format!("{} octets are more than the {max} that this key and padding take", plain.len())));
+        return Err(KsError::data(format!(
+            "{} octets are more than the {max} that this key and padding take",
+            plain.len()
+        )));
     }
     if *scheme == EncryptionScheme::RsaRaw && plain.len() != key.size() {
-        return Err(KsError::data(format!("RSA without padding takes exactly {} octets, {} given", key.size(), plain.len())));
+        return Err(KsError::data(format!(
+            "RSA without padding takes exactly {} octets, {} given",
+            key.size(),
+            plain.len()
+        )));
     }
     key.encrypt(padding, plain).map_err(|e| KsError::data(format!("RSA encryption refused: {}", e.0)))
 }
 
-/// Every failure past the length check is one error: RFC 8017 §7.1.2 and §7.2.2 "output 'decryption error' and stop", with the note that an
-/// opponent must not learn which check failed.
+/// Every failure past the length check is one error: RFC 8017 §7.1.2 and §7.2.2 "output 'decryption error' and stop",
+/// with the note that an opponent must not learn which check failed.
 pub(super) fn decrypt(key: &PreparedKey, scheme: &EncryptionScheme, data: &[u8]) -> Result<SecretBytes> {
     let key = rsa(key, true)?;
     if data.len() != key.size() {
-        return Err(KsError::data(format!("RSA cipher text of {} octets is not the modulus length {}", data.len(), key.size())));
+        return Err(KsError::data(format!(
+            "RSA cipher text of {} octets is not the modulus length {}",
+            data.len(),
+            key.size()
+        )));
     }
     let (padding, _) = padding(scheme)?;
     key.decrypt(padding, data).map(SecretBytes::new).map_err(|_| KsError::integrity("RSA decryption failed"))

@@ -23,7 +23,8 @@ pub fn sign(key: &PreparedKey, scheme: SignatureScheme, input: SignInput<'_>) ->
             let key = rsa(key, true)?;
             let digest = digest_of(scheme, input)?;
             check_rsa_len(key, scheme, &digest)?;
-            key.sign_rsa(padding(scheme, true)?, &digest).map_err(|e| KsError::data(format!("RSA signature refused: {}", e.0)))
+            key.sign_rsa(padding(scheme, true)?, &digest)
+                .map_err(|e| KsError::data(format!("RSA signature refused: {}", e.0)))
         }
     }
 }
@@ -33,11 +34,15 @@ pub fn verify(key: &PreparedKey, scheme: SignatureScheme, input: SignInput<'_>, 
     match scheme {
         SignatureScheme::Ed25519 => {
             let message = whole_message(input)?;
-            ed25519(key, false)?.verify_message(message, signature).map_err(|e| KsError::key(format!("Ed25519 refused: {}", e.0)))
+            ed25519(key, false)?
+                .verify_message(message, signature)
+                .map_err(|e| KsError::key(format!("Ed25519 refused: {}", e.0)))
         }
         SignatureScheme::Ecdsa(_) => {
             let digest = digest_of(scheme, input)?;
-            ec(key, false)?.verify_ecdsa(&digest, signature).map_err(|e| KsError::key(format!("ECDSA refused: {}", e.0)))
+            ec(key, false)?
+                .verify_ecdsa(&digest, signature)
+                .map_err(|e| KsError::key(format!("ECDSA refused: {}", e.0)))
         }
         SignatureScheme::RsaPkcs1(_) | SignatureScheme::RsaPkcs1Bare | SignatureScheme::RsaPss { .. } => {
             let digest = digest_of(scheme, input)?;

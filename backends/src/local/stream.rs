@@ -1,7 +1,7 @@
 //! Encryption and decryption in parts: the state behind KMIP's Init Indicator, Correlation Value and Final Indicator.
 //!
-//! Schemes that need the whole message at once (CCM, XTS, key wrap, RSA) do not stream. A decrypting AEAD stream hands plain text out before
-//! the tag is known; the caller decides whether it may.
+//! Schemes that need the whole message at once (CCM, XTS, key wrap, RSA) do not stream. A decrypting AEAD stream hands
+//! plain text out before the tag is known; the caller decides whether it may.
 
 use super::cipher::{self, block_len, tag_mismatch};
 use super::material::{KeyKind, PreparedKey};
@@ -34,17 +34,36 @@ enum Engine {
     /// Modes in which every octet goes through at once.
     Plain(CipherCtx),
     /// ECB and CBC: whole blocks, padding here. `held` keeps the last block back when decrypting.
-    Padded { ctx: CipherCtx, padding: BlockPadding, block: usize, total: usize, held: Zeroizing<Vec<u8>> },
-    Aead { ctx: CipherCtx, tag_len: usize },
+    Padded {
+        ctx: CipherCtx,
+        padding: BlockPadding,
+        block: usize,
+        total: usize,
+        held: Zeroizing<Vec<u8>>,
+    },
+    Aead {
+        ctx: CipherCtx,
+        tag_len: usize,
+    },
     ChaCha20(ChaCha),
 }
 
 impl CipherStream {
     /// Starts.
-    pub fn new(key: &PreparedKey, scheme: &EncryptionScheme, direction: Direction, iv: &[u8], aad: &[u8]) -> Result<Self> {
+    pub fn new(
+        key: &PreparedKey,
+        scheme: &EncryptionScheme,
+        direction: Direction,
+        iv: &[u8],
+        aad: &[u8],
+    ) -> Result<Self> {
         let encrypt = direction != Direction::Decrypt;
-        if direction == (Direction::Encrypt { legacy: false }) && key.kind() == KeyKind::Symmetric(CryptographicAlgorithm::Des3) {
-            return Err(KsError::unsupported("3DES encrypts only where legacy encryption is allowed; it decrypts always"));
+        if direction == (Direction::Encrypt { legacy: false })
+            && key.kind() == KeyKind::Symmetric(CryptographicAlgorithm::Des3)
+        {
+            return Err(KsError::unsupported(
+                "3DES encrypts only where legacy encryption is allowed; it decrypts always",
+            ));
         }
         let engine = match scheme {
             EncryptionScheme::Ctr | EncryptionScheme::Cfb | EncryptionScheme::Ofb => {
@@ -116,7 +135,8 @@ impl CipherStream {
                 ctx.finish(out).map_err(|_| tag_mismatch())
             }
             Engine::Padded { padding, block, total, held, .. } => {
-                if total % block != 0 || (total == 0 && padding != BlockPadding::None && padding != BlockPadding::Zeros) {
+                if total % block != 0 || (total == 0 && padding != BlockPadding::None && padding != BlockPadding::Zeros)
+                {
                     return Err(KsError::data(format!("cipher text of {total} octets is not whole blocks of {block}")));
                 }
                 let keep = padding::message_len(padding, &held)?;
@@ -128,32 +148,43 @@ impl CipherStream {
 }
 
 fn check_tag_len(len: usize) -> Result<()> {
-    if (4..=16).contains(&len) { Ok(()) } else { Err(KsError::parameters(format!("tag of {len} octets is not 4 to 16"))) }
+    if (4..=16).contains(&len) {
+        Ok(())
+    } else {
+        Err(KsError::parameters(format!("tag of {len} octets is not 4 to 16")))
+    }
 }
 
 /// ChaCha20 by position in the key stream.
 struct ChaCha {
     key: Zeroizing<[u8; 32]>,
     nonce: [u8; 8],
-    /// Number of the next 64-octet block. RFC 8439 counts in 32 bits beside a 96-bit nonce, the original in 64 beside 64 bits.
+    /// Number of the next 64-octet block. RFC 8439 counts in 32 bits beside a 96-bit nonce, the original in 64 beside
+    /// 64 bits.
     block: u64,
     /// Octets of that block already used.
     used: usize,
 }
 
 impl ChaCha {
-    /// A nonce of 12 octets is RFC 8439's, one of 8 the original's; 16 octets are the counter (little-endian, first) and the nonce together.
+    /// A nonce of 12 octets is RFC 8439's, one of 8 the original's; 16 octets are the counter (little-endian, first)
+    /// and the nonce together.
     fn new(key: &PreparedKey, iv: &[u8], counter: u32) -> Result<Self> {
         if key.kind() != KeyKind::Symmetric(CryptographicAlgorithm::ChaCha20) {
             return Err(KsError::parameters("the mode takes a ChaCha20 key"));
         }
         let bytes = key.symmetric()?.expose();
-        let key: [u8; 32] = bytes.try_into().map_err(|_| KsError::key(format!("ChaCha20 key of {} octets is not 32", bytes.len())))?;
+        let key: [u8; 32] =
+            bytes.try_into().map_err(|_| KsError::key(format!("ChaCha20 key of {} octets is not 32", bytes.len())))?;
         let (block, tail) = match iv.len() {
             8 => (u64::from(counter), iv),
             12 => (u64::from(counter) | u64::from(le32(&iv[..4])) << 32, &iv[4..]),
             16 => (u64::from(le32(&iv[..4])) | u64::from(le32(&iv[4..8])) << 32, &iv[8..]),
-            other => return Err(KsError::parameters(format!("ChaCha20 takes a nonce of 8, 12 or 16 octets, {other} given"))),
+            other => {
+                return Err(KsError::parameters(format!(
+                    "ChaCha20 takes a nonce of 8, 12 or 16 octets, {other} given"
+                )));
+            }
         };
         let mut nonce = [0u8; 8];
         nonce.copy_from_slice(tail);

@@ -12,7 +12,10 @@ const DATA_UNIT_MAX: usize = BLOCK << 20;
 /// Encrypts or decrypts one data unit. `key` has 32 or 64 octets.
 pub(super) fn apply(key: &[u8], encrypt: bool, iv: &[u8], data: &[u8]) -> Result<Vec<u8>> {
     if iv.len() != BLOCK {
-        return Err(KsError::parameters(format!("XTS takes a data unit number of 16 octets as IV, {} given", iv.len())));
+        return Err(KsError::parameters(format!(
+            "XTS takes a data unit number of 16 octets as IV, {} given",
+            iv.len()
+        )));
     }
     if data.len() < BLOCK || data.len() > DATA_UNIT_MAX {
         return Err(KsError::data(format!("XTS takes 16 octets to 16 MiB, {} given", data.len())));

@@ -1,8 +1,8 @@
 //! The one table from PKCS#11 return values to what the caller should do.
 //!
-//! PKCS#11 v3.1 §5.1 Function return values. A value that is not in the table (a vendor's, a later version's) is treated as CKR_GENERAL_ERROR.
-//! What the same value means for one function in particular (a failed decryption answered with CKR_GENERAL_ERROR, say) is the business of that
-//! function's caller.
+//! PKCS#11 v3.1 §5.1 Function return values. A value that is not in the table (a vendor's, a later version's) is
+//! treated as CKR_GENERAL_ERROR. What the same value means for one function in particular (a failed decryption answered
+//! with CKR_GENERAL_ERROR, say) is the business of that function's caller.
 
 use crate::error::{Class, DeviceCode, Fault, KsError};
 use cryptoki_sys as ck;

@@ -6,7 +6,10 @@ use super::{curve, mechanism};
 use crate::error::{Class, KsError, Result};
 use crate::keystore::OpCx;
 use crate::local::{self, KeyKind};
-use crate::operation::{BlockPadding, CryptoOut, DecryptOp, EncryptOp, Encrypted, EncryptionScheme, Iv, MacScheme, SignInput, SignatureScheme};
+use crate::operation::{
+    BlockPadding, CryptoOut, DecryptOp, EncryptOp, Encrypted, EncryptionScheme, Iv, MacScheme, SignInput,
+    SignatureScheme,
+};
 use crate::secret::SecretBytes;
 use cryptoki_sys as ck;
 use keygate_kmip::{CryptographicAlgorithm, HashingAlgorithm};
@@ -15,7 +18,13 @@ const BLOCK: usize = 16;
 const IV_MAX: usize = 128;
 
 impl Pkcs11Keystore {
-    pub(super) async fn sign(&self, key: KeyName, scheme: SignatureScheme, input: SignInput<'_>, cx: OpCx) -> Result<CryptoOut> {
+    pub(super) async fn sign(
+        &self,
+        key: KeyName,
+        scheme: SignatureScheme,
+        input: SignInput<'_>,
+        cx: OpCx,
+    ) -> Result<CryptoOut> {
         let digest = local::digest_of(scheme, input)?;
         let (kind, mechanism, data) = match scheme {
             SignatureScheme::Ecdsa(_) => (ck::CKM_ECDSA, SignMechanism::Ecdsa, digest.into_owned()),
@@ -29,7 +38,9 @@ impl Pkcs11Keystore {
             SignatureScheme::Ed25519 => return Err(KsError::unsupported("no Ed25519 in tokens")),
         };
         self.require(kind, ck::CKF_SIGN, cx).await?;
-        let Response::Bytes(signature) = self.token.call(Request::Sign { key, mechanism, data }, cx).await? else { return Err(mismatch()) };
+        let Response::Bytes(signature) = self.token.call(Request::Sign { key, mechanism, data }, cx).await? else {
+            return Err(mismatch());
+        };
         match scheme {
             SignatureScheme::Ecdsa(_) => curve::der_signature(&signature).map(CryptoOut::Signature),
             _ => Ok(CryptoOut::Signature(signature)),
@@ -82,7 +93,10 @@ impl Pkcs11Keystore {
         };
         let needs_block = padding.is_some_and(|padding| !matches!(padding, BlockPadding::None | BlockPadding::Zeros));
         if padding.is_some() && (!op.data.len().is_multiple_of(BLOCK) || (needs_block && op.data.is_empty())) {
-            return Err(KsError::data(format!("cipher text of {} octets is not whole blocks of {BLOCK}", op.data.len())));
+            return Err(KsError::data(format!(
+                "cipher text of {} octets is not whole blocks of {BLOCK}",
+                op.data.len()
+            )));
         }
         self.require(kind, ck::CKF_DECRYPT, cx).await?;
         let data = [op.data, op.tag.unwrap_or_default()].concat();
@@ -98,7 +112,12 @@ impl Pkcs11Keystore {
 }
 
 /// The mechanism of a scheme, its parameters checked as the local keystore checks them.
-fn cipher(scheme: &EncryptionScheme, iv: &[u8], aad: &[u8], encrypt: bool) -> Result<(ck::CK_MECHANISM_TYPE, CipherMechanism)> {
+fn cipher(
+    scheme: &EncryptionScheme,
+    iv: &[u8],
+    aad: &[u8],
+    encrypt: bool,
+) -> Result<(ck::CK_MECHANISM_TYPE, CipherMechanism)> {
     let iv_is = |legal: bool, what: &str| match legal {
         true => Ok(()),
         false => Err(KsError::parameters(format!("the mode takes {what}, {} octets given", iv.len()))),
@@ -111,7 +130,8 @@ fn cipher(scheme: &EncryptionScheme, iv: &[u8], aad: &[u8], encrypt: bool) -> Re
         EncryptionScheme::Gcm { .. } => iv_is((1..=IV_MAX).contains(&iv.len()), "an IV of 1 to 128 octets")?,
         _ => {}
     }
-    let rsa_public = encrypt && matches!(scheme, EncryptionScheme::RsaPkcs1 | EncryptionScheme::RsaOaep { .. } | EncryptionScheme::RsaRaw);
+    let rsa_public = encrypt
+        && matches!(scheme, EncryptionScheme::RsaPkcs1 | EncryptionScheme::RsaOaep { .. } | EncryptionScheme::RsaRaw);
     if rsa_public {
         return Err(KsError::unsupported("RSA encrypts with the public half, in software"));
     }
@@ -148,7 +168,12 @@ fn digest_info(hash: HashingAlgorithm, digest: &[u8]) -> Result<Vec<u8>> {
         HashingAlgorithm::Sha3_256 => &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x08],
         HashingAlgorithm::Sha3_384 => &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x09],
         HashingAlgorithm::Sha3_512 => &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x0a],
-        other => return Err(KsError::unsupported(format!("no PKCS#1 signature with hash {} in tokens", crate::names::hash(other)))),
+        other => {
+            return Err(KsError::unsupported(format!(
+                "no PKCS#1 signature with hash {} in tokens",
+                crate::names::hash(other)
+            )));
+        }
     };
     // Every length here is below 128.
     let algorithm = [&[0x30, oid.len() as u8 + 4, 0x06, oid.len() as u8], oid, &[0x05, 0x00]].concat();

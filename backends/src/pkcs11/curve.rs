@@ -1,4 +1,5 @@
-//! Curves as PKCS#11 names them (CKA_EC_PARAMS: DER of the namedCurve OID), points and signatures as PKCS#11 writes them.
+//! Curves as PKCS#11 names them (CKA_EC_PARAMS: DER of the namedCurve OID), points and signatures as PKCS#11 writes
+//! them.
 
 use crate::error::{Class, KsError, Result};
 use crate::names;
@@ -17,7 +18,10 @@ pub(super) fn parameters(curve: RecommendedCurve) -> Result<&'static [u8]> {
         RecommendedCurve::P256 => Ok(P256),
         RecommendedCurve::P384 => Ok(P384),
         RecommendedCurve::P521 => Ok(P521),
-        other => Err(KsError::unsupported(format!("no curve {} in tokens; P-256, P-384 and P-521 are there", names::curve(other)))),
+        other => Err(KsError::unsupported(format!(
+            "no curve {} in tokens; P-256, P-384 and P-521 are there",
+            names::curve(other)
+        ))),
     }
 }
 
@@ -31,7 +35,8 @@ pub(super) fn order_octets(parameters: &[u8]) -> Option<usize> {
     }
 }
 
-/// The SEC 1 point inside CKA_EC_POINT. PKCS#11 v3.1 §6.3.3: "DER-encoding of ANSI X9.62 ECPoint value Q"; some tokens leave the wrapping out.
+/// The SEC 1 point inside CKA_EC_POINT. PKCS#11 v3.1 §6.3.3: "DER-encoding of ANSI X9.62 ECPoint value Q"; some tokens
+/// leave the wrapping out.
 pub(super) fn point(curve: RecommendedCurve, value: &[u8]) -> Result<&[u8]> {
     let octets = order_octets(parameters(curve)?).unwrap_or_default();
     // The length tells the two apart: an uncompressed point starts with 0x04 too.
@@ -72,7 +77,10 @@ mod tests {
 
     #[test]
     fn signatures_become_der() {
-        assert_eq!(der_signature(&[0, 1, 0x80, 0]).expect("even length"), [0x30, 0x08, 0x02, 1, 1, 0x02, 3, 0, 0x80, 0]);
+        assert_eq!(
+            der_signature(&[0, 1, 0x80, 0]).expect("even length"),
+            [0x30, 0x08, 0x02, 1, 1, 0x02, 3, 0, 0x80, 0]
+        );
         assert_eq!(der_signature(&[0; 4]).expect("even length"), [0x30, 0x06, 0x02, 1, 0, 0x02, 1, 0]);
         let long = der_signature(&[0xff; 132]).expect("even length");
         assert_eq!((&long[..3], long.len()), (&[0x30, 0x81, 0x8a][..], 3 + 2 * 69));

@@ -1,8 +1,9 @@
 //! A wrapping key on a token, for the seal.
 //!
-//! AES-GCM with the caller's AAD where the token has it; else AES key wrap (RFC 3394) over SHA-256 of the AAD and the text, since key wrap has no AAD.
-//! A wrapped value is `version | mechanism | nonce (GCM) | cipher text (and tag)`. The nonce is drawn at random for each wrapping: a seal wraps a few
-//! times in its life, far below the 2^32 of NIST SP 800-38D §8.3.
+//! AES-GCM with the caller's AAD where the token has it; else AES key wrap (RFC 3394) over SHA-256 of the AAD and the
+//! text, since key wrap has no AAD. A wrapped value is `version | mechanism | nonce (GCM) | cipher text (and tag)`. The
+//! nonce is drawn at random for each wrapping: a seal wraps a few times in its life, far below the 2^32 of NIST SP
+//! 800-38D §8.3.
 
 use super::message::{CipherMechanism, KeyName, Request, Response, SecretKind};
 use super::token::Token;
@@ -32,7 +33,8 @@ const PLAIN_MAX: usize = 4096;
 impl Pkcs11Kek {
     /// Makes an AES-256 key for wrapping, non-extractable, labelled `keygate:seal:ID`. The caller keeps the id.
     pub fn create(token: &Arc<Token>, id: KeyId, cx: OpCx) -> Result<Self> {
-        let request = Request::GenerateSecret { id, label: format!("keygate:seal:{id}"), kind: SecretKind::Aes, octets: 32 };
+        let request =
+            Request::GenerateSecret { id, label: format!("keygate:seal:{id}"), kind: SecretKind::Aes, octets: 32 };
         token.call_blocking(request, cx)?;
         Ok(Self { token: Arc::clone(token), id })
     }
@@ -110,7 +112,9 @@ impl KekProvider for Pkcs11Kek {
             let nonce = local::random(NONCE)?.into_exposed();
             match self.token.call(self.wrap_gcm(plain, &nonce, aad)?, cx).await {
                 Ok(response) => gcm_blob(&nonce, response),
-                Err(e) if e.class() == Class::Unsupported => key_wrap_blob(self.token.call(self.wrap_kw(plain, aad)?, cx).await?),
+                Err(e) if e.class() == Class::Unsupported => {
+                    key_wrap_blob(self.token.call(self.wrap_kw(plain, aad)?, cx).await?)
+                }
                 Err(e) => Err(e),
             }
         })

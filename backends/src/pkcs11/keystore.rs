@@ -1,7 +1,7 @@
 //! The keystore on a token: InBackend custody.
 //!
-//! Making, taking in and finding keys; `crypto.rs` beside this uses them. What needs only the public half (verification, RSA encryption) is the
-//! caller's, in software.
+//! Making, taking in and finding keys; `crypto.rs` beside this uses them. What needs only the public half
+//! (verification, RSA encryption) is the caller's, in software.
 
 use super::curve;
 use super::mechanism::Mechanisms;
@@ -48,7 +48,9 @@ impl Pkcs11Keystore {
     }
 
     async fn probe_now(&self, cx: OpCx) -> Result<Arc<Probed>> {
-        let Response::Probed { mechanisms, device } = self.token.call(Request::Probe, cx).await? else { return Err(mismatch()) };
+        let Response::Probed { mechanisms, device } = self.token.call(Request::Probe, cx).await? else {
+            return Err(mismatch());
+        };
         let probed = Arc::new(Probed { mechanisms, device });
         *self.probed.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&probed));
         Ok(probed)
@@ -79,8 +81,12 @@ impl Pkcs11Keystore {
     fn name(&self, key: Key<'_>) -> Result<KeyName> {
         match key {
             Key::Reference(key) if key.keystore == self.id => Ok(KeyName { id: key.id, class: key.class }),
-            Key::Reference(key) => Err(KsError::not_found(format!("key {} is in keystore {}, not in {}", key.id, key.keystore, self.id))),
-            Key::Material(_) => Err(KsError::unsupported(format!("keystore {} uses keys that are on its token", self.id))),
+            Key::Reference(key) => {
+                Err(KsError::not_found(format!("key {} is in keystore {}, not in {}", key.id, key.keystore, self.id)))
+            }
+            Key::Material(_) => {
+                Err(KsError::unsupported(format!("keystore {} uses keys that are on its token", self.id)))
+            }
         }
     }
 
@@ -125,7 +131,9 @@ impl Pkcs11Keystore {
             PairSpec::Ed25519 | PairSpec::X25519 => return Err(KsError::unsupported("no Curve25519 keys in tokens")),
         };
         let public = match (self.token.call(request, cx).await?, spec) {
-            (Response::PublicKey(PublicNumbers::Rsa { n, e }), _) => RsaPublic { modulus: n, public_exponent: e }.to_material()?,
+            (Response::PublicKey(PublicNumbers::Rsa { n, e }), _) => {
+                RsaPublic { modulus: n, public_exponent: e }.to_material()?
+            }
             (Response::PublicKey(PublicNumbers::Ec { point }), PairSpec::Ec { curve }) => {
                 EcPublic { curve, q: curve::point(curve, &point)?.to_vec() }.to_material(CryptographicAlgorithm::Ec)?
             }
@@ -194,7 +202,9 @@ impl Keystore for Pkcs11Keystore {
                 CryptoOp::Encrypt(op) => self.encrypt(name, op, cx).await,
                 CryptoOp::Decrypt(op) => self.decrypt(name, op, cx).await,
                 CryptoOp::Mac { scheme, data, .. } => self.mac(name, scheme, data, cx).await,
-                CryptoOp::Verify(..) => Err(KsError::unsupported("signatures are verified with the public half, in software")),
+                CryptoOp::Verify(..) => {
+                    Err(KsError::unsupported("signatures are verified with the public half, in software"))
+                }
             }
         })
     }
@@ -211,7 +221,9 @@ impl Keystore for Pkcs11Keystore {
     fn info<'a>(&'a self, key: &'a KeyRef, cx: OpCx) -> BoxFuture<'a, Result<KeyInfo>> {
         Box::pin(async move {
             let name = self.name(Key::Reference(key))?;
-            let Response::Inspected(found) = self.token.call(Request::Inspect { key: name }, cx).await? else { return Err(mismatch()) };
+            let Response::Inspected(found) = self.token.call(Request::Inspect { key: name }, cx).await? else {
+                return Err(mismatch());
+            };
             let same = match (key.check, found.kcv, found.rsa) {
                 (KeyCheck::Kcv(expected), Some(kcv), _) => expected == kcv,
                 (KeyCheck::Public(_), _, Some((n, e))) => {
@@ -220,7 +232,11 @@ impl Keystore for Pkcs11Keystore {
                 // The token shows nothing to compare: an EC private key has no public attribute.
                 _ => true,
             };
-            if same { Ok(found.info) } else { Err(KsError::new(Class::Corrupt, format!("key {} on the token is not the one that was made", key.id))) }
+            if same {
+                Ok(found.info)
+            } else {
+                Err(KsError::new(Class::Corrupt, format!("key {} on the token is not the one that was made", key.id)))
+            }
         })
     }
 

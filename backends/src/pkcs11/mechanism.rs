@@ -15,9 +15,21 @@ pub(super) enum Mechanism<'a> {
     /// CBC: the vector is the parameter.
     Iv(ck::CK_MECHANISM_TYPE, &'a [u8]),
     Ctr(&'a [u8; 16]),
-    Gcm { iv: &'a [u8], aad: &'a [u8], tag_len: usize },
-    Pss { hash: ck::CK_MECHANISM_TYPE, mgf: ck::CK_RSA_PKCS_MGF_TYPE, salt_len: usize },
-    Oaep { hash: ck::CK_MECHANISM_TYPE, mgf: ck::CK_RSA_PKCS_MGF_TYPE, label: &'a [u8] },
+    Gcm {
+        iv: &'a [u8],
+        aad: &'a [u8],
+        tag_len: usize,
+    },
+    Pss {
+        hash: ck::CK_MECHANISM_TYPE,
+        mgf: ck::CK_RSA_PKCS_MGF_TYPE,
+        salt_len: usize,
+    },
+    Oaep {
+        hash: ck::CK_MECHANISM_TYPE,
+        mgf: ck::CK_RSA_PKCS_MGF_TYPE,
+        label: &'a [u8],
+    },
 }
 
 impl Mechanism<'_> {
@@ -42,7 +54,8 @@ impl Mechanism<'_> {
                 call(&mut raw(ck::CKM_AES_GCM, (&raw mut parameters).cast(), size_of_val(&parameters)))
             }
             Self::Pss { hash, mgf, salt_len } => {
-                let mut parameters = ck::CK_RSA_PKCS_PSS_PARAMS { hashAlg: *hash, mgf: *mgf, sLen: *salt_len as ck::CK_ULONG };
+                let mut parameters =
+                    ck::CK_RSA_PKCS_PSS_PARAMS { hashAlg: *hash, mgf: *mgf, sLen: *salt_len as ck::CK_ULONG };
                 call(&mut raw(ck::CKM_RSA_PKCS_PSS, (&raw mut parameters).cast(), size_of_val(&parameters)))
             }
             Self::Oaep { hash, mgf, label } => {
@@ -72,7 +85,9 @@ pub(super) fn hash(algorithm: HashingAlgorithm) -> Result<(ck::CK_MECHANISM_TYPE
         HashingAlgorithm::Sha256 => (ck::CKM_SHA256, ck::CKG_MGF1_SHA256),
         HashingAlgorithm::Sha384 => (ck::CKM_SHA384, ck::CKG_MGF1_SHA384),
         HashingAlgorithm::Sha512 => (ck::CKM_SHA512, ck::CKG_MGF1_SHA512),
-        other => return Err(KsError::unsupported(format!("the token has no RSA padding with hash {}", names::hash(other)))),
+        other => {
+            return Err(KsError::unsupported(format!("the token has no RSA padding with hash {}", names::hash(other))));
+        }
     })
 }
 
@@ -86,7 +101,9 @@ pub(super) fn mac(scheme: MacScheme) -> Result<ck::CK_MECHANISM_TYPE> {
         MacScheme::Hmac(HashingAlgorithm::Sha256) => ck::CKM_SHA256_HMAC,
         MacScheme::Hmac(HashingAlgorithm::Sha384) => ck::CKM_SHA384_HMAC,
         MacScheme::Hmac(HashingAlgorithm::Sha512) => ck::CKM_SHA512_HMAC,
-        MacScheme::Hmac(other) => return Err(KsError::unsupported(format!("the token has no HMAC with {}", names::hash(other)))),
+        MacScheme::Hmac(other) => {
+            return Err(KsError::unsupported(format!("the token has no HMAC with {}", names::hash(other))));
+        }
         MacScheme::Gmac { .. } => return Err(KsError::unsupported("the token has no GMAC")),
     })
 }

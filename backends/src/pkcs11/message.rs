@@ -1,5 +1,5 @@
-//! What passes between a caller and the thread that owns a session: plain owned values in both directions, nothing of the caller's
-//! runtime and nothing of the module, so that the far side can one day be another process.
+//! What passes between a caller and the thread that owns a session: plain owned values in both directions, nothing of
+//! the caller's runtime and nothing of the module, so that the far side can one day be another process.
 
 use super::mechanism::Mechanisms;
 use crate::key::{KeyClass, KeyId};
@@ -20,23 +20,70 @@ pub(super) enum Request {
     /// Asks for the mechanisms.
     Probe,
     /// Asks for random octets.
-    Random { len: usize },
-    GenerateSecret { id: KeyId, label: String, kind: SecretKind, octets: usize },
-    GenerateRsa { id: KeyId, label: String, bits: u32 },
-    GenerateEc { id: KeyId, label: String, parameters: &'static [u8] },
-    ImportSecret { id: KeyId, label: String, kind: SecretKind, value: SecretBytes },
-    ImportRsa { id: KeyId, label: String, numbers: RsaPrivate },
-    ImportEc { id: KeyId, label: String, parameters: &'static [u8], d: SecretBytes },
+    Random {
+        len: usize,
+    },
+    GenerateSecret {
+        id: KeyId,
+        label: String,
+        kind: SecretKind,
+        octets: usize,
+    },
+    GenerateRsa {
+        id: KeyId,
+        label: String,
+        bits: u32,
+    },
+    GenerateEc {
+        id: KeyId,
+        label: String,
+        parameters: &'static [u8],
+    },
+    ImportSecret {
+        id: KeyId,
+        label: String,
+        kind: SecretKind,
+        value: SecretBytes,
+    },
+    ImportRsa {
+        id: KeyId,
+        label: String,
+        numbers: RsaPrivate,
+    },
+    ImportEc {
+        id: KeyId,
+        label: String,
+        parameters: &'static [u8],
+        d: SecretBytes,
+    },
     /// A signature or MAC.
-    Sign { key: KeyName, mechanism: SignMechanism, data: Vec<u8> },
-    Encrypt { key: KeyName, mechanism: CipherMechanism, data: SecretBytes },
-    Decrypt { key: KeyName, mechanism: CipherMechanism, data: Vec<u8> },
+    Sign {
+        key: KeyName,
+        mechanism: SignMechanism,
+        data: Vec<u8>,
+    },
+    Encrypt {
+        key: KeyName,
+        mechanism: CipherMechanism,
+        data: SecretBytes,
+    },
+    Decrypt {
+        key: KeyName,
+        mechanism: CipherMechanism,
+        data: Vec<u8>,
+    },
     /// Looks a key up and reads what tells it from others.
-    Inspect { key: KeyName },
+    Inspect {
+        key: KeyName,
+    },
     /// Destroys all objects of an id.
-    Destroy { id: KeyId },
+    Destroy {
+        id: KeyId,
+    },
     /// Lists the secret and private keys whose label begins so.
-    List { prefix: String },
+    List {
+        prefix: String,
+    },
 }
 
 impl Request {
@@ -88,7 +135,11 @@ pub(super) enum SignMechanism {
     Ecdsa,
     /// On a DigestInfo or bare octets.
     RsaPkcs1,
-    RsaPss { hash: ck::CK_MECHANISM_TYPE, mgf: ck::CK_RSA_PKCS_MGF_TYPE, salt_len: usize },
+    RsaPss {
+        hash: ck::CK_MECHANISM_TYPE,
+        mgf: ck::CK_RSA_PKCS_MGF_TYPE,
+        salt_len: usize,
+    },
     Mac(ck::CK_MECHANISM_TYPE),
 }
 
@@ -96,13 +147,25 @@ pub(super) enum SignMechanism {
 #[derive(Clone, Debug)]
 pub(super) enum CipherMechanism {
     AesEcb,
-    AesCbc { iv: Vec<u8> },
-    AesCtr { iv: [u8; 16] },
+    AesCbc {
+        iv: Vec<u8>,
+    },
+    AesCtr {
+        iv: [u8; 16],
+    },
     /// The tag stands behind the cipher text.
-    AesGcm { iv: Vec<u8>, aad: Vec<u8>, tag_len: usize },
+    AesGcm {
+        iv: Vec<u8>,
+        aad: Vec<u8>,
+        tag_len: usize,
+    },
     AesKeyWrap,
     RsaPkcs1,
-    RsaOaep { hash: ck::CK_MECHANISM_TYPE, mgf: ck::CK_RSA_PKCS_MGF_TYPE, label: Vec<u8> },
+    RsaOaep {
+        hash: ck::CK_MECHANISM_TYPE,
+        mgf: ck::CK_RSA_PKCS_MGF_TYPE,
+        label: Vec<u8>,
+    },
     RsaRaw,
 }
 
@@ -112,18 +175,28 @@ pub(super) enum Response {
     Done,
     Inspected(Inspected),
     Keys(Vec<KeyInfo>),
-    Probed { mechanisms: Mechanisms, device: String },
+    Probed {
+        mechanisms: Mechanisms,
+        device: String,
+    },
     /// A secret key was made or taken in; its check value, where the token has one.
-    SecretKey { kcv: Option<[u8; 3]> },
+    SecretKey {
+        kcv: Option<[u8; 3]>,
+    },
     PublicKey(PublicNumbers),
     Secret(SecretBytes),
 }
 
 /// The public half of a pair as the token tells it.
 pub(super) enum PublicNumbers {
-    Rsa { n: Vec<u8>, e: Vec<u8> },
+    Rsa {
+        n: Vec<u8>,
+        e: Vec<u8>,
+    },
     /// The value of CKA_EC_POINT.
-    Ec { point: Vec<u8> },
+    Ec {
+        point: Vec<u8>,
+    },
 }
 
 /// What a look-up found.

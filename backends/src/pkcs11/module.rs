@@ -1,8 +1,9 @@
 //! One loaded PKCS#11 module per process and path, and the gate that keeps C_Finalize alone.
 //!
-//! Every call into the module happens inside [`Module::enter`]. [`Module::renew`] waits until nobody is inside, finalises and initialises, and so
-//! begins a new *generation*: all sessions, handles and logins of older generations are gone and must be forgotten, not closed.
-//! A vendor call that never returns therefore blocks renewal and, behind it, the module; only a separate process could end it.
+//! Every call into the module happens inside [`Module::enter`]. [`Module::renew`] waits until nobody is inside,
+//! finalises and initialises, and so begins a new *generation*: all sessions, handles and logins of older generations
+//! are gone and must be forgotten, not closed. A vendor call that never returns therefore blocks renewal and, behind
+//! it, the module; only a separate process could end it.
 
 use super::ckr;
 use super::raw::Functions;
@@ -38,7 +39,8 @@ impl Module {
         if let Some(module) = loaded.get(&path) {
             return Ok(module);
         }
-        let module: &'static Self = Box::leak(Box::new(Self { functions: Functions::load(&path)?, gate: RwLock::new(0) }));
+        let module: &'static Self =
+            Box::leak(Box::new(Self { functions: Functions::load(&path)?, gate: RwLock::new(0) }));
         loaded.insert(path, module);
         Ok(module)
     }

@@ -1,8 +1,10 @@
 //! What a worker does in its session: one function per request.
 
 use super::mechanism::Mechanism;
-use super::message::{CipherMechanism, Inspected, KeyName, PublicNumbers, Request, Response, SecretKind, SignMechanism};
 use super::mechanism::Mechanisms;
+use super::message::{
+    CipherMechanism, Inspected, KeyName, PublicNumbers, Request, Response, SecretKind, SignMechanism,
+};
 use super::raw::Session;
 use super::template::Template;
 use super::token::Shared;
@@ -27,7 +29,11 @@ pub(super) struct Handle {
 const HANDLES_MAX: usize = 10_000;
 
 pub(super) fn run(
-    session: &Session, handles: &mut HashMap<KeyName, Handle>, shared: &Shared, slot: ck::CK_SLOT_ID, request: &Request,
+    session: &Session,
+    handles: &mut HashMap<KeyName, Handle>,
+    shared: &Shared,
+    slot: ck::CK_SLOT_ID,
+    request: &Request,
 ) -> Result<Response> {
     match request {
         Request::Probe => probe(shared, slot),
@@ -36,7 +42,9 @@ pub(super) fn run(
         Request::GenerateRsa { id, label, bits } => generate_rsa(session, *id, label, *bits),
         Request::GenerateEc { id, label, parameters } => generate_ec(session, *id, label, parameters),
         Request::ImportSecret { id, label, kind, value } => {
-            let template = secret_template(&id.0, label, *kind).number(ck::CKA_CLASS, ck::CKO_SECRET_KEY).bytes(ck::CKA_VALUE, value.expose());
+            let template = secret_template(&id.0, label, *kind)
+                .number(ck::CKA_CLASS, ck::CKO_SECRET_KEY)
+                .bytes(ck::CKA_VALUE, value.expose());
             let object = session.create(&template)?;
             Ok(Response::SecretKey { kcv: kcv(session, object, *kind)? })
         }
@@ -48,12 +56,17 @@ pub(super) fn run(
                 .bytes(ck::CKA_VALUE, d.expose());
             session.create(&template).map(|_| Response::Done)
         }
-        Request::Sign { key, mechanism, data } => with_key(session, handles, *key, |handle| sign(session, handle, *mechanism, data)),
+        Request::Sign { key, mechanism, data } => {
+            with_key(session, handles, *key, |handle| sign(session, handle, *mechanism, data))
+        }
         Request::Encrypt { key, mechanism, data } => with_key(session, handles, *key, |handle| {
             session.encrypt(&mechanism.as_mechanism(), handle.object, data.expose()).map(Response::Bytes)
         }),
         Request::Decrypt { key, mechanism, data } => with_key(session, handles, *key, |handle| {
-            session.decrypt(&mechanism.as_mechanism(), handle.object, data).map(Response::Secret).map_err(opaque_failure)
+            session
+                .decrypt(&mechanism.as_mechanism(), handle.object, data)
+                .map(Response::Secret)
+                .map_err(opaque_failure)
         }),
         Request::Inspect { key } => inspect(session, *key),
         Request::Destroy { id } => destroy(session, *id),
@@ -76,11 +89,16 @@ pub(super) fn token_has_keys(session: &Session) -> Result<bool> {
 
 /// Runs with the key's handle. A handle that has gone stale is looked up once more.
 fn with_key(
-    session: &Session, handles: &mut HashMap<KeyName, Handle>, key: KeyName, run: impl Fn(&Handle) -> Result<Response>,
+    session: &Session,
+    handles: &mut HashMap<KeyName, Handle>,
+    key: KeyName,
+    run: impl Fn(&Handle) -> Result<Response>,
 ) -> Result<Response> {
     if let Some(handle) = handles.get(&key) {
         match run(handle) {
-            Err(e) if ckr::is(&e, ck::CKR_OBJECT_HANDLE_INVALID) || ckr::is(&e, ck::CKR_KEY_HANDLE_INVALID) => handles.remove(&key),
+            Err(e) if ckr::is(&e, ck::CKR_OBJECT_HANDLE_INVALID) || ckr::is(&e, ck::CKR_KEY_HANDLE_INVALID) => {
+                handles.remove(&key)
+            }
             other => return other,
         };
     }
@@ -103,7 +121,10 @@ fn look_up(session: &Session, key: KeyName) -> Result<Handle> {
 
 /// CKA_ID is not unique by standard; ours is random, and two objects of one class under it are somebody's mistake.
 fn find_one(session: &Session, key: KeyName) -> Result<ck::CK_OBJECT_HANDLE> {
-    let template = Template::new().number(ck::CKA_CLASS, class_of(key.class)).bytes(ck::CKA_ID, &key.id.0).flag(ck::CKA_TOKEN, true);
+    let template = Template::new()
+        .number(ck::CKA_CLASS, class_of(key.class))
+        .bytes(ck::CKA_ID, &key.id.0)
+        .flag(ck::CKA_TOKEN, true);
     match session.find(&template, 2)?.as_slice() {
         [object] => Ok(*object),
         [] => Err(KsError::not_found(format!("the token has no {:?} key {}", key.class, key.id))),
@@ -145,7 +166,10 @@ fn secret_template<'a>(id: &'a [u8; 16], label: &'a str, kind: SecretKind) -> Te
             .flag(ck::CKA_DECRYPT, true)
             .flag(ck::CKA_SIGN, true)
             .flag(ck::CKA_VERIFY, true),
-        SecretKind::Generic => template.number(ck::CKA_KEY_TYPE, ck::CKK_GENERIC_SECRET).flag(ck::CKA_SIGN, true).flag(ck::CKA_VERIFY, true),
+        SecretKind::Generic => template
+            .number(ck::CKA_KEY_TYPE, ck::CKK_GENERIC_SECRET)
+            .flag(ck::CKA_SIGN, true)
+            .flag(ck::CKA_VERIFY, true),
     }
 }
 
@@ -181,7 +205,13 @@ fn kcv(session: &Session, object: ck::CK_OBJECT_HANDLE, kind: SecretKind) -> Res
 }
 
 /// The public half is a session object: it is read and destroyed, for the caller keeps it and verifies in software.
-fn generate_pair(session: &Session, mechanism: ck::CK_MECHANISM_TYPE, public: Template<'_>, private: &Template<'_>, read: impl FnOnce(ck::CK_OBJECT_HANDLE) -> Result<PublicNumbers>) -> Result<Response> {
+fn generate_pair(
+    session: &Session,
+    mechanism: ck::CK_MECHANISM_TYPE,
+    public: Template<'_>,
+    private: &Template<'_>,
+    read: impl FnOnce(ck::CK_OBJECT_HANDLE) -> Result<PublicNumbers>,
+) -> Result<Response> {
     let public = public.flag(ck::CKA_TOKEN, false).flag(ck::CKA_VERIFY, true);
     let (public, private) = session.generate_key_pair(&Mechanism::Plain(mechanism), &public, private)?;
     let numbers = read(public);
@@ -197,11 +227,19 @@ fn generate_pair(session: &Session, mechanism: ck::CK_MECHANISM_TYPE, public: Te
 }
 
 fn generate_rsa(session: &Session, id: KeyId, label: &str, bits: u32) -> Result<Response> {
-    let public = Template::new().number(ck::CKA_MODULUS_BITS, ck::CK_ULONG::from(bits)).bytes(ck::CKA_PUBLIC_EXPONENT, &[1, 0, 1]);
-    generate_pair(session, ck::CKM_RSA_PKCS_KEY_PAIR_GEN, public, &private_template(&id.0, label, ck::CKK_RSA), |object| {
-        let (n, e) = rsa_numbers(session, object)?.ok_or_else(|| hidden("the modulus"))?;
-        Ok(PublicNumbers::Rsa { n, e })
-    })
+    let public = Template::new()
+        .number(ck::CKA_MODULUS_BITS, ck::CK_ULONG::from(bits))
+        .bytes(ck::CKA_PUBLIC_EXPONENT, &[1, 0, 1]);
+    generate_pair(
+        session,
+        ck::CKM_RSA_PKCS_KEY_PAIR_GEN,
+        public,
+        &private_template(&id.0, label, ck::CKK_RSA),
+        |object| {
+            let (n, e) = rsa_numbers(session, object)?.ok_or_else(|| hidden("the modulus"))?;
+            Ok(PublicNumbers::Rsa { n, e })
+        },
+    )
 }
 
 fn generate_ec(session: &Session, id: KeyId, label: &str, parameters: &[u8]) -> Result<Response> {
@@ -255,11 +293,19 @@ impl CipherMechanism {
     }
 }
 
-/// Tokens answer a wrong tag or padding with whatever comes to hand. It is one failure, told as one, and no reason to doubt the token:
-/// a peer that sends rubbish must not be able to have the module initialised anew.
+/// Tokens answer a wrong tag or padding with whatever comes to hand. It is one failure, told as one, and no reason to
+/// doubt the token: a peer that sends rubbish must not be able to have the module initialised anew.
 fn opaque_failure(error: KsError) -> KsError {
-    let vague = [ck::CKR_GENERAL_ERROR, ck::CKR_FUNCTION_FAILED, ck::CKR_DATA_INVALID, ck::CKR_DATA_LEN_RANGE, ck::CKR_ENCRYPTED_DATA_LEN_RANGE];
-    if vague.iter().any(|&code| ckr::is(&error, code)) || error.class() == Class::BadInput(crate::error::Fault::Integrity) {
+    let vague = [
+        ck::CKR_GENERAL_ERROR,
+        ck::CKR_FUNCTION_FAILED,
+        ck::CKR_DATA_INVALID,
+        ck::CKR_DATA_LEN_RANGE,
+        ck::CKR_ENCRYPTED_DATA_LEN_RANGE,
+    ];
+    if vague.iter().any(|&code| ckr::is(&error, code))
+        || error.class() == Class::BadInput(crate::error::Fault::Integrity)
+    {
         return KsError::integrity("decryption failed in the token");
     }
     error

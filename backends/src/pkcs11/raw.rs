@@ -1,7 +1,8 @@
 //! Calls into a PKCS#11 module, and nothing else: pointers and lengths in, `Result` out.
 //!
-//! Together with `template.rs` and `mechanism.rs` this is all of the crate that speaks C to a module. Sessions close on drop. Which thread calls what when,
-//! and that nobody is inside when the module is finalised, is arranged by `module.rs`.
+//! Together with `template.rs` and `mechanism.rs` this is all of the crate that speaks C to a module. Sessions close on
+//! drop. Which thread calls what when, and that nobody is inside when the module is finalised, is arranged by
+//! `module.rs`.
 
 use super::ckr;
 use super::mechanism::Mechanism;
@@ -25,12 +26,14 @@ macro_rules! call {
     };
 }
 
-/// A loaded module. It stays loaded for the life of the process: modules start threads and install handlers that outlive unloading.
+/// A loaded module. It stays loaded for the life of the process: modules start threads and install handlers that
+/// outlive unloading.
 pub(super) struct Functions {
     list: *mut ck::CK_FUNCTION_LIST,
 }
 
-// SAFETY: the list is a static table of the module, which is initialised with CKF_OS_LOCKING_OK and so admits calls from any thread.
+// SAFETY: the list is a static table of the module, which is initialised with CKF_OS_LOCKING_OK and so admits calls
+// from any thread.
 unsafe impl Send for Functions {}
 // SAFETY: as above.
 unsafe impl Sync for Functions {}
@@ -38,7 +41,8 @@ unsafe impl Sync for Functions {}
 impl Functions {
     /// Loads a module from a file.
     pub(super) fn load(path: &std::path::Path) -> Result<Self> {
-        let broken = |text: String| KsError::new(Class::RetryOther, format!("PKCS#11 module {}: {text}", path.display()));
+        let broken =
+            |text: String| KsError::new(Class::RetryOther, format!("PKCS#11 module {}: {text}", path.display()));
         // SAFETY: loading runs the module's initialisers; the operator's configuration vouches for the file.
         let library = unsafe { ck::Pkcs11::new(path) }.map_err(|e| broken(e.to_string()))?;
         let function = library.C_GetFunctionList.as_ref().map_err(|e| broken(e.to_string()))?;
@@ -53,7 +57,8 @@ impl Functions {
     }
 
     fn list(&self) -> &ck::CK_FUNCTION_LIST {
-        // SAFETY: not null by `load`, static by the standard (v3.1 §5.4: "the function list [...] is owned by Cryptoki").
+        // SAFETY: not null by `load`, static by the standard (v3.1 §5.4: "the function list [...] is owned by
+        // Cryptoki").
         unsafe { &*self.list }
     }
 
@@ -118,7 +123,11 @@ impl Functions {
     }
 
     /// What a mechanism may be used for (CKF_SIGN, CKF_ENCRYPT...).
-    pub(super) fn mechanism_flags(&self, slot: ck::CK_SLOT_ID, mechanism: ck::CK_MECHANISM_TYPE) -> Result<ck::CK_FLAGS> {
+    pub(super) fn mechanism_flags(
+        &self,
+        slot: ck::CK_SLOT_ID,
+        mechanism: ck::CK_MECHANISM_TYPE,
+    ) -> Result<ck::CK_FLAGS> {
         let mut info = ck::CK_MECHANISM_INFO { ulMinKeySize: 0, ulMaxKeySize: 0, flags: 0 };
         // SAFETY: the structure is valid for the call.
         unsafe { call!(self, C_GetMechanismInfo, slot, mechanism, &mut info)? };
@@ -179,7 +188,9 @@ impl Session {
     pub(super) fn find(&self, template: &Template<'_>, limit: usize) -> Result<Vec<ck::CK_OBJECT_HANDLE>> {
         let mut attributes = template.attributes();
         // SAFETY: the attributes point into `template`, alive during the call.
-        unsafe { call!(self.functions, C_FindObjectsInit, self.handle, attributes.as_mut_ptr(), ulong(attributes.len()))? };
+        unsafe {
+            call!(self.functions, C_FindObjectsInit, self.handle, attributes.as_mut_ptr(), ulong(attributes.len()))?
+        };
         let found = self.find_rest(limit);
         // SAFETY: ends the search whatever came of it.
         let ended = unsafe { call!(self.functions, C_FindObjectsFinal, self.handle) };
@@ -205,9 +216,14 @@ impl Session {
     }
 
     /// One attribute's value; `None` where the object has none or does not show it.
-    pub(super) fn attribute(&self, object: ck::CK_OBJECT_HANDLE, kind: ck::CK_ATTRIBUTE_TYPE) -> Result<Option<Vec<u8>>> {
+    pub(super) fn attribute(
+        &self,
+        object: ck::CK_OBJECT_HANDLE,
+        kind: ck::CK_ATTRIBUTE_TYPE,
+    ) -> Result<Option<Vec<u8>>> {
         let mut value = vec![0u8; 1024];
-        let mut attribute = ck::CK_ATTRIBUTE { type_: kind, pValue: value.as_mut_ptr().cast(), ulValueLen: ulong(value.len()) };
+        let mut attribute =
+            ck::CK_ATTRIBUTE { type_: kind, pValue: value.as_mut_ptr().cast(), ulValueLen: ulong(value.len()) };
         // SAFETY: pointer and length describe `value`.
         let read = unsafe { call!(self.functions, C_GetAttributeValue, self.handle, object, &mut attribute, 1) };
         match read {
@@ -216,7 +232,9 @@ impl Session {
                 Ok(Some(value))
             }
             Ok(()) => Ok(None),
-            Err(e) if ckr::is(&e, ck::CKR_ATTRIBUTE_TYPE_INVALID) || ckr::is(&e, ck::CKR_ATTRIBUTE_SENSITIVE) => Ok(None),
+            Err(e) if ckr::is(&e, ck::CKR_ATTRIBUTE_TYPE_INVALID) || ckr::is(&e, ck::CKR_ATTRIBUTE_SENSITIVE) => {
+                Ok(None)
+            }
             Err(e) => Err(e),
         }
     }
@@ -225,7 +243,16 @@ impl Session {
         let mut attributes = template.attributes();
         let mut handle = 0;
         // SAFETY: the attributes point into `template`, alive during the call.
-        unsafe { call!(self.functions, C_CreateObject, self.handle, attributes.as_mut_ptr(), ulong(attributes.len()), &mut handle)? };
+        unsafe {
+            call!(
+                self.functions,
+                C_CreateObject,
+                self.handle,
+                attributes.as_mut_ptr(),
+                ulong(attributes.len()),
+                &mut handle
+            )?
+        };
         Ok(handle)
     }
 
@@ -234,13 +261,25 @@ impl Session {
         unsafe { call!(self.functions, C_DestroyObject, self.handle, object) }
     }
 
-    pub(super) fn generate_key(&self, mechanism: &Mechanism<'_>, template: &Template<'_>) -> Result<ck::CK_OBJECT_HANDLE> {
+    pub(super) fn generate_key(
+        &self,
+        mechanism: &Mechanism<'_>,
+        template: &Template<'_>,
+    ) -> Result<ck::CK_OBJECT_HANDLE> {
         let mut attributes = template.attributes();
         let mut handle = 0;
         mechanism.with(|mechanism| {
             // SAFETY: mechanism and attributes are alive during the call.
             unsafe {
-                call!(self.functions, C_GenerateKey, self.handle, mechanism, attributes.as_mut_ptr(), ulong(attributes.len()), &mut handle)
+                call!(
+                    self.functions,
+                    C_GenerateKey,
+                    self.handle,
+                    mechanism,
+                    attributes.as_mut_ptr(),
+                    ulong(attributes.len()),
+                    &mut handle
+                )
             }
         })?;
         Ok(handle)
@@ -248,7 +287,10 @@ impl Session {
 
     /// The handles of the public and the private half.
     pub(super) fn generate_key_pair(
-        &self, mechanism: &Mechanism<'_>, public: &Template<'_>, private: &Template<'_>,
+        &self,
+        mechanism: &Mechanism<'_>,
+        public: &Template<'_>,
+        private: &Template<'_>,
     ) -> Result<(ck::CK_OBJECT_HANDLE, ck::CK_OBJECT_HANDLE)> {
         let (mut public, mut private) = (public.attributes(), private.attributes());
         let mut handles = (0, 0);
@@ -256,8 +298,16 @@ impl Session {
             // SAFETY: mechanism and attributes are alive during the call.
             unsafe {
                 call!(
-                    self.functions, C_GenerateKeyPair, self.handle, mechanism, public.as_mut_ptr(), ulong(public.len()), private.as_mut_ptr(),
-                    ulong(private.len()), &mut handles.0, &mut handles.1
+                    self.functions,
+                    C_GenerateKeyPair,
+                    self.handle,
+                    mechanism,
+                    public.as_mut_ptr(),
+                    ulong(public.len()),
+                    private.as_mut_ptr(),
+                    ulong(private.len()),
+                    &mut handles.0,
+                    &mut handles.1
                 )
             }
         })?;
@@ -276,8 +326,11 @@ impl Session {
         let mut out = vec![0u8; 1024];
         let mut len = ulong(out.len());
         let data_pointer = data.as_ptr().cast_mut();
-        // SAFETY: the module reads `data` (the pointer is mutable in the C declaration only) and writes at most `len` octets.
-        unsafe { call!(self.functions, C_Sign, self.handle, data_pointer, ulong(data.len()), out.as_mut_ptr(), &mut len)? };
+        // SAFETY: the module reads `data` (the pointer is mutable in the C declaration only) and writes at most `len`
+        // octets.
+        unsafe {
+            call!(self.functions, C_Sign, self.handle, data_pointer, ulong(data.len()), out.as_mut_ptr(), &mut len)?
+        };
         out.truncate(octets(len));
         Ok(out)
     }
@@ -291,13 +344,28 @@ impl Session {
             let mut len = ulong(out.len());
             let data_pointer = data.as_ptr().cast_mut();
             // SAFETY: as in `sign`.
-            unsafe { call!(self.functions, C_Encrypt, self.handle, data_pointer, ulong(data.len()), out.as_mut_ptr(), &mut len)? };
+            unsafe {
+                call!(
+                    self.functions,
+                    C_Encrypt,
+                    self.handle,
+                    data_pointer,
+                    ulong(data.len()),
+                    out.as_mut_ptr(),
+                    &mut len
+                )?
+            };
             out.truncate(octets(len));
             Ok(out)
         })
     }
 
-    pub(super) fn decrypt(&self, mechanism: &Mechanism<'_>, key: ck::CK_OBJECT_HANDLE, data: &[u8]) -> Result<SecretBytes> {
+    pub(super) fn decrypt(
+        &self,
+        mechanism: &Mechanism<'_>,
+        key: ck::CK_OBJECT_HANDLE,
+        data: &[u8],
+    ) -> Result<SecretBytes> {
         mechanism.with(|mechanism| {
             // SAFETY: the mechanism is alive during both calls.
             unsafe { call!(self.functions, C_DecryptInit, self.handle, mechanism, key)? };
@@ -305,7 +373,17 @@ impl Session {
             let mut len = ulong(out.len());
             let data_pointer = data.as_ptr().cast_mut();
             // SAFETY: as in `sign`.
-            unsafe { call!(self.functions, C_Decrypt, self.handle, data_pointer, ulong(data.len()), out.as_mut_ptr(), &mut len)? };
+            unsafe {
+                call!(
+                    self.functions,
+                    C_Decrypt,
+                    self.handle,
+                    data_pointer,
+                    ulong(data.len()),
+                    out.as_mut_ptr(),
+                    &mut len
+                )?
+            };
             let mut plain = SecretBytes::new(std::mem::take(&mut *out));
             plain.truncate(octets(len));
             Ok(plain)

@@ -1,10 +1,11 @@
 //! One token of a module: login, loss and return.
 //!
-//! A keeper session logs in once and is never used or closed: login belongs to the application (PKCS#11 v3.1 §5.6: all sessions of an
-//! application with a token share one login state), so its death is the end of the login. C_Logout is never called.
+//! A keeper session logs in once and is never used or closed: login belongs to the application (PKCS#11 v3.1 §5.6: all
+//! sessions of an application with a token share one login state), so its death is the end of the login. C_Logout is
+//! never called.
 //!
-//! A supervisor thread brings a lost token back: Finalize, Initialize, slot by serial and label, login, new generation; again with
-//! growing pauses until it works. A refused PIN stops it for good: a token locks after a few tries.
+//! A supervisor thread brings a lost token back: Finalize, Initialize, slot by serial and label, login, new generation;
+//! again with growing pauses until it works. A refused PIN stops it for good: a token locks after a few tries.
 //!
 //! Order of locks: the module's gate before the state, never the other way round.
 
@@ -68,9 +69,19 @@ struct State {
 
 enum Phase {
     /// Logged in.
-    Ready { generation: u64, slot: ck::CK_SLOT_ID, keeper: Session, info: TokenInfo },
+    Ready {
+        generation: u64,
+        slot: ck::CK_SLOT_ID,
+        keeper: Session,
+        info: TokenInfo,
+    },
     /// Away since generation `seen`.
-    Lost { seen: u64, reason: KsError, next: Instant, pause: Duration },
+    Lost {
+        seen: u64,
+        reason: KsError,
+        next: Instant,
+        pause: Duration,
+    },
     /// The PIN was refused.
     AuthStopped(KsError),
     Closed,
@@ -79,8 +90,8 @@ enum Phase {
 impl Token {
     /// Opens a token that must be there: the module loads, the token is found, the PIN is accepted. Blocks.
     ///
-    /// The same token opened twice is shared; the second opener must bring the same PIN, compared here because a logged-in module
-    /// no longer looks at it.
+    /// The same token opened twice is shared; the second opener must bring the same PIN, compared here because a
+    /// logged-in module no longer looks at it.
     pub fn open(config: TokenConfig) -> Result<Arc<Self>> {
         let token = Self::open_later(config)?;
         token.shared.wait_until_settled()?;
@@ -113,7 +124,8 @@ impl Token {
             changed: Condvar::new(),
             config,
         });
-        let (fast, slow) = (Lane::start(&shared, shared.config.workers.max(1), "p11-work")?, Lane::start(&shared, 1, "p11-slow")?);
+        let (fast, slow) =
+            (Lane::start(&shared, shared.config.workers.max(1), "p11-work")?, Lane::start(&shared, 1, "p11-slow")?);
         let supervised = Arc::clone(&shared);
         worker::spawn("p11-keep", move || supervised.supervise())?;
         Ok(Self { shared, fast, slow })
@@ -180,7 +192,8 @@ impl Shared {
         }
     }
 
-    /// Goes inside. Where another token of this module was lost and the module renewed under this one, waits for the new login first.
+    /// Goes inside. Where another token of this module was lost and the module renewed under this one, waits for the
+    /// new login first.
     pub(super) fn enter(&self) -> Inside {
         let inside = self.module.enter();
         let mut state = self.lock();
@@ -202,7 +215,10 @@ impl Shared {
         match &self.lock().phase {
             Phase::Ready { info, .. } => {
                 let (major, minor) = info.firmware;
-                format!("{} {} {}, token {:?}, firmware {major}.{minor}", info.manufacturer, info.model, info.serial, info.label)
+                format!(
+                    "{} {} {}, token {:?}, firmware {major}.{minor}",
+                    info.manufacturer, info.model, info.serial, info.label
+                )
             }
             _ => String::new(),
         }
@@ -337,9 +353,14 @@ impl Shared {
         for slot in functions.slots()? {
             // A slot whose token cannot be read is not the one.
             let Ok(info) = functions.token_info(slot) else { continue };
-            let fits = info.label == *label && serial.is_none_or(|serial| info.serial == serial) && info.flags & ck::CKF_TOKEN_INITIALIZED != 0;
+            let fits = info.label == *label
+                && serial.is_none_or(|serial| info.serial == serial)
+                && info.flags & ck::CKF_TOKEN_INITIALIZED != 0;
             if fits && found.replace((slot, info)).is_some() {
-                return Err(KsError::new(Class::TokenLost, format!("more than one token is labelled {label:?}: configure its serial number")));
+                return Err(KsError::new(
+                    Class::TokenLost,
+                    format!("more than one token is labelled {label:?}: configure its serial number"),
+                ));
             }
         }
         found.ok_or_else(|| {

@@ -1,8 +1,10 @@
 //! The threads that own sessions, and the queues to them.
 //!
-//! A caller's request waits in a bounded queue with its deadline. The caller that gives up first takes a waiting request back (then nothing was
-//! done); one that has begun runs to its end unheard, and a key that it made is destroyed again. A worker owns one session and the object handles it has looked up; both die with
-//! the generation. Any device error drops the session, because an operation may be left open in it; opening another costs nothing beside it.
+//! A caller's request waits in a bounded queue with its deadline. The caller that gives up first takes a waiting
+//! request back (then nothing was done); one that has begun runs to its end unheard, and a key that it made is
+//! destroyed again. A worker owns one session and the object handles it has looked up; both die with the generation.
+//! Any device error drops the session, because an operation may be left open in it; opening another costs nothing
+//! beside it.
 
 use super::message::{KeyName, Request, Response};
 use super::module::Inside;
@@ -152,11 +154,14 @@ impl Worker {
         self.close();
     }
 
-    /// Destroys a key whose maker was told `OutcomeUnknown` and waits no more. Should this fail, reconciliation by id finds the key.
+    /// Destroys a key whose maker was told `OutcomeUnknown` and waits no more. Should this fail, reconciliation by id
+    /// finds the key.
     fn undo(&mut self, id: KeyId) {
         match self.serve(&Request::Destroy { id }) {
             Ok(_) => tracing::info!(key = %id, "destroyed a key that was made after its deadline"),
-            Err(error) => tracing::warn!(key = %id, error = %error, "a key was made after its deadline and could not be destroyed"),
+            Err(error) => {
+                tracing::warn!(key = %id, error = %error, "a key was made after its deadline and could not be destroyed")
+            }
         }
     }
 
@@ -168,7 +173,8 @@ impl Worker {
         }
         let slot = self.shared.slot(&inside)?;
         let mut result = self.attempt(slot, request);
-        let again = matches!(&result, Err(e) if e.class() == Class::SessionLost && !ckr::is(e, ck::CKR_USER_NOT_LOGGED_IN));
+        let again =
+            matches!(&result, Err(e) if e.class() == Class::SessionLost && !ckr::is(e, ck::CKR_USER_NOT_LOGGED_IN));
         if again && !request.changes() {
             result = self.attempt(slot, request);
         }
@@ -222,7 +228,8 @@ impl Worker {
     /// Whether the token is really there and logged in, asked in a fresh session.
     fn look_at_token(&mut self, slot: ck::CK_SLOT_ID) -> Verdict {
         self.session = None;
-        let seen = Session::open(self.shared.module.functions(), slot).and_then(|session| object::token_has_keys(&session));
+        let seen =
+            Session::open(self.shared.module.functions(), slot).and_then(|session| object::token_has_keys(&session));
         match seen {
             Ok(true) => Verdict::There,
             Ok(false) if self.last_doubt.is_some_and(|at| at.elapsed() < DOUBT_INTERVAL) => Verdict::There,
@@ -231,8 +238,8 @@ impl Worker {
         }
     }
 
-    /// A token without any key is empty, or it is gone and the module has not noticed (SoftHSM lists its tokens at C_Initialize alone). Only looking
-    /// for it anew tells; a token that has just been looked for is believed.
+    /// A token without any key is empty, or it is gone and the module has not noticed (SoftHSM lists its tokens at
+    /// C_Initialize alone). Only looking for it anew tells; a token that has just been looked for is believed.
     fn settle_doubt(&mut self, inside: Inside, error: KsError) -> KsError {
         self.last_doubt = Some(Instant::now());
         self.shared.lost(&inside, &error);

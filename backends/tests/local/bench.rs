@@ -33,7 +33,9 @@ fn bench_against_the_library() {
     let (private, _) = generate_pair(&PairSpec::Ec { curve: RecommendedCurve::P256 }).unwrap();
     let key = PreparedKey::new(&private).unwrap();
     let rng = SystemRandom::new();
-    let bare = signature::EcdsaKeyPair::from_pkcs8(&signature::ECDSA_P256_SHA256_ASN1_SIGNING, private.expose_canonical()).unwrap();
+    let bare =
+        signature::EcdsaKeyPair::from_pkcs8(&signature::ECDSA_P256_SHA256_ASN1_SIGNING, private.expose_canonical())
+            .unwrap();
     compare(
         "ECDSA P-256",
         || drop(sign(&key, SignatureScheme::Ecdsa(H::Sha256), SignInput::Message(b"message")).unwrap()),
@@ -56,7 +58,8 @@ fn bench_against_the_library() {
         || drop(seal(&key, &EncryptionScheme::Gcm { tag_len: 16 }, &[3; 12], b"", &data).unwrap()),
         || {
             let mut copy = data.clone();
-            bare.seal_in_place_append_tag(aead::Nonce::assume_unique_for_key([3; 12]), aead::Aad::empty(), &mut copy).unwrap();
+            bare.seal_in_place_append_tag(aead::Nonce::assume_unique_for_key([3; 12]), aead::Aad::empty(), &mut copy)
+                .unwrap();
         },
     );
 }

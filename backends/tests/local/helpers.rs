@@ -16,10 +16,22 @@ pub(crate) fn aes(hex: &str) -> PreparedKey {
     key(CryptographicAlgorithm::Aes, hex)
 }
 
-pub(crate) fn seal(key: &PreparedKey, scheme: &EncryptionScheme, iv: &[u8], aad: &[u8], data: &[u8]) -> Result<Encrypted> {
+pub(crate) fn seal(
+    key: &PreparedKey,
+    scheme: &EncryptionScheme,
+    iv: &[u8],
+    aad: &[u8],
+    data: &[u8],
+) -> Result<Encrypted> {
     encrypt(key, &EncryptOp { scheme, iv: Iv::Given(iv), aad, data, legacy: true })
 }
 
-pub(crate) fn open(key: &PreparedKey, scheme: &EncryptionScheme, iv: &[u8], aad: &[u8], sealed: &Encrypted) -> Result<SecretBytes> {
+pub(crate) fn open(
+    key: &PreparedKey,
+    scheme: &EncryptionScheme,
+    iv: &[u8],
+    aad: &[u8],
+    sealed: &Encrypted,
+) -> Result<SecretBytes> {
     decrypt(key, &DecryptOp { scheme, iv, aad, data: &sealed.data, tag: sealed.tag.as_deref() })
 }

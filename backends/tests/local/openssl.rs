@@ -79,7 +79,12 @@ fn rsa_signatures() {
 fn ecdsa_and_ed25519_signatures() {
     let desk = Desk::new();
     desk.put("message", b"the message");
-    for (curve, hash, option) in [("P-256", H::Sha256, "-sha256"), ("P-384", H::Sha384, "-sha384"), ("P-521", H::Sha512, "-sha512"), ("secp256k1", H::Sha256, "-sha256")] {
+    for (curve, hash, option) in [
+        ("P-256", H::Sha256, "-sha256"),
+        ("P-384", H::Sha384, "-sha384"),
+        ("P-521", H::Sha512, "-sha512"),
+        ("secp256k1", H::Sha256, "-sha256"),
+    ] {
         desk.generate(&format!("-algorithm EC -pkeyopt ec_paramgen_curve:{curve}"));
         desk.openssl("pkey -inform DER -in @key -pubout -outform DER -out @pub");
         let key = PreparedKey::new(&private(&desk.path("key"))).unwrap();
@@ -111,7 +116,10 @@ fn rsa_encryption() {
             oaep(H::Sha256, H::Sha1, b"label"),
             "-pkeyopt rsa_padding_mode:oaep -pkeyopt rsa_oaep_md:sha256 -pkeyopt rsa_mgf1_md:sha1 -pkeyopt rsa_oaep_label:6c6162656c",
         ),
-        (oaep(H::Sha512, H::Sha256, b""), "-pkeyopt rsa_padding_mode:oaep -pkeyopt rsa_oaep_md:sha512 -pkeyopt rsa_mgf1_md:sha256"),
+        (
+            oaep(H::Sha512, H::Sha256, b""),
+            "-pkeyopt rsa_padding_mode:oaep -pkeyopt rsa_oaep_md:sha512 -pkeyopt rsa_mgf1_md:sha256",
+        ),
     ] {
         desk.put("ours", &seal(&key, &scheme, b"", b"", b"the message").unwrap().data);
         desk.openssl(&format!("pkeyutl -decrypt -keyform DER -inkey @key {options} -in @ours -out @plain"));
@@ -126,9 +134,14 @@ fn rsa_encryption() {
 #[test]
 fn key_formats() {
     let desk = Desk::new();
-    for (options, format) in [("-algorithm RSA -pkeyopt rsa_keygen_bits:2048", F::Pkcs1), ("-algorithm EC -pkeyopt ec_paramgen_curve:P-384", F::EcPrivateKey)] {
+    for (options, format) in [
+        ("-algorithm RSA -pkeyopt rsa_keygen_bits:2048", F::Pkcs1),
+        ("-algorithm EC -pkeyopt ec_paramgen_curve:P-384", F::EcPrivateKey),
+    ] {
         desk.generate(options);
-        let Ok(KeyValueForm::Bytes(der)) = private(&desk.path("key")).to_form(format) else { panic!("{format:?} is a byte string") };
+        let Ok(KeyValueForm::Bytes(der)) = private(&desk.path("key")).to_form(format) else {
+            panic!("{format:?} is a byte string")
+        };
         desk.put("form", der.expose());
         desk.openssl("pkey -inform DER -in @form -pubout -outform DER -out @pub1");
         desk.openssl("pkey -inform DER -in @key -pubout -outform DER -out @pub2");

@@ -4,10 +4,13 @@ use crate::helpers::{aes, key, open, seal};
 use keygate_backends::local::{KeyKind, KeyMaterial, PairKind, PreparedKey, generate, generate_pair, mac, sign};
 use keygate_backends::resolve::{Parameters, encryption, signature};
 use keygate_backends::{
-    BlockPadding, Class, EncryptOp, EncryptionScheme as S, Fault, Iv, KeySpec, KsError, MacScheme, PairSpec, SecretBytes, SignInput,
-    SignatureScheme,
+    BlockPadding, Class, EncryptOp, EncryptionScheme as S, Fault, Iv, KeySpec, KsError, MacScheme, PairSpec,
+    SecretBytes, SignInput, SignatureScheme,
 };
-use keygate_kmip::{BlockCipherMode, CryptographicAlgorithm as A, DigitalSignatureAlgorithm, HashingAlgorithm as H, PaddingMethod, RecommendedCurve};
+use keygate_kmip::{
+    BlockCipherMode, CryptographicAlgorithm as A, DigitalSignatureAlgorithm, HashingAlgorithm as H, PaddingMethod,
+    RecommendedCurve,
+};
 
 fn refused(class: Class, text: &str, result: Result<impl Sized, KsError>) {
     let error = result.err().unwrap_or_else(|| panic!("not refused: {text}"));
@@ -49,7 +52,12 @@ fn h2(len: usize) -> String {
 
 #[test]
 fn keys_of_wrong_size_or_kind() {
-    for (algorithm, len, rule) in [(A::Aes, 15, "16, 24, 32"), (A::Des3, 8, "16 or 24"), (A::ChaCha20, 16, "32"), (A::HmacSha256, 0, "at least 1")] {
+    for (algorithm, len, rule) in [
+        (A::Aes, 15, "16, 24, 32"),
+        (A::Des3, 8, "16 or 24"),
+        (A::ChaCha20, 16, "32"),
+        (A::HmacSha256, 0, "at least 1"),
+    ] {
         refused(KEY, rule, KeyMaterial::symmetric(algorithm, SecretBytes::new(vec![1; len])));
     }
     refused(KEY, "XTS key of 16", seal(&aes(&h2(16)), &S::Xts, &[0; 16], b"", &[0; 16]));
@@ -63,7 +71,11 @@ fn keys_of_wrong_size_or_kind() {
     let ecdsa = SignatureScheme::Ecdsa(H::Sha256);
     refused(KEY, "a public key was given", sign(&public, ecdsa, SignInput::Message(b"x")));
     refused(KEY, "takes a key of a pair", sign(&aes(&h2(16)), ecdsa, SignInput::Message(b"x")));
-    refused(KEY, "takes an RSA key, this one is for EC on P_256", sign(&private, SignatureScheme::RsaPkcs1(H::Sha256), SignInput::Message(b"x")));
+    refused(
+        KEY,
+        "takes an RSA key, this one is for EC on P_256",
+        sign(&private, SignatureScheme::RsaPkcs1(H::Sha256), SignInput::Message(b"x")),
+    );
     refused(KEY, "takes a symmetric key", mac(&private, MacScheme::Cmac, b"", b"x"));
     refused(KEY, "PKCS#8 private key refused", KeyMaterial::from_pkcs8(b"not DER"));
     refused(KEY, "AES key of 64", mac(&aes(&h2(64)), MacScheme::Cmac, b"", b"x"));
@@ -72,7 +84,11 @@ fn keys_of_wrong_size_or_kind() {
 #[test]
 fn data_of_wrong_size() {
     let key = aes(&h2(16));
-    refused(DATA, "not whole blocks of 16 and Padding Method is None", seal(&key, &S::Ecb(BlockPadding::None), b"", b"", &[0; 17]));
+    refused(
+        DATA,
+        "not whole blocks of 16 and Padding Method is None",
+        seal(&key, &S::Ecb(BlockPadding::None), b"", b"", &[0; 17]),
+    );
     refused(DATA, "at least 16 octets in multiples of 8", seal(&key, &S::KeyWrap, b"", b"", &[0; 8]));
     refused(DATA, "at least 16 octets in multiples of 8", seal(&key, &S::KeyWrap, b"", b"", &[0; 17]));
     refused(DATA, "at least one octet", seal(&key, &S::KeyWrapPadded, b"", b"", b""));
@@ -124,12 +140,29 @@ fn combinations_that_do_not_exist() {
     refused(PARAMETERS, "4, 6, 8", seal(&key, &S::Ccm { tag_len: 5 }, &[0; 12], b"", b"x"));
     refused(PARAMETERS, "not 4 to 16", seal(&key, &S::Gcm { tag_len: 3 }, &[0; 12], b"", b"x"));
     let aes_kind = KeyKind::Symmetric(A::Aes);
-    let with = |mode, padding, tag_length| Parameters { block_cipher_mode: mode, padding_method: padding, tag_length, ..Parameters::default() };
+    let with = |mode, padding, tag_length| Parameters {
+        block_cipher_mode: mode,
+        padding_method: padding,
+        tag_length,
+        ..Parameters::default()
+    };
     refused(PARAMETERS, "needs a Block Cipher Mode", encryption(aes_kind, &with(None, None, None)));
-    refused(PARAMETERS, "takes no padding", encryption(aes_kind, &with(Some(BlockCipherMode::Ctr), Some(PaddingMethod::Pkcs5), None)));
-    refused(PARAMETERS, "not one of block ciphers", encryption(aes_kind, &with(Some(BlockCipherMode::Cbc), Some(PaddingMethod::Oaep), None)));
+    refused(
+        PARAMETERS,
+        "takes no padding",
+        encryption(aes_kind, &with(Some(BlockCipherMode::Ctr), Some(PaddingMethod::Pkcs5), None)),
+    );
+    refused(
+        PARAMETERS,
+        "not one of block ciphers",
+        encryption(aes_kind, &with(Some(BlockCipherMode::Cbc), Some(PaddingMethod::Oaep), None)),
+    );
     refused(PARAMETERS, "Tag Length 17", encryption(aes_kind, &with(Some(BlockCipherMode::Gcm), None, Some(17))));
-    refused(Class::Unsupported, "no AES in mode PCBC", encryption(aes_kind, &with(Some(BlockCipherMode::Pcbc), None, None)));
+    refused(
+        Class::Unsupported,
+        "no AES in mode PCBC",
+        encryption(aes_kind, &with(Some(BlockCipherMode::Pcbc), None, None)),
+    );
     refused(PARAMETERS, "Padding Method (OAEP", encryption(KeyKind::Public(PairKind::Rsa), &with(None, None, None)));
     let contradiction = Parameters {
         hashing_algorithm: Some(H::Sha1),
@@ -150,7 +183,8 @@ fn weak_or_unknown_generation() {
 #[test]
 fn des3_encrypts_only_as_legacy() {
     let des = key(A::Des3, "0123456789abcdef23456789abcdef01456789abcdef0123");
-    let op = EncryptOp { scheme: &S::Cbc(BlockPadding::Pkcs5), iv: Iv::Given(&[0; 8]), aad: b"", data: b"x", legacy: false };
+    let op =
+        EncryptOp { scheme: &S::Cbc(BlockPadding::Pkcs5), iv: Iv::Given(&[0; 8]), aad: b"", data: b"x", legacy: false };
     refused(Class::Unsupported, "legacy", keygate_backends::local::encrypt(&des, &op));
 }
 

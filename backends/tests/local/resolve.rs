@@ -3,7 +3,10 @@
 use keygate_backends::local::{KeyKind, PairKind};
 use keygate_backends::resolve::{Parameters, encryption, mac, signature, signature_of_digest};
 use keygate_backends::{BlockPadding, EncryptionScheme as S, MacScheme, SignatureScheme as G};
-use keygate_kmip::{BlockCipherMode as M, CryptographicAlgorithm as A, DigitalSignatureAlgorithm as D, HashingAlgorithm as H, PaddingMethod as P, RecommendedCurve};
+use keygate_kmip::{
+    BlockCipherMode as M, CryptographicAlgorithm as A, DigitalSignatureAlgorithm as D, HashingAlgorithm as H,
+    PaddingMethod as P, RecommendedCurve,
+};
 
 const RSA: KeyKind = KeyKind::Private(PairKind::Rsa);
 const EC: KeyKind = KeyKind::Public(PairKind::Ec(RecommendedCurve::P256));
@@ -23,13 +26,22 @@ fn encryption_schemes() {
         (AES, mode(M::Gcm), S::Gcm { tag_len: 16 }),
         (AES, mode(M::NistKeyWrap), S::KeyWrap),
         (AES, mode(M::AesKeyWrapPadding), S::KeyWrapPadded),
-        (KeyKind::Symmetric(A::ChaCha20), Parameters { initial_counter_value: Some(5), ..none() }, S::ChaCha20 { counter: 5 }),
+        (
+            KeyKind::Symmetric(A::ChaCha20),
+            Parameters { initial_counter_value: Some(5), ..none() },
+            S::ChaCha20 { counter: 5 },
+        ),
         (KeyKind::Symmetric(A::ChaCha20Poly1305), mode(M::Aead), S::ChaCha20Poly1305 { tag_len: 16 }),
         (KeyKind::Symmetric(A::Des3), mode(M::Cbc), S::Cbc(BlockPadding::None)),
         (RSA, Parameters { padding_method: Some(P::Pkcs1v1_5), ..none() }, S::RsaPkcs1),
         (
             RSA,
-            Parameters { padding_method: Some(P::Oaep), hashing_algorithm: Some(H::Sha256), p_source: Some(b"L"), ..none() },
+            Parameters {
+                padding_method: Some(P::Oaep),
+                hashing_algorithm: Some(H::Sha256),
+                p_source: Some(b"L"),
+                ..none()
+            },
             S::RsaOaep { hash: H::Sha256, mgf_hash: H::Sha256, label: b"L".to_vec() },
         ),
     ] {
@@ -43,8 +55,16 @@ fn signature_schemes() {
     for (kind, p, expected) in [
         (RSA, none(), G::RsaPkcs1(H::Sha256)),
         (RSA, dsa(D::Sha384WithRsaEncryption), G::RsaPkcs1(H::Sha384)),
-        (RSA, Parameters { padding_method: Some(P::Pss), hashing_algorithm: Some(H::Sha256), ..none() }, G::RsaPss { hash: H::Sha256, mgf_hash: H::Sha256, salt_len: None }),
-        (RSA, Parameters { salt_length: Some(8), hashing_algorithm: Some(H::Sha512), ..dsa(D::RsassaPss) }, G::RsaPss { hash: H::Sha512, mgf_hash: H::Sha512, salt_len: Some(8) }),
+        (
+            RSA,
+            Parameters { padding_method: Some(P::Pss), hashing_algorithm: Some(H::Sha256), ..none() },
+            G::RsaPss { hash: H::Sha256, mgf_hash: H::Sha256, salt_len: None },
+        ),
+        (
+            RSA,
+            Parameters { salt_length: Some(8), hashing_algorithm: Some(H::Sha512), ..dsa(D::RsassaPss) },
+            G::RsaPss { hash: H::Sha512, mgf_hash: H::Sha512, salt_len: Some(8) },
+        ),
         (EC, dsa(D::EcdsaWithSha384), G::Ecdsa(H::Sha384)),
         (EC, none(), G::Ecdsa(H::Sha256)),
         (KeyKind::Private(PairKind::Ed25519), none(), G::Ed25519),

@@ -2,10 +2,12 @@
 
 use crate::helpers::{aes, key, open, seal};
 use keygate_backends::local::{
-    CipherStream, Direction, EcPublic, HashStream, KeyKind, KeyMaterial, KeyValueForm, MacStream, PreparedKey, Role, generate, generate_pair, hash,
-    iv_len, mac, sign, verify,
+    CipherStream, Direction, EcPublic, HashStream, KeyKind, KeyMaterial, KeyValueForm, MacStream, PreparedKey, Role,
+    generate, generate_pair, hash, iv_len, mac, sign, verify,
 };
-use keygate_backends::{BlockPadding, EncryptionScheme as S, KeySpec, MacScheme, PairSpec, SecretBytes, SignInput, SignatureScheme};
+use keygate_backends::{
+    BlockPadding, EncryptionScheme as S, KeySpec, MacScheme, PairSpec, SecretBytes, SignInput, SignatureScheme,
+};
 use keygate_kmip::{CryptographicAlgorithm as A, HashingAlgorithm as H, KeyFormatType as F, RecommendedCurve as C};
 use proptest::prelude::*;
 
@@ -109,8 +111,17 @@ fn zero_padding() {
 #[test]
 fn pairs_in_every_format() {
     let formats = [
-        F::Raw, F::Pkcs1, F::Pkcs8, F::X509, F::EcPrivateKey, F::TransparentRsaPrivateKey, F::TransparentRsaPublicKey, F::TransparentEcPrivateKey,
-        F::TransparentEcPublicKey, F::TransparentEcdsaPrivateKey, F::TransparentEcdhPublicKey,
+        F::Raw,
+        F::Pkcs1,
+        F::Pkcs8,
+        F::X509,
+        F::EcPrivateKey,
+        F::TransparentRsaPrivateKey,
+        F::TransparentRsaPublicKey,
+        F::TransparentEcPrivateKey,
+        F::TransparentEcPublicKey,
+        F::TransparentEcdsaPrivateKey,
+        F::TransparentEcdhPublicKey,
     ];
     for (spec, algorithm, expected) in [
         (PairSpec::Rsa { bits: 2048 }, A::Rsa, 6),
@@ -127,11 +138,16 @@ fn pairs_in_every_format() {
         assert_eq!(private.public_half().unwrap().expose_canonical(), public.expose_canonical());
         let mut read = 0;
         for (material, role) in [(&private, Role::Private), (&public, Role::Public)] {
-            assert_eq!(KeyMaterial::from_canonical(material.kind(), material.expose_canonical()).unwrap().kind(), material.kind());
+            assert_eq!(
+                KeyMaterial::from_canonical(material.kind(), material.expose_canonical()).unwrap().kind(),
+                material.kind()
+            );
             for format in formats {
                 let again = match material.to_form(format) {
                     Err(_) => continue,
-                    Ok(KeyValueForm::Bytes(bytes)) => KeyMaterial::from_bytes(role, format, algorithm, curve, bytes.expose()),
+                    Ok(KeyValueForm::Bytes(bytes)) => {
+                        KeyMaterial::from_bytes(role, format, algorithm, curve, bytes.expose())
+                    }
                     Ok(KeyValueForm::RsaPrivate(key)) => key.to_material(),
                     Ok(KeyValueForm::RsaPublic(key)) => key.to_material(),
                     Ok(KeyValueForm::EcPrivate(key)) => key.to_material(algorithm),
@@ -151,7 +167,13 @@ fn pairs_in_every_format() {
 fn rsa_primes_are_recovered() {
     let (private, _) = generate_pair(&PairSpec::Rsa { bits: 2048 }).unwrap();
     let mut numbers = private.rsa_private().unwrap();
-    for number in [&mut numbers.p, &mut numbers.q, &mut numbers.prime_exponent_p, &mut numbers.prime_exponent_q, &mut numbers.crt_coefficient] {
+    for number in [
+        &mut numbers.p,
+        &mut numbers.q,
+        &mut numbers.prime_exponent_p,
+        &mut numbers.prime_exponent_q,
+        &mut numbers.crt_coefficient,
+    ] {
         number.clear();
     }
     let again = prepared(&numbers.to_material().unwrap());
@@ -164,7 +186,13 @@ fn rsa_primes_are_recovered() {
 
 #[test]
 fn generated_keys_have_their_kind_and_length() {
-    for (algorithm, bits, counted) in [(A::Aes, 192, 192), (A::Des3, 168, 168), (A::Des3, 112, 112), (A::ChaCha20, 256, 256), (A::HmacSha512, 512, 512)] {
+    for (algorithm, bits, counted) in [
+        (A::Aes, 192, 192),
+        (A::Des3, 168, 168),
+        (A::Des3, 112, 112),
+        (A::ChaCha20, 256, 256),
+        (A::HmacSha512, 512, 512),
+    ] {
         let key = generate(&KeySpec { algorithm, bits }).unwrap();
         assert_eq!((key.kind(), key.bits().unwrap()), (KeyKind::Symmetric(algorithm), counted));
     }

@@ -1,4 +1,5 @@
-//! Published vectors: FIPS 197, SP 800-38A/B/C/D, IEEE 1619, RFC 2202, 3394, 4231, 5649, 8032, 8439, FIPS 180-4 and 202.
+//! Published vectors: FIPS 197, SP 800-38A/B/C/D, IEEE 1619, RFC 2202, 3394, 4231, 5649, 8032, 8439, FIPS 180-4 and
+//! 202.
 
 use crate::helpers::{aes, h, key, open, seal};
 use keygate_backends::local::{EcPrivate, PreparedKey, hash, mac, sign, verify};
@@ -12,10 +13,34 @@ fn block_modes() {
     let none = BlockPadding::None;
     for (key, scheme, iv, plain, cipher) in [
         (&fips197, S::Ecb(none), "", "00112233445566778899aabbccddeeff", "69c4e0d86a7b0430d8cdb78070b4c55a"),
-        (&sp38a, S::Cbc(none), "000102030405060708090a0b0c0d0e0f", "6bc1bee22e409f96e93d7e117393172a", "7649abac8119b246cee98e9b12e9197d"),
-        (&sp38a, S::Ctr, "f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff", "6bc1bee22e409f96e93d7e117393172a", "874d6191b620e3261bef6864990db6ce"),
-        (&sp38a, S::Cfb, "000102030405060708090a0b0c0d0e0f", "6bc1bee22e409f96e93d7e117393172a", "3b3fd92eb72dad20333449f8e83cfb4a"),
-        (&sp38a, S::Ofb, "000102030405060708090a0b0c0d0e0f", "6bc1bee22e409f96e93d7e117393172a", "3b3fd92eb72dad20333449f8e83cfb4a"),
+        (
+            &sp38a,
+            S::Cbc(none),
+            "000102030405060708090a0b0c0d0e0f",
+            "6bc1bee22e409f96e93d7e117393172a",
+            "7649abac8119b246cee98e9b12e9197d",
+        ),
+        (
+            &sp38a,
+            S::Ctr,
+            "f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff",
+            "6bc1bee22e409f96e93d7e117393172a",
+            "874d6191b620e3261bef6864990db6ce",
+        ),
+        (
+            &sp38a,
+            S::Cfb,
+            "000102030405060708090a0b0c0d0e0f",
+            "6bc1bee22e409f96e93d7e117393172a",
+            "3b3fd92eb72dad20333449f8e83cfb4a",
+        ),
+        (
+            &sp38a,
+            S::Ofb,
+            "000102030405060708090a0b0c0d0e0f",
+            "6bc1bee22e409f96e93d7e117393172a",
+            "3b3fd92eb72dad20333449f8e83cfb4a",
+        ),
     ] {
         let sealed = seal(key, &scheme, &h(iv), b"", &h(plain)).unwrap();
         assert_eq!(hex::encode(&sealed.data), cipher, "{scheme:?}");
@@ -27,7 +52,9 @@ fn block_modes() {
 #[test]
 fn gcm_with_odd_ivs_and_cut_tags() {
     let key = aes("feffe9928665731c6d6a8f9467308308");
-    let plain = h("d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39");
+    let plain = h(
+        "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39",
+    );
     let aad = h("feedfacedeadbeeffeedfacedeadbeefabaddad2");
     let long = "9313225df88406e555909c5aff5269aa6a7a9538534f7da1e4c303d2a318a728c3c0c95156809539fcf0e2429a6b525416aedbf5a0de6a57a637b39b";
     for (iv, tag) in [
@@ -50,7 +77,14 @@ fn ccm() {
     let key = aes("404142434445464748494a4b4c4d4e4f");
     for (tag_len, nonce, aad, plain, cipher, tag) in [
         (4, "10111213141516", "0001020304050607", "20212223", "7162015b", "4dac255d"),
-        (6, "1011121314151617", "000102030405060708090a0b0c0d0e0f", "202122232425262728292a2b2c2d2e2f", "d2a1f0e051ea5f62081a7792073d593d", "1fc64fbfaccd"),
+        (
+            6,
+            "1011121314151617",
+            "000102030405060708090a0b0c0d0e0f",
+            "202122232425262728292a2b2c2d2e2f",
+            "d2a1f0e051ea5f62081a7792073d593d",
+            "1fc64fbfaccd",
+        ),
     ] {
         let scheme = S::Ccm { tag_len };
         let sealed = seal(&key, &scheme, &h(nonce), &h(aad), &h(plain)).unwrap();
@@ -139,7 +173,12 @@ fn macs() {
     let sixteen = key(A::HmacMd5, &"0b".repeat(16));
     let cmac = aes("2b7e151628aed2a6abf7158809cf4f3c");
     for (key, scheme, data, expected) in [
-        (&twenty, MacScheme::Hmac(H::Sha256), "Hi There", "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"),
+        (
+            &twenty,
+            MacScheme::Hmac(H::Sha256),
+            "Hi There",
+            "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7",
+        ),
         (&twenty, MacScheme::Hmac(H::Sha1), "Hi There", "b617318655057264e28bc0b6fb378c8ef146be00"),
         (&twenty, MacScheme::Hmac(H::Sha224), "Hi There", "896fb1128abbdf196832107cd49df33f47b4b1169912ba4f53684b22"),
         (&sixteen, MacScheme::Hmac(H::Md5), "Hi There", "9294727a3638bb1c13f48ef8158bfc9d"),
@@ -176,8 +215,12 @@ fn ed25519() {
     let seed = SecretBytes::new(h("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60"));
     let private = EcPrivate { curve: RecommendedCurve::Curve25519, d: seed, q: None }.to_material(A::Ed25519).unwrap();
     let public = private.public_half().unwrap();
-    assert_eq!(hex::encode(public.ec_public().unwrap().q), "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a");
-    let signature = sign(&PreparedKey::new(&private).unwrap(), SignatureScheme::Ed25519, SignInput::Message(b"")).unwrap();
+    assert_eq!(
+        hex::encode(public.ec_public().unwrap().q),
+        "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+    );
+    let signature =
+        sign(&PreparedKey::new(&private).unwrap(), SignatureScheme::Ed25519, SignInput::Message(b"")).unwrap();
     assert_eq!(
         hex::encode(&signature),
         "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b"

@@ -26,9 +26,15 @@ async fn bench_ecdsa() {
     // The module is initialised already: the bare loop shares it and the login.
     let bare = Pkcs11::new(&soft.module).unwrap();
     let _ = bare.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK));
-    let slot = bare.get_slots_with_token().unwrap().into_iter().find(|slot| bare.get_token_info(*slot).is_ok_and(|t| t.label() == "bench")).unwrap();
+    let slot = bare
+        .get_slots_with_token()
+        .unwrap()
+        .into_iter()
+        .find(|slot| bare.get_token_info(*slot).is_ok_and(|t| t.label() == "bench"))
+        .unwrap();
     let session = bare.open_rw_session(slot).unwrap();
-    let handle = session.find_objects(&[Attribute::Id(id.0.to_vec()), Attribute::Class(ObjectClass::PRIVATE_KEY)]).unwrap()[0];
+    let handle =
+        session.find_objects(&[Attribute::Id(id.0.to_vec()), Attribute::Class(ObjectClass::PRIVATE_KEY)]).unwrap()[0];
     for round in 0..ROUNDS {
         let until = Instant::now() + SLICE;
         let cpu = cpu_ticks();

@@ -4,7 +4,10 @@ use crate::soft::{cx, soft};
 use keygate_backends::faulty::{Break, Call, Faulty};
 use keygate_backends::local::LocalKeystore;
 use keygate_backends::pkcs11::Pkcs11Keystore;
-use keygate_backends::{Class, CryptoOp, Held, Key, KeyId, KeySpec, Keystore, KeystoreId, OpCx, PairSpec, SignInput, SignatureScheme, conformance, local};
+use keygate_backends::{
+    Class, CryptoOp, Held, Key, KeyId, KeySpec, Keystore, KeystoreId, OpCx, PairSpec, SignInput, SignatureScheme,
+    conformance, local,
+};
 use keygate_kmip::{CryptographicAlgorithm as A, HashingAlgorithm as H, RecommendedCurve};
 use std::sync::Arc;
 use std::time::Duration;

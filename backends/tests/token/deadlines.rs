@@ -39,14 +39,19 @@ async fn full_queue() {
     assert_eq!(keystore.list(cx()).await.unwrap().len(), done);
 }
 
-/// A caller that stops waiting learns whether the request had begun; if it had, the key that nobody waits for is destroyed again.
+/// A caller that stops waiting learns whether the request had begun; if it had, the key that nobody waits for is
+/// destroyed again.
 #[tokio::test(flavor = "multi_thread")]
 async fn key_made_after_its_deadline() {
     let Some((soft, _turn)) = soft() else { return };
     let keystore = hsm(soft.token("unknown"));
     keystore.probe(cx()).await.unwrap();
     let id = KeyId::random().unwrap();
-    let error = keystore.generate_pair(id, &SLOW, OpCx::within(Duration::from_millis(20))).await.err().expect("too slow for 20 ms");
+    let error = keystore
+        .generate_pair(id, &SLOW, OpCx::within(Duration::from_millis(20)))
+        .await
+        .err()
+        .expect("too slow for 20 ms");
     assert!(matches!(error.class(), Class::Busy | Class::OutcomeUnknown), "{error}");
     // The listing waits behind the generation in the same queue.
     assert!(keystore.list(cx()).await.unwrap().is_empty());

@@ -20,7 +20,11 @@ fn wraps_and_binds() {
     for at in [0, 1, 5, wrapped.len() - 1] {
         let mut altered = wrapped.clone();
         altered[at] ^= 1;
-        assert_eq!(again.unwrap_blocking(&altered, b"store 1|slot 2", cx()).err().unwrap().class(), integrity, "octet {at}");
+        assert_eq!(
+            again.unwrap_blocking(&altered, b"store 1|slot 2", cx()).err().unwrap().class(),
+            integrity,
+            "octet {at}"
+        );
     }
     let other = Pkcs11Kek::create(&token, KeyId::random().unwrap(), cx()).unwrap();
     assert_eq!(other.unwrap_blocking(&wrapped, b"store 1|slot 2", cx()).err().unwrap().class(), integrity);
@@ -33,7 +37,9 @@ fn wraps_and_binds() {
 async fn wraps_from_a_runtime() {
     let Some((soft, _turn)) = soft() else { return };
     let token = soft.token("seal-async");
-    let kek = tokio::task::spawn_blocking(move || Pkcs11Kek::create(&token, KeyId::random().unwrap(), cx()).unwrap()).await.unwrap();
+    let kek = tokio::task::spawn_blocking(move || Pkcs11Kek::create(&token, KeyId::random().unwrap(), cx()).unwrap())
+        .await
+        .unwrap();
     let root = SecretBytes::new(vec![0x22; 32]);
     let wrapped = kek.wrap(&root, b"aad", cx()).await.unwrap();
     assert_eq!(kek.unwrap(&wrapped, b"aad", cx()).await.unwrap(), root);

@@ -2,11 +2,17 @@
 
 use crate::soft::{cx, settle, soft};
 use keygate_backends::pkcs11::{Pkcs11Keystore, Token};
-use keygate_backends::{Class, CryptoOp, CryptoOut, Health, Held, Key, KeyId, KeyRef, Keystore, KeystoreId, PairSpec, Result, SecretBytes, SignInput, SignatureScheme, local};
+use keygate_backends::{
+    Class, CryptoOp, CryptoOut, Health, Held, Key, KeyId, KeyRef, Keystore, KeystoreId, PairSpec, Result, SecretBytes,
+    SignInput, SignatureScheme, local,
+};
 use keygate_kmip::{HashingAlgorithm as H, RecommendedCurve};
 
 async fn key_in(keystore: &Pkcs11Keystore) -> (KeyRef, local::PreparedKey) {
-    let pair = keystore.generate_pair(KeyId::random().unwrap(), &PairSpec::Ec { curve: RecommendedCurve::P256 }, cx()).await.unwrap();
+    let pair = keystore
+        .generate_pair(KeyId::random().unwrap(), &PairSpec::Ec { curve: RecommendedCurve::P256 }, cx())
+        .await
+        .unwrap();
     let Held::Reference(key) = pair.private else { panic!("the key stays in the token") };
     (key, local::PreparedKey::new(&pair.public).unwrap())
 }
@@ -69,7 +75,8 @@ async fn missing_key_is_not_a_missing_token() {
     }
 }
 
-/// A refused PIN is offered once, whatever is asked afterwards. SoftHSM says after the first wrong try that the count is low.
+/// A refused PIN is offered once, whatever is asked afterwards. SoftHSM says after the first wrong try that the count
+/// is low.
 #[test]
 fn refused_pin_is_offered_once() {
     let Some((soft, _turn)) = soft() else { return };
@@ -90,7 +97,8 @@ fn refused_pin_is_offered_once() {
     assert_eq!(Token::open(config).err().unwrap().class(), Class::AuthStop);
 }
 
-/// Logged in, a module no longer looks at PINs (PKCS#11 v3.1 §5.6.8 CKR_USER_ALREADY_LOGGED_IN), so the second opener's is compared here.
+/// Logged in, a module no longer looks at PINs (PKCS#11 v3.1 §5.6.8 CKR_USER_ALREADY_LOGGED_IN), so the second opener's
+/// is compared here.
 #[test]
 fn second_opener_needs_the_same_pin() {
     let Some((soft, _turn)) = soft() else { return };

@@ -1,7 +1,7 @@
 //! Throw-away SoftHSM tokens.
 //!
-//! SoftHSM reads its configuration once per process, so all tests of a process share one directory of tokens; each makes its own token in
-//! it. Without SoftHSM the tests fail, unless KEYGATE_TEST_SKIP names `softhsm`.
+//! SoftHSM reads its configuration once per process, so all tests of a process share one directory of tokens; each
+//! makes its own token in it. Without SoftHSM the tests fail, unless KEYGATE_TEST_SKIP names `softhsm`.
 
 use keygate_backends::pkcs11::{Token, TokenConfig};
 use keygate_backends::{OpCx, SecretBytes};
@@ -20,7 +20,8 @@ pub(crate) fn cx() -> OpCx {
     OpCx::within(Duration::from_secs(30))
 }
 
-/// Tests that finalise the module disturb those beside them, so token tests go one at a time. `None`: skipped on request.
+/// Tests that finalise the module disturb those beside them, so token tests go one at a time. `None`: skipped on
+/// request.
 pub(crate) fn soft() -> Option<(&'static Soft, MutexGuard<'static, ()>)> {
     static SOFT: OnceLock<Option<Soft>> = OnceLock::new();
     static TURN: Mutex<()> = Mutex::new(());
@@ -38,13 +39,15 @@ impl Soft {
         let dir = tempfile::tempdir().unwrap().keep();
         let lines = make_token(&dir, "first");
         let value = |name: &str| lines.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned();
-        // SAFETY: set before the module is loaded and before any other thread reads it: every token test passes through here first.
+        // SAFETY: set before the module is loaded and before any other thread reads it: every token test passes through
+        // here first.
         unsafe { std::env::set_var("SOFTHSM2_CONF", value("SOFTHSM2_CONF=")) };
         let pin = SecretBytes::new(std::fs::read(value("PIN_FILE=")).unwrap());
         Some(Self { module: value("MODULE=").into(), pin, dir })
     }
 
-    /// A new token, opened. Making it needs no module calls in this process, but seeing it does: it must exist before the module is (re)initialised.
+    /// A new token, opened. Making it needs no module calls in this process, but seeing it does: it must exist before
+    /// the module is (re)initialised.
     pub(crate) fn token(&self, label: &str) -> std::sync::Arc<Token> {
         make_token(&self.dir, label);
         self.open_soon(self.config(label))
@@ -63,8 +66,15 @@ impl Soft {
 
     /// The folder of a token, found by its label.
     pub(crate) fn token_dir(&self, label: &str) -> PathBuf {
-        let holds = |dir: &Path| std::fs::read(dir.join("token.object")).is_ok_and(|bytes| bytes.windows(label.len()).any(|part| part == label.as_bytes()));
-        std::fs::read_dir(self.dir.join("tokens")).unwrap().map(|entry| entry.unwrap().path()).find(|dir| holds(dir)).unwrap()
+        let holds = |dir: &Path| {
+            std::fs::read(dir.join("token.object"))
+                .is_ok_and(|bytes| bytes.windows(label.len()).any(|part| part == label.as_bytes()))
+        };
+        std::fs::read_dir(self.dir.join("tokens"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .find(|dir| holds(dir))
+            .unwrap()
     }
 }
 

@@ -7,16 +7,31 @@ use std::ptr;
 /// A cipher, a mode and a key size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CipherKind {
-    Aes128Ecb, Aes192Ecb, Aes256Ecb,
-    Aes128Cbc, Aes192Cbc, Aes256Cbc,
-    Aes128Ctr, Aes192Ctr, Aes256Ctr,
-    Aes128Cfb, Aes192Cfb, Aes256Cfb,
-    Aes128Ofb, Aes192Ofb, Aes256Ofb,
-    Aes128Gcm, Aes192Gcm, Aes256Gcm,
-    Aes128Ccm, Aes192Ccm, Aes256Ccm,
+    Aes128Ecb,
+    Aes192Ecb,
+    Aes256Ecb,
+    Aes128Cbc,
+    Aes192Cbc,
+    Aes256Cbc,
+    Aes128Ctr,
+    Aes192Ctr,
+    Aes256Ctr,
+    Aes128Cfb,
+    Aes192Cfb,
+    Aes256Cfb,
+    Aes128Ofb,
+    Aes192Ofb,
+    Aes256Ofb,
+    Aes128Gcm,
+    Aes192Gcm,
+    Aes256Gcm,
+    Aes128Ccm,
+    Aes192Ccm,
+    Aes256Ccm,
     Aes256Xts,
     ChaCha20Poly1305,
-    Des3Ecb, Des3Cbc,
+    Des3Ecb,
+    Des3Cbc,
 }
 
 impl CipherKind {
@@ -82,7 +97,8 @@ pub(crate) struct CipherCtx {
 unsafe impl Send for CipherCtx {}
 
 impl CipherCtx {
-    /// Starts a cipher. `tag` is the expected tag when decrypting with an AEAD; `tag_len` and `message_len` matter to CCM alone.
+    /// Starts a cipher. `tag` is the expected tag when decrypting with an AEAD; `tag_len` and `message_len` matter to
+    /// CCM alone.
     pub(crate) fn new(kind: CipherKind, encrypt: bool, key: &[u8], iv: &[u8]) -> SysResult<Self> {
         if key.len() != kind.key_len() {
             return Err(SysError("key length does not fit the cipher"));
@@ -98,8 +114,15 @@ impl CipherCtx {
         Ok(ctx)
     }
 
-    /// Starts CCM, which must know the tag (its length when encrypting, its value when decrypting) and the length of the message beforehand.
-    pub(crate) fn new_ccm(kind: CipherKind, key: &[u8], iv: &[u8], tag: CcmTag<'_>, message_len: usize) -> SysResult<Self> {
+    /// Starts CCM, which must know the tag (its length when encrypting, its value when decrypting) and the length of
+    /// the message beforehand.
+    pub(crate) fn new_ccm(
+        kind: CipherKind,
+        key: &[u8],
+        iv: &[u8],
+        tag: CcmTag<'_>,
+        message_len: usize,
+    ) -> SysResult<Self> {
         if !kind.is_ccm() || key.len() != kind.key_len() {
             return Err(SysError("key length does not fit the cipher"));
         }
@@ -128,7 +151,9 @@ impl CipherCtx {
         }
         let mut written = 0i32;
         // SAFETY: a null output marks AAD; pointer and length describe `aad`.
-        check(unsafe { ffi::EVP_CipherUpdate(self.ctx.as_ptr(), ptr::null_mut(), &mut written, aad.as_ptr(), c_int(aad.len())?) })
+        check(unsafe {
+            ffi::EVP_CipherUpdate(self.ctx.as_ptr(), ptr::null_mut(), &mut written, aad.as_ptr(), c_int(aad.len())?)
+        })
     }
 
     /// Transforms a part; what comes out may lag behind by less than one block.
@@ -138,13 +163,20 @@ impl CipherCtx {
         let mut written = 0i32;
         // SAFETY: the output has room for the input and one block more, the most the library writes.
         let done = check(unsafe {
-            ffi::EVP_CipherUpdate(self.ctx.as_ptr(), out[start..].as_mut_ptr(), &mut written, data.as_ptr(), c_int(data.len())?)
+            ffi::EVP_CipherUpdate(
+                self.ctx.as_ptr(),
+                out[start..].as_mut_ptr(),
+                &mut written,
+                data.as_ptr(),
+                c_int(data.len())?,
+            )
         });
         out.truncate(start + usize::try_from(written).unwrap_or(0));
         done
     }
 
-    /// Ends the message. Decrypting with an AEAD, this is where the tag is checked; CCM checks it in [`CipherCtx::update`].
+    /// Ends the message. Decrypting with an AEAD, this is where the tag is checked; CCM checks it in
+    /// [`CipherCtx::update`].
     pub(crate) fn finish(&mut self, out: &mut Vec<u8>) -> SysResult<()> {
         if self.kind.is_ccm() {
             return Ok(());
@@ -153,7 +185,8 @@ impl CipherCtx {
         out.resize(start + 32, 0);
         let mut written = 0i32;
         // SAFETY: the output has room for one block.
-        let done = check(unsafe { ffi::EVP_CipherFinal_ex(self.ctx.as_ptr(), out[start..].as_mut_ptr(), &mut written) });
+        let done =
+            check(unsafe { ffi::EVP_CipherFinal_ex(self.ctx.as_ptr(), out[start..].as_mut_ptr(), &mut written) });
         out.truncate(start + usize::try_from(written).unwrap_or(0));
         done
     }
@@ -169,14 +202,30 @@ impl CipherCtx {
         // SAFETY: allocates a context, which the initialiser binds to the cipher.
         let ctx = Owned::new(unsafe { ffi::EVP_CIPHER_CTX_new() }, ffi::EVP_CIPHER_CTX_free)?;
         // SAFETY: all pointers are valid or null where the function allows it.
-        check(unsafe { ffi::EVP_CipherInit_ex(ctx.as_ptr(), kind.table(), ptr::null_mut(), ptr::null(), ptr::null(), i32::from(encrypt)) })?;
+        check(unsafe {
+            ffi::EVP_CipherInit_ex(
+                ctx.as_ptr(),
+                kind.table(),
+                ptr::null_mut(),
+                ptr::null(),
+                ptr::null(),
+                i32::from(encrypt),
+            )
+        })?;
         Ok(Self { ctx, kind })
     }
 
     fn set_key_and_iv(&self, key: &[u8], iv: &[u8], encrypt: bool) -> SysResult<()> {
         // SAFETY: key and IV have the lengths that the cipher reads, checked or set by the callers.
         check(unsafe {
-            ffi::EVP_CipherInit_ex(self.ctx.as_ptr(), ptr::null(), ptr::null_mut(), key.as_ptr(), iv.as_ptr(), i32::from(encrypt))
+            ffi::EVP_CipherInit_ex(
+                self.ctx.as_ptr(),
+                ptr::null(),
+                ptr::null_mut(),
+                key.as_ptr(),
+                iv.as_ptr(),
+                i32::from(encrypt),
+            )
         })?;
         // SAFETY: the context is initialised. The function cannot fail.
         check(unsafe { ffi::EVP_CIPHER_CTX_set_padding(self.ctx.as_ptr(), 0) })
@@ -185,7 +234,9 @@ impl CipherCtx {
     fn announce_length(&self, len: usize) -> SysResult<()> {
         let mut written = 0i32;
         // SAFETY: null input and output announce the message length to CCM.
-        let code = unsafe { ffi::EVP_CipherUpdate(self.ctx.as_ptr(), ptr::null_mut(), &mut written, ptr::null(), c_int(len)?) };
+        let code = unsafe {
+            ffi::EVP_CipherUpdate(self.ctx.as_ptr(), ptr::null_mut(), &mut written, ptr::null(), c_int(len)?)
+        };
         check(code)
     }
 
@@ -208,7 +259,9 @@ pub(crate) enum CcmTag<'a> {
 pub(crate) fn chacha20(key: &[u8; 32], nonce: &[u8; 12], counter: u32, data: &[u8]) -> Vec<u8> {
     let mut out = vec![0u8; data.len()];
     // SAFETY: output and input have `data.len()` octets, key 32 and nonce 12.
-    unsafe { ffi::CRYPTO_chacha_20(out.as_mut_ptr(), data.as_ptr(), data.len(), key.as_ptr(), nonce.as_ptr(), counter) };
+    unsafe {
+        ffi::CRYPTO_chacha_20(out.as_mut_ptr(), data.as_ptr(), data.len(), key.as_ptr(), nonce.as_ptr(), counter)
+    };
     out
 }
 
@@ -229,7 +282,9 @@ impl AesWrap {
         let mut out = vec![0u8; data.len() + 8];
         let out_ptr = out.as_mut_ptr();
         // SAFETY: a null IV selects the default of RFC 3394; the output has 8 octets more than the input.
-        let len = self.with_schedule(false, |key| unsafe { ffi::AES_wrap_key(key, ptr::null(), out_ptr, data.as_ptr(), data.len()) })?;
+        let len = self.with_schedule(false, |key| unsafe {
+            ffi::AES_wrap_key(key, ptr::null(), out_ptr, data.as_ptr(), data.len())
+        })?;
         written(out, len)
     }
 
@@ -237,7 +292,9 @@ impl AesWrap {
         let mut out = vec![0u8; data.len()];
         let out_ptr = out.as_mut_ptr();
         // SAFETY: as above; the output is no longer than the input.
-        let len = self.with_schedule(true, |key| unsafe { ffi::AES_unwrap_key(key, ptr::null(), out_ptr, data.as_ptr(), data.len()) })?;
+        let len = self.with_schedule(true, |key| unsafe {
+            ffi::AES_unwrap_key(key, ptr::null(), out_ptr, data.as_ptr(), data.len())
+        })?;
         written(out, len)
     }
 

@@ -52,7 +52,9 @@ pub(crate) fn digest(md: Md, data: &[u8]) -> SysResult<Vec<u8>> {
     let mut out = [0u8; DIGEST_MAX];
     let mut len = 0u32;
     // SAFETY: `out` holds the longest digest; data pointer and length describe the slice.
-    check(unsafe { ffi::EVP_Digest(data.as_ptr().cast(), data.len(), out.as_mut_ptr(), &mut len, md.0, ptr::null_mut()) })?;
+    check(unsafe {
+        ffi::EVP_Digest(data.as_ptr().cast(), data.len(), out.as_mut_ptr(), &mut len, md.0, ptr::null_mut())
+    })?;
     Ok(out[..len as usize].to_vec())
 }
 
@@ -61,7 +63,9 @@ pub(crate) fn hmac(md: Md, key: &[u8], data: &[u8]) -> SysResult<Vec<u8>> {
     let mut out = [0u8; DIGEST_MAX];
     let mut len = 0u32;
     // SAFETY: `out` holds the longest digest; an empty key is passed as a dangling but non-null pointer with length 0.
-    let made = unsafe { ffi::HMAC(md.0, key.as_ptr().cast(), key.len(), data.as_ptr(), data.len(), out.as_mut_ptr(), &mut len) };
+    let made = unsafe {
+        ffi::HMAC(md.0, key.as_ptr().cast(), key.len(), data.as_ptr(), data.len(), out.as_mut_ptr(), &mut len)
+    };
     if made.is_null() {
         return Err(last_error());
     }

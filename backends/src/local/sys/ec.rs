@@ -70,7 +70,9 @@ impl Pkey {
             None => {
                 let point = new_point(group)?;
                 // SAFETY: all pointers are valid; a null context lets the library make one.
-                check(unsafe { ffi::EC_POINT_mul(group, point.as_ptr(), d.as_ptr(), ptr::null(), ptr::null(), ptr::null_mut()) })?;
+                check(unsafe {
+                    ffi::EC_POINT_mul(group, point.as_ptr(), d.as_ptr(), ptr::null(), ptr::null(), ptr::null_mut())
+                })?;
                 point
             }
         };
@@ -149,7 +151,8 @@ impl Pkey {
     pub(crate) fn verify_ecdsa(&self, digest: &[u8], signature: &[u8]) -> SysResult<bool> {
         let key = self.ec()?;
         // SAFETY: pointers and lengths describe the slices.
-        let code = unsafe { ffi::ECDSA_verify(0, digest.as_ptr(), digest.len(), signature.as_ptr(), signature.len(), key) };
+        let code =
+            unsafe { ffi::ECDSA_verify(0, digest.as_ptr(), digest.len(), signature.as_ptr(), signature.len(), key) };
         Ok(check(code).is_ok())
     }
 

@@ -1,9 +1,10 @@
 //! The audited corner: safe functions over `aws-lc-sys`.
 //!
-//! `aws-lc-rs` offers no ECB, OFB, CCM, XTS or GCM with odd IVs, no chosen PSS salt or MGF1 hash, no digested input for RSA and no RSA or EC
-//! components. This module and its children are the only places of the crate (beside `pkcs11`) with `unsafe`. Every C object is owned by a
-//! type that frees it, every length is checked against the C type before the call, and the library's error queue is emptied on each failure.
-//! Knows nothing of KMIP; callers choose and check parameters first.
+//! `aws-lc-rs` offers no ECB, OFB, CCM, XTS or GCM with odd IVs, no chosen PSS salt or MGF1 hash, no digested input for
+//! RSA and no RSA or EC components. This module and its children are the only places of the crate (beside `pkcs11`)
+//! with `unsafe`. Every C object is owned by a type that frees it, every length is checked against the C type before
+//! the call, and the library's error queue is emptied on each failure. Knows nothing of KMIP; callers choose and check
+//! parameters first.
 
 mod cipher;
 mod digest;
@@ -117,7 +118,8 @@ unsafe fn bn_to_be(bn: *const ffi::BIGNUM, width: usize) -> SysResult<Option<Vec
 
 /// Runs a marshalling function against a growing buffer and returns what it wrote.
 fn with_cbb(write: impl FnOnce(*mut ffi::CBB) -> i32) -> SysResult<Vec<u8>> {
-    // SAFETY: a zeroed CBB is what CBB_init expects; on failure it is cleaned up, on success the bytes are copied, wiped and freed.
+    // SAFETY: a zeroed CBB is what CBB_init expects; on failure it is cleaned up, on success the bytes are copied,
+    // wiped and freed.
     unsafe {
         let mut cbb: ffi::CBB = std::mem::zeroed();
         check(ffi::CBB_init(&mut cbb, 256))?;

@@ -16,8 +16,8 @@ pub(crate) enum PkeyId {
 /// A parsed key, private or public. Immutable once made, so threads may share it.
 pub(crate) struct Pkey(pub(super) Owned<ffi::EVP_PKEY>);
 
-// SAFETY: the library documents concurrent use of a key that nobody mutates; no function here mutates one after construction
-// (RSA blinding state is behind the library's own lock).
+// SAFETY: the library documents concurrent use of a key that nobody mutates; no function here mutates one after
+// construction (RSA blinding state is behind the library's own lock).
 unsafe impl Send for Pkey {}
 // SAFETY: as above.
 unsafe impl Sync for Pkey {}
@@ -150,7 +150,9 @@ impl Pkey {
         check(unsafe { ffi::EVP_PKEY_verify_init(ctx.as_ptr()) })?;
         set_padding(&ctx, padding)?;
         // SAFETY: pointers and lengths describe the slices.
-        let code = unsafe { ffi::EVP_PKEY_verify(ctx.as_ptr(), signature.as_ptr(), signature.len(), digest.as_ptr(), digest.len()) };
+        let code = unsafe {
+            ffi::EVP_PKEY_verify(ctx.as_ptr(), signature.as_ptr(), signature.len(), digest.as_ptr(), digest.len())
+        };
         Ok(check(code).is_ok())
     }
 
@@ -187,11 +189,15 @@ impl Pkey {
         // SAFETY: allocates a context, initialised next.
         let ctx = Owned::new(unsafe { ffi::EVP_MD_CTX_new() }, ffi::EVP_MD_CTX_free)?;
         // SAFETY: the key outlives the context, which takes a reference; no hash is named for Ed25519.
-        check(unsafe { ffi::EVP_DigestSignInit(ctx.as_ptr(), ptr::null_mut(), ptr::null(), ptr::null_mut(), self.0.as_ptr()) })?;
+        check(unsafe {
+            ffi::EVP_DigestSignInit(ctx.as_ptr(), ptr::null_mut(), ptr::null(), ptr::null_mut(), self.0.as_ptr())
+        })?;
         let mut out = vec![0u8; self.size()];
         let mut len = out.len();
         // SAFETY: the output has `len` octets; pointer and length describe `message`.
-        check(unsafe { ffi::EVP_DigestSign(ctx.as_ptr(), out.as_mut_ptr(), &mut len, message.as_ptr(), message.len()) })?;
+        check(unsafe {
+            ffi::EVP_DigestSign(ctx.as_ptr(), out.as_mut_ptr(), &mut len, message.as_ptr(), message.len())
+        })?;
         out.truncate(len);
         Ok(out)
     }
@@ -201,10 +207,13 @@ impl Pkey {
         // SAFETY: allocates a context, initialised next.
         let ctx = Owned::new(unsafe { ffi::EVP_MD_CTX_new() }, ffi::EVP_MD_CTX_free)?;
         // SAFETY: as in `sign_message`.
-        check(unsafe { ffi::EVP_DigestVerifyInit(ctx.as_ptr(), ptr::null_mut(), ptr::null(), ptr::null_mut(), self.0.as_ptr()) })?;
+        check(unsafe {
+            ffi::EVP_DigestVerifyInit(ctx.as_ptr(), ptr::null_mut(), ptr::null(), ptr::null_mut(), self.0.as_ptr())
+        })?;
         // SAFETY: pointers and lengths describe the slices.
-        let code =
-            unsafe { ffi::EVP_DigestVerify(ctx.as_ptr(), signature.as_ptr(), signature.len(), message.as_ptr(), message.len()) };
+        let code = unsafe {
+            ffi::EVP_DigestVerify(ctx.as_ptr(), signature.as_ptr(), signature.len(), message.as_ptr(), message.len())
+        };
         Ok(check(code).is_ok())
     }
 
@@ -224,7 +233,8 @@ fn raw_nid(id: PkeyId) -> SysResult<i32> {
 
 fn set_padding(ctx: &Owned<ffi::EVP_PKEY_CTX>, padding: Padding<'_>) -> SysResult<()> {
     let raw = ctx.as_ptr();
-    // SAFETY: the context is initialised for an operation; hash tables are static; the label's ownership passes to the context on success.
+    // SAFETY: the context is initialised for an operation; hash tables are static; the label's ownership passes to the
+    // context on success.
     unsafe {
         match padding {
             Padding::None => check(ffi::EVP_PKEY_CTX_set_rsa_padding(raw, ffi::RSA_NO_PADDING)),
@@ -254,7 +264,8 @@ unsafe fn set_label(raw: *mut ffi::EVP_PKEY_CTX, label: &[u8]) -> SysResult<()> 
     if label.is_empty() {
         return Ok(());
     }
-    // SAFETY: the copy has `label.len()` octets; the context owns it once the call succeeds, and it is freed here when it does not.
+    // SAFETY: the copy has `label.len()` octets; the context owns it once the call succeeds, and it is freed here when
+    // it does not.
     unsafe {
         let copy = ffi::OPENSSL_memdup(label.as_ptr().cast(), label.len()).cast::<u8>();
         if copy.is_null() {

@@ -110,7 +110,8 @@ impl Field {
     fn div(&self, a: &Bn, b: &Bn) -> SysResult<(Bn, Bn)> {
         let quotient = Bn::from_be(&[])?;
         // SAFETY: as above; a zero divisor is an error of the library.
-        let rest = fill(|out| unsafe { ffi::BN_div(quotient.0.as_ptr(), out, a.as_ptr(), b.as_ptr(), self.0.as_ptr()) })?;
+        let rest =
+            fill(|out| unsafe { ffi::BN_div(quotient.0.as_ptr(), out, a.as_ptr(), b.as_ptr(), self.0.as_ptr()) })?;
         Ok((quotient, rest))
     }
 

@@ -37,7 +37,8 @@ impl Pkey {
         Self::from_rsa(Owned::new(unsafe { ffi::RSA_new_public_key(n.as_ptr(), e.as_ptr()) }, ffi::RSA_free)?)
     }
 
-    /// A private key from its numbers, the primes recovered where they are missing; the library checks that all belong together.
+    /// A private key from its numbers, the primes recovered where they are missing; the library checks that all belong
+    /// together.
     pub(crate) fn from_rsa_private(c: &RsaComponents) -> SysResult<Self> {
         if [&c.p, &c.q, &c.dp, &c.dq, &c.qinv].iter().any(|number| number.is_empty()) {
             return Self::from_rsa_numbers(&primes::recover(c)?);
@@ -52,7 +53,14 @@ impl Pkey {
         // SAFETY: the function copies the numbers.
         let raw = unsafe {
             ffi::RSA_new_private_key(
-                n.as_ptr(), e.as_ptr(), d.as_ptr(), p.as_ptr(), q.as_ptr(), dp.as_ptr(), dq.as_ptr(), qinv.as_ptr(),
+                n.as_ptr(),
+                e.as_ptr(),
+                d.as_ptr(),
+                p.as_ptr(),
+                q.as_ptr(),
+                dp.as_ptr(),
+                dq.as_ptr(),
+                qinv.as_ptr(),
             )
         };
         Self::from_rsa(Owned::new(raw, ffi::RSA_free)?)
@@ -91,7 +99,14 @@ impl Pkey {
             ffi::RSA_get0_crt_params(rsa, &mut dp, &mut dq, &mut qinv);
             let read = |bn| bn_to_be(bn, 0).map(Option::unwrap_or_default);
             Ok(RsaComponents {
-                n: read(n)?, e: read(e)?, d: read(d)?, p: read(p)?, q: read(q)?, dp: read(dp)?, dq: read(dq)?, qinv: read(qinv)?,
+                n: read(n)?,
+                e: read(e)?,
+                d: read(d)?,
+                p: read(p)?,
+                q: read(q)?,
+                dp: read(dp)?,
+                dq: read(dq)?,
+                qinv: read(qinv)?,
             })
         }
     }
@@ -109,7 +124,10 @@ impl Pkey {
         if rsa.is_null() { Err(last_error()) } else { Ok(rsa) }
     }
 
-    fn rsa_bytes(&self, write: unsafe extern "C" fn(*mut *mut u8, *mut usize, *const ffi::RSA) -> i32) -> SysResult<Vec<u8>> {
+    fn rsa_bytes(
+        &self,
+        write: unsafe extern "C" fn(*mut *mut u8, *mut usize, *const ffi::RSA) -> i32,
+    ) -> SysResult<Vec<u8>> {
         let rsa = self.rsa()?;
         let (mut out, mut len) = (ptr::null_mut(), 0usize);
         // SAFETY: on success the function hands over a buffer of `len` octets.
