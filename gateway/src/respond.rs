@@ -24,7 +24,8 @@ pub fn result_reason(error: &OperationError, version: ProtocolVersion) -> Result
         E::Destroyed => since(V2_0, R::ObjectDestroyed, R::ItemNotFound),
         E::Archived => R::ObjectArchived,
         E::UsageNotAllowed(_) => since(V2_1, R::IncompatibleCryptographicUsageMask, R::PermissionDenied),
-        E::UsageLimitExceeded => since(V2_1, R::UsageLimitExceeded, R::PermissionDenied),
+        // KMIP 2.1 has a reason of its own for it, which only Check is said to give; its profiles answer as before.
+        E::UsageLimitExceeded => R::PermissionDenied,
         E::Sensitive => since(ProtocolVersion::V1_4, R::Sensitive, R::PermissionDenied),
         E::NotExtractable => since(ProtocolVersion::V1_4, R::NotExtractable, R::PermissionDenied),
         E::KeyValueNotPresent => since(ProtocolVersion::V1_2, R::KeyValueNotPresent, R::PermissionDenied),
@@ -44,6 +45,8 @@ pub fn result_reason(error: &OperationError, version: ProtocolVersion) -> Result
         E::EncodingOption(_) => since(ProtocolVersion::V1_1, R::EncodingOptionError, R::InvalidField),
         E::WrappingKeyNotFound => since(V2_0, R::WrappingObjectNotFound, R::ItemNotFound),
         E::BadCryptographicParameters(_) => since(V2_0, R::BadCryptographicParameters, R::InvalidField),
+        // Not among the errors listed for Encrypt and Decrypt, KMIP 2.1 §6.1.10 and §6.1.15.
+        E::TagLength => R::GeneralFailure,
         E::CryptographicFailure(_) => R::CryptographicFailure,
         E::ResponseTooLarge => R::ResponseTooLarge,
         E::ApplicationNamespaceNotSupported => R::ApplicationNamespaceNotSupported,

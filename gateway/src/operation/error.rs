@@ -90,6 +90,9 @@ pub enum OperationError {
     /// The cryptographic parameters do not fit the key or each other.
     #[error("{0}")]
     BadCryptographicParameters(String),
+    /// A Tag Length that no authentication tag has.
+    #[error("Tag Length is not 4 to 16")]
+    TagLength,
     /// A tag, signature form, padding or length did not check out.
     #[error("{0}")]
     CryptographicFailure(String),

@@ -15,7 +15,7 @@ use crate::audit::{Action, Actor, Details, Event, Outcome};
 use crate::authorize::{Grants, Permit};
 use crate::identity::Caller;
 use crate::object::{Lifecycle, Material, Object, index_token};
-use crate::store::{Change, Commit, LocateQuery, ObjectId, ObjectRow, Version};
+use crate::store::{Change, Commit, CommitError, LocateQuery, ObjectId, ObjectRow, Version};
 
 /// A request message while it is executed.
 pub struct Exchange<'a> {
@@ -56,6 +56,8 @@ struct Slot {
     row: Option<Arc<ObjectRow>>,
     material: Option<Material>,
     changed: bool,
+    /// It was served for the first time; if nothing else changed, the change may be lost.
+    served: bool,
 }
 
 /// What is done once the commit is durable.
@@ -158,7 +160,7 @@ impl<'a> Exchange<'a> {
         }
         let Some(row) = self.gateway.store.object(id).await? else { return Ok(false) };
         let object = Object::from_row(&row, self.now).map_err(|error| OperationError::internal("stored object", error))?;
-        self.working.insert(id, Slot { object, row: Some(row), material: None, changed: false });
+        self.working.insert(id, Slot { object, row: Some(row), material: None, changed: false, served: false });
         Ok(true)
     }
 
@@ -192,12 +194,21 @@ impl<'a> Exchange<'a> {
         slot.material(&self.gateway.keyring)
     }
 
-    /// Version of the stored row of the object a permit is for; `None` if it is new or changed in this message. Keys
-    /// caches of what was derived from the material.
+    /// The stored row of the object a permit is for; `None` if it is new or changed in this message.
     #[must_use]
-    pub fn stored_version(&self, permit: &Permit) -> Option<Version> {
+    pub(super) fn stored_row(&self, permit: &Permit) -> Option<&Arc<ObjectRow>> {
         let slot = &self.working[&permit.object()];
-        if slot.changed { None } else { slot.row.as_ref().map(|row| row.version) }
+        if slot.changed { None } else { slot.row.as_ref() }
+    }
+
+    /// The object has been served: it is not Fresh any more. Alone this is no reason to fail: [`Self::finish`] does without
+    /// it if the store takes no changes.
+    pub(super) fn mark_served(&mut self, permit: &Permit) {
+        let id = permit.object();
+        self.remember(id);
+        let slot = self.working.get_mut(&id).expect("a permit is made from an object of this working set");
+        slot.object.attributes.set(Attribute::Fresh(false));
+        slot.served = true;
     }
 
     /// Replaces the material of the object a permit is for.
@@ -213,7 +224,7 @@ impl<'a> Exchange<'a> {
     pub fn insert(&mut self, object: Object, material: Material) {
         let id = object.id;
         self.remember(id);
-        self.working.insert(id, Slot { object, row: None, material: Some(material), changed: true });
+        self.working.insert(id, Slot { object, row: None, material: Some(material), changed: true, served: false });
         self.subject = Some(id);
     }
 
@@ -352,22 +363,40 @@ impl<'a> Exchange<'a> {
     /// [`OperationError::Conflict`] if the message must be executed again; else why nothing was committed.
     pub async fn finish(mut self) -> Result<(), OperationError> {
         let gateway = self.gateway;
-        let slots = std::mem::take(&mut self.working);
         let mut changes = Vec::new();
-        for slot in slots.into_values().filter(|slot| slot.changed) {
+        let mut changed = Vec::new();
+        let mut only_served = true;
+        for slot in std::mem::take(&mut self.working).into_values().filter(|slot| slot.changed || slot.served) {
+            only_served &= !slot.changed;
+            changed.push(slot.object.id);
             changes.push(slot.into_change(gateway)?);
         }
         let events = std::mem::take(&mut self.events);
         changes.extend(self.acts.iter().filter_map(DeviceAct::change));
-        if !changes.is_empty() {
+        if changes.is_empty() {
+            self.append_reads(&events).await?;
+        } else {
+            let reads = only_served.then(|| events.clone());
             let commit = gateway.store.commit(Commit { changes, events, erases: self.erases });
-            intent::with_commit(self.acts, commit).await?;
-        } else if !events.is_empty() {
-            let durable = self.material_released && gateway.policy.reads_wait;
-            gateway.store.append_reads(&events, durable).await?;
+            match (intent::with_commit(std::mem::take(&mut self.acts), commit).await, reads) {
+                // Having served an object is noted if it can be, and is no reason not to serve it.
+                (Err(CommitError::Conflict { .. } | CommitError::DiskFull | CommitError::ReadOnlyLowDisk { .. }), Some(reads)) => {
+                    self.append_reads(&reads).await?;
+                }
+                (outcome, _) => outcome?,
+            }
+            changed.into_iter().for_each(|object| gateway.prepared_keys.forget(object));
         }
         for action in self.after_commit {
             action();
+        }
+        Ok(())
+    }
+
+    async fn append_reads(&self, events: &[Event]) -> Result<(), OperationError> {
+        if !events.is_empty() {
+            let durable = self.material_released && self.gateway.policy.reads_wait;
+            self.gateway.store.append_reads(events, durable).await?;
         }
         Ok(())
     }

@@ -1,14 +1,92 @@
-//! temporary
-use keygate_kmip::*;
-use super::{Exchange, OperationError};
-use crate::object::{Material, key_block};
-/// g
+//! Get. KMIP 2.1 §6.1.20, KMIP 1.4 §4.11.
+//!
+//! The busiest operation: an object that is asked for as it is takes one opening of its record and no conversion.
+
+use keygate_kmip::{
+    GetRequest, GetResponse, KeyCompressionType, KeyWrapType, ManagedObject, ObjectType, Operation, Tag,
+};
+
+use super::{Exchange, OperationError, wrap};
+use crate::authorize::Permit;
+use crate::object::{Material, Object, key_block};
+
+/// Hands an object out.
+///
+/// # Errors
+/// A destroyed or archived object, one that must not leave or only wrapped, a format that it cannot be written in, a
+/// wrapping key that may not be used.
 pub(super) async fn get(exchange: &mut Exchange<'_>, request: GetRequest) -> Result<GetResponse, OperationError> {
     let permit = exchange.permit(request.unique_identifier.as_ref(), Operation::Get).await?;
-    let Material::Held(object) = exchange.material(&permit)? else { return Err(OperationError::NotExtractable) };
-    let mut object = *object;
-    if let Some(f) = request.key_format_type { object = key_block::convert(object, f, &exchange.object(&permit).attributes)?; }
-    exchange.release_material();
+    let object = exchange.object(&permit);
+    if object.lifecycle.is_destroyed() {
+        return Err(OperationError::Destroyed);
+    }
+    if object.is_archived() {
+        return Err(OperationError::Archived);
+    }
+    let mut held = match exchange.material(&permit)? {
+        Material::Held(held) => *held,
+        Material::Referenced(_) => return Err(OperationError::NotExtractable),
+        Material::None => return Err(OperationError::KeyValueNotPresent),
+    };
+    check_release(object, &held, &request)?;
+    check_compression(&held, request.key_compression_type)?;
+    let secret = is_secret(object.object_type);
+    if is_wrapped(&held) && (request.key_wrap_type == Some(KeyWrapType::NotWrapped) || request.key_wrapping_specification.is_some()) {
+        held = wrap::unwrap_registered(exchange, &permit, held).await?;
+    }
+    if let Some(format) = request.key_format_type {
+        held = key_block::convert(held, format, &exchange.object(&permit).attributes)?;
+    }
+    if let Some(specification) = request.key_wrapping_specification {
+        held = wrap::wrap(exchange, &permit, held, specification).await?;
+    }
+    if secret {
+        exchange.release_material();
+    }
+    mark_served(exchange, &permit);
     exchange.set_placeholder(Some(permit.object()));
-    Ok(GetResponse { object_type: object.object_type(), unique_identifier: permit.object().to_string().into(), object })
+    Ok(GetResponse { object_type: held.object_type(), unique_identifier: permit.object().to_string().into(), object: held })
+}
+
+/// KMIP 2.1 §4.22: a key that is not Extractable does not leave. §4.54: "If True then the object MUST be wrapped" to leave.
+fn check_release(object: &Object, held: &ManagedObject, request: &GetRequest) -> Result<(), OperationError> {
+    if !is_secret(object.object_type) {
+        return Ok(());
+    }
+    if object.attributes.has_tag(Tag::EXTRACTABLE) && !object.attributes.flag(Tag::EXTRACTABLE) {
+        return Err(OperationError::NotExtractable);
+    }
+    let leaves_wrapped = request.key_wrapping_specification.is_some()
+        || is_wrapped(held) && request.key_wrap_type != Some(KeyWrapType::NotWrapped);
+    if object.attributes.flag(Tag::SENSITIVE) && !leaves_wrapped {
+        return Err(OperationError::Sensitive);
+    }
+    Ok(())
+}
+
+fn check_compression(held: &ManagedObject, asked: Option<KeyCompressionType>) -> Result<(), OperationError> {
+    let Some(asked) = asked else { return Ok(()) };
+    let has = held.key_block().and_then(|block| block.key_compression_type);
+    let uncompressed = asked == KeyCompressionType::EcPublicKeyTypeUncompressed && has.is_none();
+    if has == Some(asked) || uncompressed { Ok(()) } else { Err(OperationError::KeyCompressionNotSupported) }
+}
+
+/// KMIP 1.4 §3.34: "The server SHALL change the attribute value to False as soon as the object has been served to a client."
+/// Once in an object's life, so that only its first Get is also a write.
+fn mark_served(exchange: &mut Exchange<'_>, permit: &Permit) {
+    if exchange.object(permit).attributes.flag(Tag::FRESH) {
+        exchange.mark_served(permit);
+    }
+}
+
+fn is_secret(object_type: ObjectType) -> bool {
+    !matches!(
+        object_type,
+        ObjectType::Certificate | ObjectType::CertificateRequest | ObjectType::PublicKey | ObjectType::Template
+    )
+}
+
+fn is_wrapped(held: &ManagedObject) -> bool {
+    held.key_block().is_some_and(|block| block.key_wrapping_data.is_some())
 }

@@ -11,15 +11,21 @@ mod change_attribute;
 mod check;
 mod create;
 mod create_key_pair;
+mod decrypt;
 mod destroy;
+mod encrypt;
 mod error;
 mod exchange;
 mod generate;
 mod get;
 mod get_attributes;
+mod hash;
 mod intent;
+mod key;
 mod keystores;
 mod locate;
+mod mac;
+mod mac_verify;
 mod new_object;
 mod obtain_lease;
 mod policy;
@@ -27,6 +33,11 @@ mod query;
 mod re_key;
 mod register;
 mod revoke;
+mod rng;
+mod sign;
+mod signature_verify;
+mod stream;
+mod wrap;
 
 pub use error::OperationError;
 pub use exchange::Exchange;
@@ -59,6 +70,14 @@ pub struct Gateway {
     in_flight: Arc<InFlight>,
     /// Turns for work that takes a processor for long, making RSA keys: the async workers are not to starve.
     long_work: Semaphore,
+    /// Turns for work of milliseconds: RSA private operations.
+    slow_work: Semaphore,
+    /// Parsed key pairs.
+    prepared_keys: key::PreparedKeys,
+    /// Operations in parts that are under way.
+    streams: Arc<stream::Streams>,
+    /// What clients have seeded.
+    seed_pool: rng::SeedPool,
     grants: ArcSwap<Grants>,
 }
 
@@ -68,8 +87,27 @@ impl Gateway {
     pub fn new(store: Store, keyring: Arc<Keyring>, keystores: Keystores, policy: Policy) -> Self {
         let grants = ArcSwap::from_pointee(Grants::from_directory(&store.directory()));
         let in_flight = Arc::default();
-        let long_work = Semaphore::new(std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
-        Self { store, keyring, keystores, policy, in_flight, long_work, grants }
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self {
+            store,
+            keyring,
+            keystores,
+            policy,
+            in_flight,
+            long_work: Semaphore::new(processors),
+            slow_work: Semaphore::new(processors),
+            prepared_keys: key::PreparedKeys::new(),
+            streams: Arc::default(),
+            seed_pool: rng::SeedPool::default(),
+            grants,
+        }
+    }
+
+    /// Forgets every key kept in memory, and with them every operation in parts that is under way.
+    pub fn flush_keys(&self) {
+        self.prepared_keys.flush();
+        self.streams.flush();
+        self.store.flush_cache();
     }
 
     /// The grants in force: read anew when the directory has changed.
@@ -98,15 +136,20 @@ pub async fn perform(exchange: &mut Exchange<'_>, request: RequestPayload) -> Re
         RequestPayload::Check(request) => check::check(exchange, request).await?.into(),
         RequestPayload::Create(request) => create::create(exchange, request).await?.into(),
         RequestPayload::CreateKeyPair(request) => create_key_pair::create_key_pair(exchange, request).await?.into(),
+        RequestPayload::Decrypt(request) => decrypt::decrypt(exchange, request).await?.into(),
         RequestPayload::DeleteAttribute(request) => change_attribute::delete_attribute(exchange, request).await?.into(),
         RequestPayload::Destroy(request) => destroy::destroy(exchange, request).await?.into(),
         RequestPayload::DiscoverVersions(request) => query::discover_versions(exchange, request).into(),
+        RequestPayload::Encrypt(request) => encrypt::encrypt(exchange, request).await?.into(),
         RequestPayload::Get(request) => get::get(exchange, request).await?.into(),
         RequestPayload::GetAttributeList(request) => get_attributes::get_attribute_list(exchange, request).await?.into(),
         RequestPayload::GetAttributes(request) => get_attributes::get_attributes(exchange, request).await?.into(),
+        RequestPayload::Hash(request) => hash::hash(exchange, request)?.into(),
         RequestPayload::Interop(request) => query::interop(exchange, request)?.into(),
         RequestPayload::Locate(request) => locate::locate(exchange, request).await?.into(),
         RequestPayload::Log(request) => query::log(exchange, request)?.into(),
+        RequestPayload::Mac(request) => mac::mac(exchange, request).await?.into(),
+        RequestPayload::MacVerify(request) => mac_verify::mac_verify(exchange, request).await?.into(),
         RequestPayload::ModifyAttribute(request) => change_attribute::modify_attribute(exchange, request).await?.into(),
         RequestPayload::ObtainLease(request) => obtain_lease::obtain_lease(exchange, request).await?.into(),
         RequestPayload::Ping(request) => query::ping(request).into(),
@@ -115,8 +158,11 @@ pub async fn perform(exchange: &mut Exchange<'_>, request: RequestPayload) -> Re
         RequestPayload::Recover(request) => archive::recover(exchange, request).await?.into(),
         RequestPayload::Register(request) => register::register(exchange, request).await?.into(),
         RequestPayload::Revoke(request) => revoke::revoke(exchange, request).await?.into(),
+        RequestPayload::RngRetrieve(request) => rng::rng_retrieve(exchange, &request)?.into(),
+        RequestPayload::RngSeed(request) => rng::rng_seed(exchange, &request)?.into(),
         RequestPayload::SetAttribute(request) => change_attribute::set_attribute(exchange, request).await?.into(),
-        other => return Err(OperationError::OperationNotSupported(format!("{} is not supported", other.operation()))),
+        RequestPayload::Sign(request) => sign::sign(exchange, request).await?.into(),
+        RequestPayload::SignatureVerify(request) => signature_verify::signature_verify(exchange, request).await?.into(),
     })
 }
 
