@@ -256,11 +256,20 @@ impl Suite<'_> {
         }
     }
 
+    /// A key that was just made in the backend is found and is itself.
+    async fn found(&self, key: &Usable) {
+        if let Usable::Reference(key) = key {
+            let info = self.keystore.info(key, cx()).await.expect("it is there");
+            assert_eq!((info.id, info.class), (key.id, key.class));
+        }
+    }
+
     async fn rsa(&self) {
         let id = fresh();
         let made = self.keystore.generate_pair(id, &PairSpec::Rsa { bits: 2048 }, cx()).await;
         if let Some(pair) = self.expect(self.can.generate_rsa, "generating RSA", made) {
             let private = self.usable(id, pair.private);
+            self.found(&private).await;
             self.rsa_use(&private, &PreparedKey::new(&pair.public).expect("public half")).await;
             self.done_with(id).await;
         }
@@ -316,6 +325,7 @@ impl Suite<'_> {
             let made = self.keystore.generate_pair(id, &PairSpec::Ec { curve }, cx()).await;
             let Some(pair) = self.expect(self.can.generate_ec, "generating EC", made) else { return };
             let private = self.usable(id, pair.private);
+            self.found(&private).await;
             self.ec_use(&private, &pair.public).await;
             self.done_with(id).await;
             let (private, public) = local::generate_pair(&PairSpec::Ec { curve }).expect("EC in software");

@@ -48,7 +48,7 @@ impl Lane {
         let (queue, jobs) = bounded(shared.queue_max());
         for _ in 0..workers {
             let (shared, jobs) = (Arc::clone(shared), jobs.clone());
-            spawn(name, move || Worker::new(shared).run(&jobs))?;
+            spawn(name, move || keep_running(&shared, &jobs))?;
         }
         Ok(Self { queue })
     }
@@ -98,6 +98,14 @@ fn give_up(stage: &AtomicU8, changes: bool) -> KsError {
 fn abandoned(changes: bool) -> KsError {
     let class = if changes { Class::OutcomeUnknown } else { Class::RetrySame };
     KsError::new(class, "the token's worker ended before it answered")
+}
+
+/// A worker that panicked, which is a defect here, is replaced; its request was answered by the loss of its reply.
+fn keep_running(shared: &Arc<Shared>, jobs: &Receiver<Job>) {
+    let run = || Worker::new(Arc::clone(shared)).run(jobs);
+    while std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err() {
+        tracing::error!("a token worker panicked and was replaced");
+    }
 }
 
 /// Starts a named thread.
