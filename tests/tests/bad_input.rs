@@ -50,7 +50,7 @@ fn table() -> Vec<(&'static str, Vec<u8>, ResultReason)> {
         ),
         ("nested 40 deep", get_with(vec![nested(40)]), ResultReason::InvalidMessage),
         ("nested 100,000 deep", deep(100_000), ResultReason::InvalidMessage),
-        ("an item of another type", get_with(vec![integer(Tag::UNIQUE_IDENTIFIER, 1)]), ResultReason::InvalidField),
+        ("an item of another type", get_with(vec![integer(Tag::UNIQUE_IDENTIFIER, 1)]), ResultReason::InvalidMessage),
         (
             "an unknown item type",
             patched(get_with(vec![identifier()]), &[0x42, 0, 0x94, 7], &[0x42, 0, 0x94, 0x3F]),
@@ -90,8 +90,8 @@ fn table() -> Vec<(&'static str, Vec<u8>, ResultReason)> {
         ("no payload", with_item(vec![enumeration(Tag::OPERATION, 0x0A)]), ResultReason::InvalidMessage),
         ("version 9.0", versioned((9, 0)), ResultReason::UnsupportedProtocolVersion),
         ("version 0.9", versioned((0, 9)), ResultReason::InvalidMessage),
-        ("10,001 batch items", batch(10_001), ResultReason::InvalidMessage),
-        ("fewer batch items than counted", miscounted, ResultReason::InvalidMessage),
+        ("10,001 batch items", batch(10_001), ResultReason::InvalidField),
+        ("fewer batch items than counted", miscounted, ResultReason::InvalidField),
         ("no header", structure(Tag::REQUEST_MESSAGE, Vec::new()).encode(), ResultReason::InvalidMessage),
         (
             "a response",

@@ -12,6 +12,8 @@ pub struct State {
     /// The moment `$NOW` means, in seconds since 1970.
     pub now: i64,
     bound: HashMap<String, Value>,
+    /// What earlier files of a sequence bound: requests may use it, responses bind anew.
+    inherited: HashMap<String, Value>,
     /// Values of response fields by tag, in order of appearance.
     seen: HashMap<u32, Vec<Value>>,
     /// Objects by unique identifier.
@@ -37,8 +39,14 @@ impl State {
     /// Nothing known yet.
     #[must_use]
     pub fn new(now: i64) -> Self {
-        let (bound, seen, objects, dates) = Default::default();
-        Self { now, bound, seen, objects, dates }
+        let (bound, inherited, seen, objects, dates) = Default::default();
+        Self { now, bound, inherited, seen, objects, dates }
+    }
+
+    /// The next file of a sequence begins, on the same store.
+    pub fn next_file(&mut self) {
+        let bound = std::mem::take(&mut self.bound);
+        self.inherited.extend(bound);
     }
 
     /// What a placeholder stands for, if anything yet.
@@ -104,7 +112,7 @@ impl State {
 
     /// The bound value; else the field of an earlier response that the placeholder names, `_0` the first, no number the newest.
     fn substitute(&self, name: &str, node: &Node) -> Result<Value, String> {
-        if let Some(value) = self.bound.get(name) {
+        if let Some(value) = self.bound.get(name).or_else(|| self.inherited.get(name)) {
             return Ok(value.clone());
         }
         let (field, number) = match name.rsplit_once('_') {
