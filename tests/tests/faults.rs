@@ -360,7 +360,7 @@ fn writings(material: &[u8]) -> Vec<Vec<u8>> {
 
 fn assert_absent(haystack: &[u8], needles: &[Vec<u8>], place: &str) {
     for needle in needles {
-        let found = haystack.windows(needle.len()).position(|window| window == needle.as_slice());
+        let found = memchr::memmem::find(haystack, needle);
         assert!(found.is_none(), "{place} holds key material: {} bytes at {found:?}", needle.len());
     }
 }
