@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Shortest password of a KMIP user.
-const PASSWORD_BYTES_MIN: usize = 8;
+const PASSWORD_BYTES_MIN: usize = 6;
 
 impl Admin<'_> {
     /// Adds a user, or gives an existing one a new password.

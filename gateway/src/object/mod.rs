@@ -134,6 +134,8 @@ impl Object {
             Some(Attribute::UniqueIdentifier(UniqueIdentifier::Text(self.id.to_string()))),
             Some(Attribute::ObjectType(self.object_type)),
             self.has_state().then(|| Attribute::State(self.lifecycle.to_kmip())),
+            // KMIP 2.1 §4.56: "a compact representation"; the random half of the identifier.
+            Some(Attribute::ShortUniqueIdentifier(self.id.as_bytes()[8..].to_vec())),
         ];
         columns.into_iter().flatten().map(first).chain(self.attributes.iter().cloned())
     }

@@ -58,7 +58,8 @@ pub(super) async fn set_attribute(exchange: &mut Exchange<'_>, request: SetAttri
     let attribute = new_object::complete(request.attribute.attribute)?;
     let name = attribute.name();
     let rule = attribute.tag().and_then(AttributeEntry::by_tag).and_then(|entry| entry.rule(exchange.version));
-    if rule.is_some_and(|rule| rule.multiple) {
+    let several = exchange.object(&permit).attributes.of(&name).count() > 1;
+    if several || rule.is_some_and(|rule| rule.multiple) {
         return Err(OperationError::MultiValuedAttribute(format!("{} takes several values: use Add or Modify Attribute", name.to_text())));
     }
     let change = if exchange.object(&permit).attributes.has(&name) { AttributeChange::Modify } else { AttributeChange::Add };
@@ -89,6 +90,7 @@ pub(super) async fn delete_attribute(exchange: &mut Exchange<'_>, request: Delet
     for index in indexes {
         deleted = exchange.change(&permit).attributes.remove(&name, index);
     }
+    let deleted = deleted.map(|gone| instance(gone.index.unwrap_or(0), gone.attribute));
     Ok(DeleteAttributeResponse { unique_identifier: settled(exchange, &permit, name), attribute: deleted })
 }
 

@@ -63,7 +63,7 @@ pub(super) async fn symmetric_key(exchange: &mut Exchange<'_>, object: &mut Obje
     match &material {
         Material::Held(held) => {
             if let Some(bytes) = super::register::value_bytes(held) {
-                new_object::set_digest(object, bytes);
+                new_object::set_digest(object, &bytes);
             }
         }
         Material::Referenced(_) | Material::None => stays_in_the_device(object),

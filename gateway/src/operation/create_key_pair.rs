@@ -75,7 +75,7 @@ fn describe(object: &mut Object, material: &Material) {
             let format = held.key_block().map_or(KeyFormatType::Raw, |block| block.key_format_type);
             object.attributes.set(Attribute::KeyFormatType(format));
             if let Some(bytes) = register::value_bytes(held) {
-                new_object::set_digest(object, bytes);
+                new_object::set_digest(object, &bytes);
             }
         }
         Material::Referenced(_) | Material::None => create::stays_in_the_device(object),

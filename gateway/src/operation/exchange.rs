@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use keygate_kmip::{Attribute, Operation, ProtocolVersion, UniqueIdentifier, UniqueIdentifierEnumeration};
+use keygate_kmip::{Attribute, Operation, ProtocolVersion, UniqueIdentifier};
 
 use super::intent::{self, DeviceAct};
 use super::{Gateway, OperationError};
@@ -33,7 +33,7 @@ pub struct Exchange<'a> {
     working: HashMap<ObjectId, Slot>,
     /// Slots as they were before the current batch item touched them, to take the item back.
     before_item: Vec<(ObjectId, Option<Slot>)>,
-    placeholder: Option<ObjectId>,
+    placeholder: Placeholder,
     /// The objects that each batch item so far was about.
     items: Vec<Option<ObjectId>>,
     events: Vec<Event>,
@@ -47,6 +47,15 @@ pub struct Exchange<'a> {
     /// How many of them there were when the current batch item began.
     acts_before_item: usize,
     checks_names: bool,
+}
+
+/// The ID placeholder. KMIP 2.1 §6.1 (Operations): it is empty at the start of a batch.
+#[derive(Clone, Copy)]
+enum Placeholder {
+    Unset,
+    /// Locate found none, or more than one.
+    Empty,
+    Object(ObjectId),
 }
 
 /// An object in the working set.
@@ -76,7 +85,7 @@ impl<'a> Exchange<'a> {
             grants: gateway.grants(),
             working: HashMap::new(),
             before_item: Vec::new(),
-            placeholder: None,
+            placeholder: Placeholder::Unset,
             items: Vec::new(),
             events: Vec::new(),
             subject: None,
@@ -110,11 +119,13 @@ impl<'a> Exchange<'a> {
     pub fn resolve(&self, identifier: Option<&UniqueIdentifier>) -> Result<ObjectId, OperationError> {
         let nothing = || OperationError::InvalidMessage("no unique identifier, and no earlier item left an ID placeholder".to_owned());
         match identifier {
-            None => self.placeholder.ok_or_else(nothing),
             Some(UniqueIdentifier::Text(text)) => text.parse().map_err(|_| OperationError::NotFound),
-            Some(UniqueIdentifier::Placeholder(UniqueIdentifierEnumeration::IdPlaceholder)) => self.placeholder.ok_or_else(nothing),
-            // KMIP 2.1 §11.58: the other values name the result of the most recent operation of that kind in the batch.
-            Some(UniqueIdentifier::Placeholder(_)) => self.placeholder.ok_or_else(nothing),
+            // KMIP 2.1 §11.58: values beside ID Placeholder name the result of the most recent operation of that kind.
+            None | Some(UniqueIdentifier::Placeholder(_)) => match self.placeholder {
+                Placeholder::Object(id) => Ok(id),
+                Placeholder::Empty => Err(OperationError::NotFound),
+                Placeholder::Unset => Err(nothing()),
+            },
             Some(UniqueIdentifier::Item(number)) => self.item(*number).ok_or_else(nothing),
         }
     }
@@ -228,9 +239,9 @@ impl<'a> Exchange<'a> {
         self.subject = Some(id);
     }
 
-    /// Sets the ID placeholder for the following items.
+    /// Sets the ID placeholder for the following items; `None` if an operation ended with no object for it.
     pub fn set_placeholder(&mut self, id: Option<ObjectId>) {
-        self.placeholder = id;
+        self.placeholder = id.map_or(Placeholder::Empty, Placeholder::Object);
     }
 
     /// Says more about the operation in its audit event.

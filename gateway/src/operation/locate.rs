@@ -55,7 +55,7 @@ pub(super) async fn locate(exchange: &mut Exchange<'_>, request: LocateRequest) 
             None => break,
         }
     }
-    // KMIP 1.4 §4.9: "If the Locate operation matches more than one object, then the ID Placeholder is empty".
+    // KMIP 1.4 §4.9: "If the Locate operation matches more than one object [...] the ID Placeholder is not set".
     exchange.set_placeholder(if let [only] = found.ids[..] { Some(only) } else { None });
     Ok(found.response(exchange))
 }

@@ -63,13 +63,20 @@ fn inherit(replacement: &mut Object, existing: &Object) {
         Tag::ACTIVATION_DATE, Tag::PROCESS_START_DATE, Tag::PROTECT_STOP_DATE, Tag::DEACTIVATION_DATE, Tag::USAGE_LIMITS,
         Tag::RANDOM_NUMBER_GENERATOR,
     ];
+    // Names: those that move from the existing key come before the new ones.
+    let is_name = |instance: &&AttributeInstance| matches!(instance.attribute, Attribute::Name(_));
+    let given: Vec<Attribute> = replacement.attributes.iter().filter(is_name).map(|i| i.attribute.clone()).collect();
+    replacement.attributes.remove_tag(Tag::NAME);
+    for instance in existing.attributes.iter().filter(is_name) {
+        replacement.attributes.add(instance.attribute.clone());
+    }
+    for name in given {
+        replacement.attributes.add(name);
+    }
     for AttributeInstance { attribute, .. } in existing.attributes.iter() {
-        if attribute.tag().is_some_and(|tag| own.contains(&tag)) {
-            continue;
-        }
         let name = attribute.name();
-        let keeps_several = matches!(attribute, Attribute::Name(_)) || attribute.tag().is_none();
-        if keeps_several || !replacement.attributes.has(&name) {
+        let is_own = attribute.tag().is_some_and(|tag| own.contains(&tag) || tag == Tag::NAME);
+        if !is_own && (attribute.tag().is_none() || !replacement.attributes.has(&name)) {
             replacement.attributes.add(attribute.clone());
         }
     }

@@ -1,8 +1,11 @@
 //! Register: a client brings an object. KMIP 2.1 §6.1.46, KMIP 1.4 §4.3.
 
+use keygate_kmip::ttlv::Writer;
 use keygate_kmip::{
-    Attribute, AttributeInstance, KeyMaterial, KeyValue, ManagedObject, ObjectType, RegisterRequest, RegisterResponse,
+    Attribute, AttributeInstance, Field, KeyMaterial, KeyValue, ManagedObject, ObjectType, ProtocolVersion,
+    RegisterRequest, RegisterResponse, Tag,
 };
+use zeroize::Zeroizing;
 
 use super::{Exchange, OperationError, generate, new_object};
 use crate::object::{Material, Object, key_block};
@@ -78,10 +81,11 @@ fn describe(exchange: &Exchange<'_>, record: &mut Object, object: &ManagedObject
         }
     }
     if let Some(bytes) = value_bytes(object) {
-        new_object::set_digest(record, bytes);
+        new_object::set_digest(record, &bytes);
     }
-    if let Some(block) = object.key_block() {
-        record.attributes.set(Attribute::KeyValuePresent(block.key_value.is_some()));
+    // KMIP 1.4 §3.41: the attribute tells that the value is not here; where it is, it goes without saying.
+    if object.key_block().is_some_and(|block| block.key_value.is_none()) {
+        record.attributes.set(Attribute::KeyValuePresent(false));
     }
     record.advance(exchange.now);
     Ok(())
@@ -94,16 +98,22 @@ fn is_family(said: Option<keygate_kmip::CryptographicAlgorithm>, found: keygate_
     said.is_some_and(elliptic) && elliptic(found)
 }
 
-/// The bytes that the Digest attribute is of: key material in the clear or wrapped, certificate, opaque value.
-pub(super) fn value_bytes(object: &ManagedObject) -> Option<&[u8]> {
+/// The bytes that the Digest attribute is of: key material in the clear or wrapped, certificate, opaque value. Of a
+/// transparent key it is the encoded Key Material (KMIP 1.4 §3.17: the digest is of the value in its key format).
+pub(super) fn value_bytes(object: &ManagedObject) -> Option<Zeroizing<Vec<u8>>> {
+    let copied = |bytes: &[u8]| Some(Zeroizing::new(bytes.to_vec()));
     match object {
-        ManagedObject::Certificate(certificate) => Some(&certificate.value),
-        ManagedObject::CertificateRequest(request) => Some(&request.value),
-        ManagedObject::OpaqueObject(opaque) => Some(opaque.value.expose_bytes()),
+        ManagedObject::Certificate(certificate) => copied(&certificate.value),
+        ManagedObject::CertificateRequest(request) => copied(&request.value),
+        ManagedObject::OpaqueObject(opaque) => copied(opaque.value.expose_bytes()),
         ManagedObject::Template(_) => None,
         keyed => match keyed.key_block()?.key_value.as_ref()? {
-            KeyValue::Plain { material: KeyMaterial::Bytes(bytes), .. } | KeyValue::Wrapped(bytes) => Some(bytes.expose_bytes()),
-            KeyValue::Plain { material: KeyMaterial::Transparent(key), .. } => key.key.as_ref().map(keygate_kmip::Secret::expose_bytes),
+            KeyValue::Plain { material: KeyMaterial::Bytes(bytes), .. } | KeyValue::Wrapped(bytes) => copied(bytes.expose_bytes()),
+            KeyValue::Plain { material: material @ KeyMaterial::Transparent(_), .. } => {
+                let mut writer = Writer::new();
+                material.encode(Tag::KEY_MATERIAL, &mut writer, ProtocolVersion::V2_1);
+                Some(writer.into_bytes())
+            }
         },
     }
 }
