@@ -331,6 +331,18 @@ mod tests {
         }
     }
 
+    /// A keystore table makes itself the default; `--set` still wins.
+    #[test]
+    fn a_keystore_can_be_the_default() {
+        let file = "[[keystore]]\nname='hsm'\nkind='pkcs11'\nmodule='/m'\ntoken-label='t'\npin-file='/p'\ndefault=true\n";
+        let config = check(file, &[]).unwrap_or_else(|problems| panic!("{problems}"));
+        assert_eq!((config.keystores.len(), config.keystore_default.as_str()), (2, "hsm"));
+        let config = check(file, &["keystore.default=local"]).unwrap_or_else(|problems| panic!("{problems}"));
+        assert_eq!(config.keystore_default, "local");
+        let problems = check(&format!("{file}pin='1234'\n"), &[]).unwrap_err().to_string();
+        assert!(problems.contains("keystore.hsm.pin") && !problems.contains("1234"), "{problems}");
+    }
+
     /// `--set` lays over the file, needs no quotes, and never takes a secret or an unknown name.
     #[test]
     fn overrides_win_and_refuse_secrets() {

@@ -59,8 +59,13 @@ pub(super) fn check(file: &mut FileConfig) -> Vec<KeystoreConfig> {
     for (index, table) in std::mem::take(&mut file.keystores).into_iter().enumerate() {
         let mut table = Table { label: format!("keystore[{index}]"), table, file };
         let keystore = keystore(&mut table);
+        let is_default = table.flag("default");
         table.finish();
         if let Some(keystore) = keystore {
+            // TOML has no place for `keystore.default` beside [[keystore]]; an override by --set stands.
+            if is_default {
+                file.values.entry("keystore.default".into()).or_insert_with(|| Value::String(keystore.name().into()));
+            }
             if list.iter().any(|other| other.name() == keystore.name()) {
                 file.problem(&format!("keystore.{}", keystore.name()), "this name is used twice");
             }
@@ -147,6 +152,17 @@ impl Table<'_> {
             Some(other) => {
                 self.problem(key, &format!("must be a number from 1 to {max}, not {other}"));
                 default
+            }
+        }
+    }
+
+    fn flag(&mut self, key: &str) -> bool {
+        match self.table.remove(key) {
+            None => false,
+            Some(Value::Boolean(flag)) => flag,
+            Some(other) => {
+                self.problem(key, &format!("must be true or false, not {other}"));
+                false
             }
         }
     }
