@@ -135,6 +135,31 @@ fn terminate(server: &mut Server) {
     assert_eq!(server.child.wait().unwrap().code(), Some(0), "SIGTERM ends the server in order");
 }
 
+/// Objects are listed, shown without their material, and handed over; with a server and without.
+#[test]
+fn keys_are_listed_shown_and_handed_over() {
+    let deployment = Deployment::initialised();
+    let (first, alice) = (deployment.path("clients/first"), deployment.beside("alice"));
+    deployment.succeeds(&["client", "add", "alice", "--out", alice.to_str().unwrap()]);
+    let (id, key) = {
+        let mut server = deployment.serve(&[]);
+        let id = String::from_utf8(deployment.kmip(&["kmip", "create", "--name", "n"], &first).stdout).unwrap().trim().to_owned();
+        let key = String::from_utf8(deployment.kmip(&["kmip", "get", &id], &first).stdout).unwrap().trim().to_owned();
+        assert!(deployment.succeeds(&["keys", "list"]).contains(&id));
+        assert!(!deployment.kmip(&["kmip", "get", &id], &alice).status.success());
+        terminate(&mut server);
+        (id, key)
+    };
+    let shown = deployment.succeeds(&["keys", "show", &id]);
+    assert!(shown.contains("first") && !shown.contains(&key), "{shown}");
+    deployment.succeeds(&["keys", "chown", &id, "--to", "alice"]);
+    let _server = deployment.serve(&[]);
+    assert_eq!(String::from_utf8(deployment.kmip(&["kmip", "get", &id], &alice).stdout).unwrap().trim(), key);
+    assert!(!deployment.kmip(&["kmip", "get", &id], &first).status.success());
+    assert!(deployment.fails(4, &["keys", "chown", &id, "--to", "nobody"]).contains("nobody"));
+    assert!(deployment.fails(2, &["keys", "show", "x"]).contains("not a Unique Identifier"));
+}
+
 /// Everything init writes is for its owner only.
 #[test]
 fn init_leaves_nothing_open() {

@@ -50,6 +50,13 @@ pub enum AdminRequest {
     UserRemove { client: String, user: String },
 }
 
+impl AdminRequest {
+    /// Whether the object layer must be open for it.
+    pub fn is_about_objects(&self) -> bool {
+        matches!(self, Self::KeysChown { .. } | Self::KeysList { .. } | Self::KeysShow { .. })
+    }
+}
+
 /// What a client is to be recognised by.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -17,6 +17,9 @@ use crate::{
 /// How often the keystores' health is looked at; it does not touch the devices.
 const HEALTH_EVERY: Duration = Duration::from_millis(500);
 
+/// Rounds of the above between two attempts at what could not be reconciled.
+const RECONCILE_ROUNDS: u32 = 60;
+
 /// Why the keystores are not in place.
 #[derive(Debug, thiserror::Error)]
 pub enum GatewayError {
@@ -37,7 +40,7 @@ pub enum GatewayError {
     NoDefault(String),
 }
 
-/// Puts the configured keystores in place.
+/// Puts the configured keystores in place, and lets commands on managed objects in.
 pub fn gateway(app: &App) -> Result<Arc<Gateway>, GatewayError> {
     let mut set: Option<Keystores> = None;
     for keystore in &app.config.keystores {
@@ -64,16 +67,28 @@ pub fn gateway(app: &App) -> Result<Arc<Gateway>, GatewayError> {
     let no_default = || GatewayError::NoDefault(app.config.keystore_default.clone());
     let mut set = set.ok_or_else(no_default)?;
     set.set_default(app.keystore_id(&app.config.keystore_default).ok_or_else(no_default)?);
-    Ok(Arc::new(Gateway::new(app.store.clone(), app.store.keyring().clone(), set, policy(&app.config))))
+    let gateway = Arc::new(Gateway::new(app.store.clone(), app.store.keyring().clone(), set, policy(&app.config)));
+    app.set_objects(gateway.clone());
+    Ok(gateway)
 }
 
-/// Follows the health of the keystores, so that readiness and log tell of a token that goes or returns.
+/// Follows the health of the keystores, so that readiness and log tell of a token that goes or returns. Device actions that
+/// were begun and not finished are reconciled at the start, when a token is back, and now and then while any are left.
 pub(super) async fn watch_keystores(app: Arc<App>, gateway: Arc<Gateway>) {
     let mut interval = tokio::time::interval(HEALTH_EVERY);
+    let mut reconcile = true;
+    let mut again_in: Option<u32> = None;
     loop {
         interval.tick().await;
         for (_, name, keystore) in gateway.keystores.iter() {
-            app.readiness.set(&component(name), state_of(keystore.as_ref()));
+            let state = state_of(keystore.as_ref());
+            let is_up = state == ComponentState::Up;
+            reconcile |= app.readiness.set(&component(name), state) && is_up;
+        }
+        again_in = again_in.map(|rounds| rounds.saturating_sub(1));
+        if std::mem::take(&mut reconcile) || again_in == Some(0) {
+            let left = operation::reconcile(&gateway).await.left;
+            again_in = (left > 0).then_some(RECONCILE_ROUNDS);
         }
     }
 }

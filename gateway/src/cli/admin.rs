@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     admin::{self, AdminReply, AdminRequest, ConnectError, GrantTarget, Password},
-    app::SecretInput,
+    app::{self, SecretInput},
     audit::Actor,
     data_dir::DataDir,
 };
@@ -143,6 +143,9 @@ fn send(data: &Data, request: AdminRequest) -> Result<AdminReply, Failure> {
             let (dir, config) = load(&data.data_dir, &[])?;
             block_on(async {
                 let app = open(dir, lock, config, data, false).await?;
+                if request.is_about_objects() {
+                    app::gateway(&app)?;
+                }
                 let actor = Actor::LocalUser(rustix::process::getuid().as_raw());
                 let reply = admin::handle(&app, &actor, request).await;
                 app.close().await?;

@@ -302,18 +302,19 @@ fn own_names() -> Vec<String> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 mod tests {
     use super::*;
 
     fn check(text: &str, overrides: &[&str]) -> Result<Config, Problems> {
         let overrides: Vec<String> = overrides.iter().map(|text| (*text).to_owned()).collect();
-        FileConfig::parse(text, &overrides).unwrap_or_else(|error| panic!("{error}")).check()
+        FileConfig::parse(text, &overrides).unwrap().check()
     }
 
     /// An empty file is a working configuration, and every default of the table passes its own check.
     #[test]
     fn defaults_are_complete() {
-        let config = check("", &[]).unwrap_or_else(|problems| panic!("{problems}"));
+        let config = check("", &[]).unwrap();
         assert_eq!(config.kmip.listen.port(), 5696);
         assert_eq!(config.limits.message_bytes_max, 1 << 20);
         assert_eq!(config.limits.connections_max, 2000);
@@ -335,9 +336,9 @@ mod tests {
     #[test]
     fn a_keystore_can_be_the_default() {
         let file = "[[keystore]]\nname='hsm'\nkind='pkcs11'\nmodule='/m'\ntoken-label='t'\npin-file='/p'\ndefault=true\n";
-        let config = check(file, &[]).unwrap_or_else(|problems| panic!("{problems}"));
+        let config = check(file, &[]).unwrap();
         assert_eq!((config.keystores.len(), config.keystore_default.as_str()), (2, "hsm"));
-        let config = check(file, &["keystore.default=local"]).unwrap_or_else(|problems| panic!("{problems}"));
+        let config = check(file, &["keystore.default=local"]).unwrap();
         assert_eq!(config.keystore_default, "local");
         let problems = check(&format!("{file}pin='1234'\n"), &[]).unwrap_err().to_string();
         assert!(problems.contains("keystore.hsm.pin") && !problems.contains("1234"), "{problems}");
@@ -347,7 +348,7 @@ mod tests {
     #[test]
     fn overrides_win_and_refuse_secrets() {
         let file = "kmip.listen = '127.0.0.1:1'\nkmip.version_min = 1.2";
-        let config = check(file, &["kmip.listen=127.0.0.1:0", "limits.idle_seconds=5", "kmip.rng_seed=16"]).unwrap_or_else(|p| panic!("{p}"));
+        let config = check(file, &["kmip.listen=127.0.0.1:0", "limits.idle_seconds=5", "kmip.rng_seed=16"]).unwrap();
         assert_eq!(config.kmip.listen.port(), 0);
         assert_eq!(config.kmip.version_min, (1, 2));
         assert_eq!(config.limits.idle, Duration::from_secs(5));

@@ -31,18 +31,19 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// Sets the state of a part, and logs it where it changed.
-    pub fn set(&self, component: &str, state: ComponentState) {
+    /// Sets the state of a part, and logs it where it changed. Says whether it did.
+    pub fn set(&self, component: &str, state: ComponentState) -> bool {
         let mut components = self.components.lock().unwrap_or_else(PoisonError::into_inner);
         let before = components.insert(component.to_owned(), state.clone());
         if before.as_ref() == Some(&state) {
-            return;
+            return false;
         }
         match &state {
             ComponentState::Up if before.is_some() => tracing::info!(component, "works again"),
             ComponentState::Up => {}
             ComponentState::Down { reason } => tracing::warn!(component, reason, "does not work"),
         }
+        true
     }
 
     /// The server begins to stop: it is not ready any more, and nothing is wrong.
