@@ -131,6 +131,12 @@ impl TlsKmipClient {
         Ok(())
     }
 
+    /// The TLS stream, for other clients to speak over.
+    #[must_use]
+    pub fn into_stream(self) -> StreamOwned<ClientConnection, TcpStream> {
+        self.stream
+    }
+
     /// Sends one frame and reads one.
     ///
     /// # Errors

@@ -1,15 +1,12 @@
-//! Goal: a second, independent client works: the `kmip-protocol` crate (KMIP 1.0 to 1.2, rustls 0.19).
+//! Goal: a second, independent client works: the `kmip-protocol` crate (KMIP 1.0 to 1.2).
+//! It runs over our TLS client: its own TLS features bring libraries whose licences or age we do not want.
 //! Method: a session by hand over its public API. Get Attributes is left out: the crate aborts the process on structured
 //! attributes that it does not know.
-
-use std::fs;
-use std::time::Duration;
 
 use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 use keygate_tests::gateway::Setup;
 use keygate_tests::tools;
-use kmip_protocol::client::tls::rustls::connect;
-use kmip_protocol::client::{ClientCertificate, ConnectionSettings};
+use kmip_protocol::client::ClientBuilder;
 use kmip_protocol::types::common::{
     CryptographicAlgorithm, CryptographicUsageMask, KeyMaterial, ObjectType, UniqueIdentifier,
 };
@@ -22,20 +19,8 @@ fn a_session_of_the_kmip_protocol_crate_works() {
         return;
     }
     let gateway = Setup::new().start();
-    let folder = gateway.client_folder("a");
-    let pem = |name: &str| fs::read(folder.join(name)).expect("a PEM file");
-    let client = connect(&ConnectionSettings {
-        host: "localhost".into(),
-        port: gateway.address("kmip").port(),
-        client_cert: Some(ClientCertificate::SeparatePem {
-            cert_bytes: pem("cert.pem"),
-            key_bytes: Some(pem("key.pem")),
-        }),
-        ca_cert: Some(pem("ca.pem")),
-        read_timeout: Some(Duration::from_secs(20)),
-        ..ConnectionSettings::default()
-    })
-    .expect("a connection");
+    let stream = gateway.connect("a").into_stream();
+    let client = ClientBuilder::new(stream).build();
 
     let query = client.query().expect("Query");
     assert!(query.operations.is_some_and(|operations| operations.len() > 15));

@@ -24,6 +24,7 @@ pub fn facts(object: &ManagedObject) -> Result<Vec<Attribute>, OperationError> {
                 Attribute::CertificateLength(i32::try_from(certificate.value.len()).unwrap_or(i32::MAX)),
             ];
             if certificate.certificate_type == CertificateType::X509 {
+                found.push(Attribute::KeyFormatType(KeyFormatType::X509));
                 found.extend(certificate::facts(&certificate.value)?);
             }
             Ok(found)

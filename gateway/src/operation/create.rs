@@ -77,6 +77,7 @@ pub(super) fn stays_in_the_device(object: &mut Object) {
     object.attributes.set(Attribute::AlwaysSensitive(true));
     object.attributes.set(Attribute::Extractable(false));
     object.attributes.set(Attribute::NeverExtractable(true));
+    object.attributes.set(Attribute::ProtectionStorageMask(keygate_kmip::ProtectionStorageMask::HARDWARE));
 }
 
 /// KMIP 2.x lets the server choose what the client leaves out; 1.x clients that leave the length out mean the same.

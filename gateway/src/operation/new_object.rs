@@ -3,7 +3,7 @@
 
 use keygate_kmip::{
     Attribute, AttributeInstance, Attributes, CustomAttribute, DateTime, Digest, HashingAlgorithm, Interval,
-    ManagedObject, Name, ObjectType, Operation, ProtocolVersion, Tag,
+    ManagedObject, Name, ObjectType, Operation, ProtectionStorageMask, ProtocolVersion, Tag,
 };
 
 use super::{Exchange, OperationError};
@@ -127,6 +127,7 @@ pub(super) fn build(
     set.set(Attribute::LastChangeDate(now));
     set.set(Attribute::LeaseTime(Interval(LEASE_SECONDS)));
     set.set_default(Attribute::OperationPolicyName("default".to_owned()));
+    set.set(Attribute::ProtectionStorageMask(ProtectionStorageMask::SOFTWARE));
     if object_type != ObjectType::Template {
         set.set_default(Attribute::Fresh(true));
         let sensitive = set.flag(Tag::SENSITIVE);
