@@ -191,6 +191,9 @@ impl KeyMaterial {
     }
 }
 
+/// Longest RSA modulus that is used: the private operation of 8192 bits takes some 20 ms, and grows with the cube.
+const RSA_BITS_MAX: u32 = 8192;
+
 /// A key parsed for use: made once from its [`KeyMaterial`], then shared.
 pub struct PreparedKey {
     kind: KeyKind,
@@ -206,11 +209,17 @@ enum Inner {
 impl PreparedKey {
     /// Parses the material.
     pub fn new(material: &KeyMaterial) -> Result<Self> {
-        let inner = match material.kind {
+        let (kind, bits) = (material.kind, material.bits()?);
+        let inner = match kind {
             KeyKind::Symmetric(_) => Inner::Symmetric(material.encoded.clone()),
+            KeyKind::Private(PairKind::Rsa) | KeyKind::Public(PairKind::Rsa) if bits > RSA_BITS_MAX => {
+                return Err(KsError::unsupported(format!(
+                    "RSA of {bits} bits is not used; {RSA_BITS_MAX} is the most"
+                )));
+            }
             KeyKind::Private(_) | KeyKind::Public(_) => Inner::Pair(material.pkey()?),
         };
-        Ok(Self { kind: material.kind, bits: material.bits()?, inner })
+        Ok(Self { kind, bits, inner })
     }
 
     /// What the key is.

@@ -10,8 +10,8 @@ use super::token::Token;
 use crate::error::{Class, KsError, Result};
 use crate::key::{Held, HeldPair, Key, KeyCheck, KeyClass, KeyId, KeyRef, KeySpec, KeystoreId, PairSpec};
 use crate::keystore::{BoxFuture, Capabilities, Custody, Descriptor, Health, KeyInfo, Keystore, OpCx};
-use crate::local::{self, EcPublic, KeyKind, KeyMaterial, PairKind, RsaPublic};
-use crate::operation::{CryptoOp, CryptoOut};
+use crate::local::{self, EcPublic, KeyKind, KeyMaterial, PairKind, PreparedKey, RsaPublic};
+use crate::operation::{CryptoOp, CryptoOut, SignInput, SignatureScheme};
 use crate::secret::SecretBytes;
 use cryptoki_sys as ck;
 use keygate_kmip::{CryptographicAlgorithm, HashingAlgorithm};
@@ -139,7 +139,34 @@ impl Pkcs11Keystore {
             }
             _ => return Err(mismatch()),
         };
+        self.prove(id, &public, cx).await?;
         Ok(HeldPair { private: self.private_held(id, &public)?, public })
+    }
+
+    /// Signs once and verifies with the public half: the token holds the private half that it says it holds. A key that
+    /// fails does not stay.
+    async fn prove(&self, id: KeyId, public: &KeyMaterial, cx: OpCx) -> Result<()> {
+        let scheme = match public.kind() {
+            KeyKind::Public(PairKind::Rsa) => SignatureScheme::RsaPkcs1(HashingAlgorithm::Sha256),
+            _ => SignatureScheme::Ecdsa(HashingAlgorithm::Sha256),
+        };
+        let message = SignInput::Message(&id.0);
+        let error = match self.sign(KeyName { id, class: KeyClass::Private }, scheme, message, cx).await {
+            Ok(CryptoOut::Signature(signature)) => {
+                if local::verify(&PreparedKey::new(public)?, scheme, message, &signature)? {
+                    return Ok(());
+                }
+                KsError::new(Class::Corrupt, "the token's private key does not fit its public half")
+            }
+            Ok(_) => mismatch(),
+            // A token that cannot sign so is not asked to.
+            Err(e) if e.class() == Class::Unsupported => return Ok(()),
+            Err(e) => e,
+        };
+        match self.token.call(Request::Destroy { id }, cx).await {
+            Ok(_) => Err(error),
+            Err(_) => Err(error.into_class(Class::OutcomeUnknown)),
+        }
     }
 
     async fn take_in(&self, id: KeyId, material: &KeyMaterial, cx: OpCx) -> Result<Held> {
@@ -162,7 +189,9 @@ impl Pkcs11Keystore {
             KeyKind::Private(other) => return Err(KsError::unsupported(format!("no {other} keys in tokens"))),
             KeyKind::Public(_) => return Err(KsError::parameters("a public key needs no keystore")),
         }
-        self.private_held(id, &material.public_half()?)
+        let public = material.public_half()?;
+        self.prove(id, &public, cx).await?;
+        self.private_held(id, &public)
     }
 }
 

@@ -1,7 +1,9 @@
 //! Every wrong key, IV, tag, padding or combination is refused with a class and a text that names the rule.
 
 use crate::helpers::{aes, key, open, seal};
-use keygate_backends::local::{KeyKind, KeyMaterial, PairKind, PreparedKey, generate, generate_pair, mac, sign};
+use keygate_backends::local::{
+    KeyKind, KeyMaterial, PairKind, PreparedKey, RsaPublic, generate, generate_pair, mac, sign,
+};
 use keygate_backends::resolve::{Parameters, encryption, signature};
 use keygate_backends::{
     BlockPadding, Class, EncryptOp, EncryptionScheme as S, Fault, Iv, KeySpec, KsError, MacScheme, PairSpec,
@@ -186,6 +188,14 @@ fn des3_encrypts_only_as_legacy() {
     let op =
         EncryptOp { scheme: &S::Cbc(BlockPadding::Pkcs5), iv: Iv::Given(&[0; 8]), aad: b"", data: b"x", legacy: false };
     refused(Class::Unsupported, "legacy", keygate_backends::local::encrypt(&des, &op));
+}
+
+/// A key that would hold a thread for long is registered, and not used.
+#[test]
+fn rsa_modulus_too_long_to_use() {
+    let huge = RsaPublic { modulus: vec![0xff; 1025], public_exponent: vec![1, 0, 1] }.to_material().unwrap();
+    assert_eq!(huge.bits().unwrap(), 8200);
+    refused(Class::Unsupported, "RSA of 8200 bits", PreparedKey::new(&huge));
 }
 
 #[test]
