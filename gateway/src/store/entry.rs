@@ -106,7 +106,7 @@ pub struct ClientCertificate {
 }
 
 /// A KMIP user (Credential, Username and Password) of a client.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientUser {
     /// Its id.
     pub id: EntryId,
@@ -222,7 +222,7 @@ pub struct Intent {
 }
 
 /// A named value that must survive: issuer serial counters, CA material, versions of things.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Setting {
     /// Its id.
     pub id: EntryId,
@@ -253,6 +253,20 @@ impl std::fmt::Debug for Entry {
     /// Kind and id only: settings may hold secrets and users hold password hashes.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Entry({:?} {})", self.kind(), self.id())
+    }
+}
+
+impl std::fmt::Debug for ClientUser {
+    /// Without the password's hash.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ClientUser({} {:?})", self.id, self.name)
+    }
+}
+
+impl std::fmt::Debug for Setting {
+    /// Without the value, which may be secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Setting({} {:?})", self.id, self.name)
     }
 }
 

@@ -45,6 +45,7 @@ pub use rewrap::RewrapProgress;
 
 use crate::audit::{Event, Verifier, VerifyReport, append_line, read_heads};
 use crate::seal::{Keyring, RootKey, SealedTerm, Term};
+use plan::Work;
 use shared::Shared;
 use writer::{Job, Unit};
 
@@ -116,8 +117,8 @@ impl Store {
         let mut lines = Vec::with_capacity(256 * commit.events.len());
         commit.events.iter().for_each(|event| append_line(&mut lines, event));
         let count = commit.events.len() as u32;
-        let Commit { changes, erases, .. } = commit;
-        self.ask(|reply| Job::Commit(Unit { changes, lines, count, erases, reply })).await
+        let (work, erases) = (Work::new(commit.changes), commit.erases);
+        self.ask(|reply| Job::Commit(Unit { work, lines, count, erases, reply })).await
     }
 
     /// Records reads. With `durable`, returns when the events are on disk; without, at once (bounded: a long queue waits), and a
@@ -162,12 +163,12 @@ impl Store {
         row
     }
 
-    /// One page of matching objects in id order.
+    /// One page of matching objects, newest first.
     pub async fn locate(&self, query: &LocateQuery) -> Result<LocatePage, ReadError> {
         let (rows, unreadable) =
             sqlite::locate(&self.readers, query).await.map_err(|error| ReadError::Broken(error.to_string()))?;
         let read = rows.len() + unreadable.len();
-        let last = rows.iter().map(|row| row.id).chain(unreadable.iter().copied()).max();
+        let last = rows.iter().map(|row| row.id).chain(unreadable.iter().copied()).min();
         let next = last.filter(|_| read >= query.limit as usize);
         let mut page = LocatePage { next, refused: unreadable, ..LocatePage::default() };
         for row in rows {

@@ -1,12 +1,13 @@
 //! Making and opening a store: what is checked before the first request is served.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use sqlx::SqliteConnection;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::disk::Disk;
@@ -14,7 +15,7 @@ use super::plan::{Entries, EntryKey, open_entry};
 use super::set_hash::{Element, SetHash};
 use super::shared::Shared;
 use super::state::{Anchor, Anchored, Run, State};
-use super::writer::{Writer, now_ms};
+use super::writer::{Job, Names, Writer, now_ms};
 use super::{Commit, CommitError, EntryId, EntryKind, ObjectId, ReadError, Store, sqlite};
 use crate::audit::{Action, Details, Event, HeadsError, append_head};
 use crate::seal::{Keyring, KeyringError, RootKey};
@@ -194,7 +195,7 @@ pub(crate) async fn open(dir: &Path, id: Uuid, root: Arc<RootKey>, options: Stor
         state: State { run: Run::Closed, ..state },
         total: found.total,
         entries: found.entries,
-        names: found.names,
+        names: Names::default(),
         anchor,
         disk: Disk::new(dir, options.low_disk_percent, options.reserve_bytes),
         erase_by: None,
@@ -233,8 +234,21 @@ async fn start(
     let (jobs, receiver) = mpsc::channel(JOBS_MAX);
     tokio::spawn(writer.run(receiver));
     let store = Store::assemble(dir, root, shared, jobs, damage);
+    tokio::spawn(load_names(store.readers.clone(), store.jobs.downgrade()));
     store.commit(Commit { events, ..Commit::default() }).await.map_err(OpenError::FirstCommit)?;
     Ok(store)
+}
+
+/// Reads the names while the store serves already; until then every new name costs a look into the database.
+async fn load_names(readers: sqlx::SqlitePool, jobs: mpsc::WeakSender<Job>) {
+    match (sqlite::name_prefixes(&readers).await, jobs.upgrade()) {
+        // Fails when the store was closed meanwhile.
+        (Ok(names), Some(jobs)) => _ = jobs.send(Job::Names(names)).await,
+        (Err(error), Some(_)) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "names could not be read ahead")
+        }
+        (_, None) => {}
+    }
 }
 
 fn open_anchor(dir: &Path, keyring: &Keyring) -> Result<(Anchor, Option<Anchored>), OpenError> {
@@ -272,7 +286,6 @@ fn next_state(state: State, known: Option<Anchored>, options: &StoreOptions) -> 
 struct Found {
     versions: HashMap<ObjectId, u64>,
     entries: Entries,
-    names: HashSet<u64>,
     /// Entries whose row does not open.
     unreadable: HashMap<EntryKey, u64>,
     total: SetHash,
@@ -282,17 +295,24 @@ struct Found {
 }
 
 impl Found {
-    async fn read(connection: &mut SqliteConnection, keyring: &Keyring) -> Result<Self, OpenError> {
+    async fn read(connection: &mut SqliteConnection, keyring: &Arc<Keyring>) -> Result<Self, OpenError> {
         let mut versions = HashMap::new();
-        let mut total = SetHash::default();
         let mut odd = false;
-        sqlite::object_versions(connection, |id, version| {
-            total.add(keyring.set(), &object_element(id, version));
-            odd |= versions.insert(id, version).is_some();
+        let mut hashing = JoinSet::new();
+        sqlite::object_versions(connection, |chunk| {
+            versions.reserve(chunk.len());
+            chunk.iter().for_each(|(id, version)| odd |= versions.insert(*id, *version).is_some());
+            // Hashed on other threads while the database reads on.
+            let keyring = keyring.clone();
+            hashing.spawn_blocking(move || {
+                let mut total = SetHash::default();
+                chunk.iter().for_each(|(id, version)| total.add(keyring.set(), &object_element(*id, *version)));
+                total
+            });
         })
         .await?;
-        let mut names = HashSet::new();
-        sqlite::name_prefixes(connection, |prefix| _ = names.insert(prefix)).await?;
+        let mut total = SetHash::default();
+        hashing.join_all().await.into_iter().for_each(|part| total.merge(part));
         let mut entries = Entries::default();
         let mut unreadable = HashMap::new();
         for row in sqlite::entries(connection).await? {
@@ -306,7 +326,7 @@ impl Found {
                 None => drop(unreadable.insert(key, row.version)),
             }
         }
-        Ok(Self { versions, names, entries, unreadable, total, odd, damage: Vec::new() })
+        Ok(Self { versions, entries, unreadable, total, odd, damage: Vec::new() })
     }
 
     /// Compares the rows with the state row's MAC. Rows that differ are named and refused; the others are served.

@@ -48,7 +48,8 @@ pub(crate) struct Plan {
     entries: Layer,
 }
 
-/// An accepted object change.
+/// An object change.
+#[derive(Clone)]
 pub(crate) struct Accepted {
     pub(crate) id: ObjectId,
     pub(crate) before: Option<Arc<ObjectRow>>,
@@ -65,29 +66,53 @@ pub(crate) struct Prepared {
     pub(crate) added: Vec<Element>,
 }
 
+/// A unit of work as queued: rows shared, so that it can be tried again.
+pub(crate) struct Work {
+    objects: Vec<Accepted>,
+    entries: Vec<Change>,
+}
+
+impl Work {
+    pub(crate) fn new(changes: Vec<Change>) -> Self {
+        let mut work = Self { objects: Vec::new(), entries: Vec::new() };
+        for change in changes {
+            let (id, before, after) = match change {
+                Change::InsertObject(row) => (row.id, None, Some(Arc::new(row))),
+                Change::UpdateObject { before, after } => (after.id, Some(before), Some(Arc::new(after))),
+                Change::DeleteObject { before } => (before.id, Some(before), None),
+                change @ (Change::AddEntry(_) | Change::UpdateEntry(_) | Change::RemoveEntry(..)) => {
+                    work.entries.push(change);
+                    continue;
+                }
+            };
+            work.objects.push(Accepted { id, before, after });
+        }
+        work
+    }
+
+    /// How many changes.
+    pub(crate) fn len(&self) -> usize {
+        self.objects.len() + self.entries.len()
+    }
+
+    /// Names it would add, to be looked up for a whole group in one go.
+    pub(crate) fn names_added(&self) -> impl Iterator<Item = [u8; 16]> {
+        self.objects.iter().flat_map(|object| come(object, |row| &row.names).map(|name| name.0))
+    }
+}
+
 impl Plan {
     /// Checks one unit of work and takes it in, or says why not and stays as it was.
-    pub(crate) fn accept(&mut self, changes: Vec<Change>, committed: &Committed<'_>) -> Result<(), CommitError> {
-        let mut objects = Vec::new();
+    pub(crate) fn accept(&mut self, work: &Work, committed: &Committed<'_>) -> Result<(), CommitError> {
         let mut entries = Layer::default();
-        for change in changes {
-            match change {
-                Change::InsertObject(row) => {
-                    objects.push(Accepted { id: row.id, before: None, after: Some(Arc::new(row)) })
-                }
-                Change::UpdateObject { before, after } => {
-                    objects.push(Accepted { id: after.id, before: Some(before), after: Some(Arc::new(after)) });
-                }
-                Change::DeleteObject { before } => {
-                    objects.push(Accepted { id: before.id, before: Some(before), after: None });
-                }
-                change => self.stage_entry(&mut entries, change, committed)?,
-            }
+        for change in &work.entries {
+            self.stage_entry(&mut entries, change, committed)?;
         }
-        self.check_versions(&objects, committed)?;
-        let names = self.stage_names(&objects, committed)?;
+        let objects = &work.objects;
+        self.check_versions(objects, committed)?;
+        let names = self.stage_names(objects, committed)?;
         self.touched.extend(objects.iter().map(|object| object.id));
-        self.objects.extend(objects);
+        self.objects.extend_from_slice(objects);
         self.names.extend(names);
         self.entries.rows.extend(entries.rows);
         self.entries.unique.extend(entries.unique);
@@ -146,15 +171,15 @@ impl Plan {
         Ok(staged)
     }
 
-    fn stage_entry(&self, own: &mut Layer, change: Change, committed: &Committed<'_>) -> Result<(), CommitError> {
-        let (key, after) = match &change {
+    fn stage_entry(&self, own: &mut Layer, change: &Change, committed: &Committed<'_>) -> Result<(), CommitError> {
+        let (key, after) = match change {
             Change::AddEntry(entry) | Change::UpdateEntry(entry) => ((entry.kind(), entry.id()), Some(entry)),
             Change::RemoveEntry(kind, id) => ((*kind, *id), None),
-            // The caller hands over entry changes only.
+            // `Work::new` keeps these apart.
             Change::InsertObject(_) | Change::UpdateObject { .. } | Change::DeleteObject { .. } => return Ok(()),
         };
         let before = self.entry(own, key, committed);
-        match (&before, &change) {
+        match (&before, change) {
             (Some(_), Change::AddEntry(_)) => return Err(CommitError::EntryTaken { kind: key.0, holder: key.1 }),
             (None, Change::UpdateEntry(_) | Change::RemoveEntry(..)) => {
                 return Err(CommitError::EntryMissing { kind: key.0, id: key.1 });
@@ -257,19 +282,6 @@ impl Prepared {
     }
 }
 
-/// Names the group would add, to be looked up in one go.
-pub(crate) fn names_to_check(changes: &[Change], out: &mut Vec<[u8; 16]>) {
-    for change in changes {
-        match change {
-            Change::InsertObject(row) => out.extend(row.names.iter().map(|name| name.0)),
-            Change::UpdateObject { before, after } => {
-                out.extend(after.names.iter().filter(|name| !before.names.contains(name)).map(|name| name.0));
-            }
-            _ => {}
-        }
-    }
-}
-
 /// What `after` has and `before` has not.
 fn come<'a, T: Copy + PartialEq + 'a>(
     object: &'a Accepted,
@@ -297,8 +309,11 @@ fn minus<'a, T: Copy + PartialEq>(
 fn seal_entry(keyring: &Keyring, entry: &Entry, version: u64) -> EntryRow {
     let organisation = entry.organisation();
     let binding = entry_binding(entry.kind(), entry.id(), version, organisation);
-    // Entries are plain structures of strings, numbers and ids: serialising them cannot fail.
-    let text = zeroize::Zeroizing::new(serde_json::to_vec(entry).unwrap_or_default());
+    // Room for any usual entry, so that no reallocation leaves a copy of a secret setting behind.
+    let mut text = zeroize::Zeroizing::new(Vec::with_capacity(16 * 1024));
+    // Entries are plain structures of strings, numbers and ids: serialising them cannot fail; were it to, the entry would not
+    // open again and be named as damaged.
+    let _ = serde_json::to_writer(&mut *text, entry);
     EntryRow { kind: entry.kind(), id: entry.id(), organisation, version, sealed: keyring.seal(&binding, &text) }
 }
 

@@ -19,8 +19,13 @@ pub(crate) struct SetHash([u64; 4]);
 
 impl SetHash {
     pub(crate) fn add(&mut self, key: &MacKey, element: &Element) {
+        self.merge(Self(hash(key, element)));
+    }
+
+    /// Adds the total of another part of the set.
+    pub(crate) fn merge(&mut self, other: Self) {
         let mut carry = false;
-        for (limb, addend) in self.0.iter_mut().zip(hash(key, element)) {
+        for (limb, addend) in self.0.iter_mut().zip(other.0) {
             let (sum, first) = limb.overflowing_add(addend);
             let (sum, second) = sum.overflowing_add(u64::from(carry));
             (*limb, carry) = (sum, first || second);
@@ -56,4 +61,32 @@ fn hash(key: &MacKey, element: &Element) -> [u64; 4] {
         *limb = u64::from_le_bytes(*chunk);
     }
     limbs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seal::{Keyring, NewSlot, Openers, Seal};
+
+    proptest::proptest! {
+        #![proptest_config(proptest::test_runner::Config { cases: 16, ..Default::default() })]
+
+        /// The order of additions does not matter, and what is subtracted might never have been there.
+        #[test]
+        fn a_set_has_one_total(versions in proptest::collection::vec(0u64..1000, 0..50), gone in 0u64..1000) {
+            let dir = tempfile::tempdir().expect("a directory");
+            let (seal, _) = Seal::create(dir.path(), NewSlot::default()).expect("a seal");
+            let root = seal.unlock(&Openers::default()).expect("opens");
+            let keyring = Keyring::open(seal.store_id(), &root, &Keyring::generate(seal.store_id(), &root)).expect("a keyring");
+            let element = |version| Element { kind: 0, id: [7; 16], version };
+            let mut forward = SetHash::default();
+            versions.iter().for_each(|version| forward.add(keyring.set(), &element(*version)));
+            let mut backward = SetHash::default();
+            backward.add(keyring.set(), &element(gone));
+            versions.iter().rev().for_each(|version| backward.add(keyring.set(), &element(*version)));
+            assert_ne!(forward, backward);
+            backward.subtract(keyring.set(), &element(gone));
+            assert_eq!(forward, backward);
+        }
+    }
 }

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
 use super::disk::Disk;
-use super::plan::{Committed, Entries, Plan, Prepared, names_to_check};
+use super::plan::{Committed, Entries, EntryKey, Plan, Prepared, Work};
 use super::reads::Pending;
 use super::set_hash::SetHash;
 use super::shared::Shared;
@@ -33,8 +33,8 @@ const TICK: Duration = Duration::from_millis(250);
 const HEAD_EVERY: Duration = Duration::from_secs(60);
 /// Old sealed copies leave the WAL so soon after something was destroyed.
 const ERASE_WITHIN: Duration = Duration::from_secs(1);
-/// The WAL is moved into the database when so many commits have gone into it, or it has so many bytes.
-const WAL_BYTES_MAX: u64 = 16 << 20;
+/// SQLite moves the WAL into the database as it grows; where a slow reader kept it from doing so, the writer does at this size.
+const WAL_BYTES_MAX: u64 = 64 << 20;
 
 type Reply<T> = oneshot::Sender<Result<T, CommitError>>;
 
@@ -45,7 +45,9 @@ pub(crate) enum Job {
     /// Drop a term unless a row is under it; says whether it was dropped.
     DropTerm(Term, Reply<bool>),
     /// Seal these entries again under the newest term.
-    Reseal(Vec<super::plan::EntryKey>, Reply<()>),
+    Reseal(Vec<EntryKey>, Reply<()>),
+    /// Names that were in the database when it was opened.
+    Names(HashSet<u64>),
     /// Empty the WAL now.
     Erase(Reply<()>),
     /// Write what is queued, note the head, mark the store closed.
@@ -54,7 +56,7 @@ pub(crate) enum Job {
 
 /// A queued unit of work; its events are serialised already.
 pub(crate) struct Unit {
-    pub(crate) changes: Vec<Change>,
+    pub(crate) work: Work,
     pub(crate) lines: Vec<u8>,
     pub(crate) count: u32,
     pub(crate) erases: bool,
@@ -63,7 +65,7 @@ pub(crate) struct Unit {
 
 impl Unit {
     fn weight(&self) -> usize {
-        self.lines.len() + self.changes.len() * 1024
+        self.lines.len() + self.work.len() * 1024
     }
 }
 
@@ -75,8 +77,7 @@ pub(crate) struct Writer {
     pub(crate) state: State,
     pub(crate) total: SetHash,
     pub(crate) entries: Entries,
-    /// First bytes of every name token there ever was since the start: a name that is not here is free without a look.
-    pub(crate) names: HashSet<u64>,
+    pub(crate) names: Names,
     pub(crate) anchor: Anchor,
     pub(crate) disk: Disk,
     pub(crate) erase_by: Option<Instant>,
@@ -129,7 +130,7 @@ impl Writer {
     /// One group: at most one transaction, unless the database refuses it as a whole.
     async fn commit(&mut self, units: Vec<Unit>, reads: Pending) {
         let low = self.disk.is_low();
-        let (units, refused): (Vec<_>, Vec<_>) = units.into_iter().partition(|unit| !low || unit.changes.is_empty());
+        let (units, refused): (Vec<_>, Vec<_>) = units.into_iter().partition(|unit| !low || unit.work.len() == 0);
         let percent = self.disk.percent();
         refused.into_iter().for_each(|unit| answer(unit.reply, Err(CommitError::ReadOnlyLowDisk { percent })));
         if units.is_empty() && reads.count == 0 {
@@ -140,65 +141,65 @@ impl Writer {
             Err(error) => return self.fail(units.into_iter().map(|unit| unit.reply).collect(), reads, &error),
         };
         let mut plan = Plan::default();
-        let (mut replies, mut erases) = (Vec::new(), false);
-        let (mut lines, mut count) = (Vec::new(), 0);
+        let mut accepted = Vec::with_capacity(units.len());
         let shared = self.shared.clone();
         let version = |id| shared.version(id);
-        let keyring = shared.keyring.clone();
-        let committed = Committed { version: &version, entries: &self.entries, names, keyring: &keyring };
+        let committed = Committed { version: &version, entries: &self.entries, names, keyring: &shared.keyring };
         for unit in units {
-            match plan.accept(unit.changes, &committed) {
-                Ok(()) => {
-                    lines.extend_from_slice(&unit.lines);
-                    count += unit.count;
-                    erases |= unit.erases;
-                    replies.push(unit.reply);
-                }
+            match plan.accept(&unit.work, &committed) {
+                Ok(()) => accepted.push(unit),
                 Err(error) => answer(unit.reply, Err(error)),
             }
         }
-        lines.extend_from_slice(&reads.body);
-        count += reads.count;
-        if replies.is_empty() && count == 0 {
+        let count = accepted.iter().map(|unit| unit.count).sum::<u32>() + reads.count;
+        if accepted.is_empty() && count == 0 {
             return self.shared.reads.written(reads);
         }
+        let mut lines =
+            Vec::with_capacity(accepted.iter().map(|unit| unit.lines.len()).sum::<usize>() + reads.body.len());
+        accepted.iter().for_each(|unit| lines.extend_from_slice(&unit.lines));
+        lines.extend_from_slice(&reads.body);
         let prepared = plan.prepare(&self.shared.keyring, &self.entries, self.state.commit + 1);
         match self.write(prepared, lines, count).await {
             Ok(()) => {
-                if erases {
+                if accepted.iter().any(|unit| unit.erases) {
                     self.erase_by.get_or_insert_with(|| Instant::now() + ERASE_WITHIN);
                 }
                 let receipt = CommitReceipt { seq: self.state.commit };
-                replies.into_iter().for_each(|reply| answer(reply, Ok(receipt)));
+                accepted.into_iter().for_each(|unit| answer(unit.reply, Ok(receipt)));
                 self.shared.reads.written(reads);
             }
-            Err(error) => self.after_failure(replies, reads, error).await,
+            Err(error) => self.after_failure(accepted, reads, error).await,
         }
     }
 
-    /// The transaction was rolled back. Reads get one more attempt by themselves, on the reserve when the disk is full.
-    async fn after_failure(&mut self, replies: Vec<Reply<CommitReceipt>>, reads: Pending, error: CommitError) {
+    /// The transaction was rolled back. Without space the units of work fail and reads get one more attempt, on the reserve.
+    /// Anything else may be one unit's doing: each is tried by itself.
+    async fn after_failure(&mut self, units: Vec<Unit>, reads: Pending, error: CommitError) {
         tracing::error!(error = &error as &dyn std::error::Error, "a group commit failed and was rolled back");
-        let had_writes = !replies.is_empty();
-        replies.into_iter().for_each(|reply| answer(reply, Err(error.clone())));
-        let full = matches!(error, CommitError::DiskFull);
         self.disk.recheck();
-        let again = had_writes || (full && self.make_room().await);
-        if reads.count == 0 || !again {
-            return self.fail(Vec::new(), reads, &error);
-        }
-        let alone = Plan::default().prepare(&self.shared.keyring, &self.entries, self.state.commit + 1);
-        let result = match self.write(alone, reads.body.clone(), reads.count).await {
-            Err(CommitError::DiskFull) if had_writes && self.make_room().await => {
-                let alone = Plan::default().prepare(&self.shared.keyring, &self.entries, self.state.commit + 1);
-                self.write(alone, reads.body.clone(), reads.count).await
+        if !matches!(error, CommitError::DiskFull) && units.len() + usize::from(reads.count > 0) > 1 {
+            for unit in units {
+                Box::pin(self.commit(vec![unit], Pending::default())).await;
             }
-            result => result,
-        };
-        match result {
-            Ok(()) => self.shared.reads.written(reads),
-            Err(error) => self.fail(Vec::new(), reads, &error),
+            return Box::pin(self.commit(Vec::new(), reads)).await;
         }
+        units.into_iter().for_each(|unit| answer(unit.reply, Err(error.clone())));
+        if reads.count == 0 {
+            return;
+        }
+        for spend_reserve in [false, true] {
+            let room = if spend_reserve { self.disk.release_reserve() } else { self.empty_wal().await };
+            if room && self.write(self.nothing(), reads.body.clone(), reads.count).await.is_ok() {
+                return self.shared.reads.written(reads);
+            }
+        }
+        self.shared.reads.failed(reads, &error);
+    }
+
+    /// A transaction without changes: it still carries events and state.
+    fn nothing(&self) -> Prepared {
+        Plan::default().prepare(&self.shared.keyring, &self.entries, self.state.commit + 1)
     }
 
     fn fail(&self, replies: Vec<Reply<CommitReceipt>>, reads: Pending, error: &CommitError) {
@@ -208,16 +209,10 @@ impl Writer {
         }
     }
 
-    /// Gives the WAL's space and the reserve back; true when something was gained.
-    async fn make_room(&mut self) -> bool {
-        let truncated = sqlite::truncate_wal(&mut self.connection).await.unwrap_or(false);
-        self.disk.release_reserve() || truncated
-    }
-
     async fn look_up_names(&mut self, units: &[Unit]) -> Result<HashMap<[u8; 16], super::ObjectId>, CommitError> {
         let mut names = Vec::new();
-        units.iter().for_each(|unit| names_to_check(&unit.changes, &mut names));
-        names.retain(|name| self.names.contains(&name_prefix(name)));
+        units.iter().for_each(|unit| names.extend(unit.work.names_added()));
+        names.retain(|name| self.names.may_exist(name));
         if names.is_empty() {
             return Ok(HashMap::new());
         }
@@ -235,7 +230,7 @@ impl Writer {
             state.head = segment.head();
             write.segment = Some(segment);
         }
-        let names: Vec<u64> = write.names_added.iter().map(|(name, _)| name_prefix(name)).collect();
+        let names: Vec<_> = write.names_added.iter().map(|(name, _)| *name).collect();
         let mut total = self.total;
         removed.iter().for_each(|element| total.subtract(keyring.set(), element));
         added.iter().for_each(|element| total.add(keyring.set(), element));
@@ -250,7 +245,7 @@ impl Writer {
         }
         self.state = state;
         self.total = total;
-        self.names.extend(names);
+        names.iter().for_each(|name| self.names.add(name));
         shared.publish_objects(objects);
         drop(publishing);
         self.publish_entries(entries);
@@ -260,7 +255,7 @@ impl Writer {
         Ok(())
     }
 
-    fn publish_entries(&mut self, changed: Vec<(super::plan::EntryKey, Option<super::Entry>)>) {
+    fn publish_entries(&mut self, changed: Vec<(EntryKey, Option<super::Entry>)>) {
         if changed.is_empty() {
             return;
         }
@@ -291,6 +286,7 @@ impl Writer {
                 answer(reply, result);
             }
             Job::Reseal(keys, reply) => answer(reply, self.reseal(keys).await),
+            Job::Names(read) => self.names.complete(read),
             Job::Erase(reply) => {
                 self.erase().await;
                 answer(reply, Ok(()));
@@ -313,17 +309,17 @@ impl Writer {
         Ok(true)
     }
 
-    async fn reseal(&mut self, keys: Vec<super::plan::EntryKey>) -> Result<(), CommitError> {
+    async fn reseal(&mut self, keys: Vec<EntryKey>) -> Result<(), CommitError> {
         let entries = keys.iter().filter_map(|key| self.entries.rows.get(key).map(|(_, entry)| entry.clone()));
-        let changes: Vec<_> = entries.map(Change::UpdateEntry).collect();
-        if changes.is_empty() {
+        let work = Work::new(entries.map(Change::UpdateEntry).collect());
+        if work.len() == 0 {
             return Ok(());
         }
         let mut plan = Plan::default();
         let no_objects = |_| None;
         let names = HashMap::new();
         plan.accept(
-            changes,
+            &work,
             &Committed { version: &no_objects, entries: &self.entries, names, keyring: &self.shared.keyring },
         )?;
         let prepared = plan.prepare(&self.shared.keyring, &self.entries, self.state.commit + 1);
@@ -342,8 +338,11 @@ impl Writer {
 
     async fn erase(&mut self) {
         // A reader in the way: the next tick tries again.
-        let done = sqlite::truncate_wal(&mut self.connection).await.unwrap_or(false);
-        self.erase_by = (!done).then(Instant::now);
+        self.erase_by = (!self.empty_wal().await).then(Instant::now);
+    }
+
+    async fn empty_wal(&mut self) -> bool {
+        sqlite::truncate_wal(&mut self.connection).await.unwrap_or(false)
     }
 
     fn wal_bytes(&self) -> u64 {
@@ -371,15 +370,37 @@ impl Writer {
         let shared = self.shared.clone();
         self.commit(Vec::new(), shared.reads.take()).await;
         self.state.run = Run::Closed;
-        let nothing = Plan::default().prepare(&shared.keyring, &self.entries, self.state.commit + 1);
-        let closed = self.write(nothing, Vec::new(), 0).await;
+        let closed = self.write(self.nothing(), Vec::new(), 0).await;
         self.erase().await;
         self.note_head();
         closed
     }
 }
 
-pub(crate) fn name_prefix(name: &[u8; 16]) -> u64 {
+/// Which names may exist: the first bytes of every token. A name that is not here is free without a look into the database.
+#[derive(Default)]
+pub(crate) struct Names {
+    prefixes: HashSet<u64>,
+    /// Those of the time before this start have been read.
+    complete: bool,
+}
+
+impl Names {
+    fn may_exist(&self, name: &[u8; 16]) -> bool {
+        !self.complete || self.prefixes.contains(&prefix(name))
+    }
+
+    fn add(&mut self, name: &[u8; 16]) {
+        self.prefixes.insert(prefix(name));
+    }
+
+    fn complete(&mut self, read: HashSet<u64>) {
+        self.prefixes.extend(read);
+        self.complete = true;
+    }
+}
+
+fn prefix(name: &[u8; 16]) -> u64 {
     name.first_chunk().map_or(0, |prefix| u64::from_be_bytes(*prefix))
 }
 

@@ -1,5 +1,7 @@
 //! Reading rows.
 
+use std::collections::HashSet;
+
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection, SqlitePool};
 use uuid::Uuid;
@@ -49,10 +51,11 @@ pub(crate) async fn keyring(connection: &mut SqliteConnection) -> Result<Vec<Sea
         .collect()
 }
 
-/// Calls `each` with every object's id and version, in id order: a few statements whatever the number of rows.
+/// Hands every object's id and version to `chunk`, in id order, some thousands at a time: a few statements whatever the number of
+/// rows.
 pub(crate) async fn object_versions(
     connection: &mut SqliteConnection,
-    mut each: impl FnMut(ObjectId, u64),
+    mut chunk: impl FnMut(Vec<(ObjectId, u64)>),
 ) -> Result<(), sqlx::Error> {
     // One text per chunk instead of one row per object. `id || version` walks the covering index object_version alone.
     const SQL: &str = "SELECT group_concat(hex(id) || version), count(*) FROM \
@@ -61,35 +64,32 @@ pub(crate) async fn object_versions(
     loop {
         let row = sqlx::query(SQL).bind(after).bind(SCAN_CHUNK).fetch_one(&mut *connection).await?;
         let Some(text) = row.try_get::<Option<&str>, _>(0)? else { return Ok(()) };
-        let mut last = None;
-        for pair in text.split(',') {
-            let (id, version) = parse_pair(pair).ok_or_else(|| malformed(0))?;
-            each(id, version);
-            last = Some(id);
-        }
+        let pairs: Option<Vec<_>> = text.split(',').map(parse_pair).collect();
+        let pairs = pairs.ok_or_else(|| malformed(0))?;
+        let last = pairs.last().map(|(id, _)| id.as_bytes().to_vec());
+        let full = row.try_get::<i64, _>(1)? == i64::from(SCAN_CHUNK);
+        chunk(pairs);
         match last {
-            Some(id) if row.try_get::<i64, _>(1)? == i64::from(SCAN_CHUNK) => after = id.as_bytes().to_vec(),
+            Some(last) if full => after = last,
             _ => return Ok(()),
         }
     }
 }
 
-/// Calls `each` with the first 8 bytes of every name token.
-pub(crate) async fn name_prefixes(
-    connection: &mut SqliteConnection,
-    mut each: impl FnMut(u64),
-) -> Result<(), sqlx::Error> {
+/// The first 8 bytes of every name token.
+pub(crate) async fn name_prefixes(pool: &SqlitePool) -> Result<HashSet<u64>, sqlx::Error> {
     const SQL: &str = "SELECT group_concat(hex(substr(token, 1, 8))), max(token), count(*) FROM \
          (SELECT token FROM object_name WHERE token > ? ORDER BY token LIMIT ?)";
+    let mut prefixes = HashSet::new();
     let mut after = Vec::new();
     loop {
-        let row = sqlx::query(SQL).bind(after).bind(SCAN_CHUNK).fetch_one(&mut *connection).await?;
-        let Some(text) = row.try_get::<Option<&str>, _>(0)? else { return Ok(()) };
+        let row = sqlx::query(SQL).bind(after).bind(SCAN_CHUNK).fetch_one(pool).await?;
+        let Some(text) = row.try_get::<Option<&str>, _>(0)? else { return Ok(prefixes) };
         for prefix in text.split(',') {
-            each(u64::from_str_radix(prefix, 16).map_err(|_| malformed(0))?);
+            prefixes.insert(u64::from_str_radix(prefix, 16).map_err(|_| malformed(0))?);
         }
         if row.try_get::<i64, _>(2)? < i64::from(SCAN_CHUNK) {
-            return Ok(());
+            return Ok(prefixes);
         }
         after = row.try_get(1)?;
     }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use sqlx::{AssertSqlSafe, SqliteConnection};
+use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 
 use super::pack::{self, Pack};
 use super::read::EntryRow;
@@ -200,8 +200,11 @@ pub(crate) async fn taken_names(
 
 /// Moves the WAL into the database and empties it. False when a reader was in the way: try again later.
 pub(crate) async fn truncate_wal(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
-    let (busy, _, _): (i64, i64, i64) = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(connection).await?;
-    Ok(busy == 0)
+    // The writer waits for readers, and every commit for the writer: a tenth of a second is long enough.
+    const SQL: &str = "PRAGMA busy_timeout = 100; PRAGMA wal_checkpoint(TRUNCATE); PRAGMA busy_timeout = 5000";
+    let rows = sqlx::raw_sql(SQL).fetch_all(connection).await?;
+    let checkpoint = rows.iter().find(|row| row.len() == 3);
+    Ok(checkpoint.is_some_and(|row| row.try_get::<i64, _>(0).is_ok_and(|busy| busy == 0)))
 }
 
 /// Adds a change log row after the newest one: an accepted store's log says what its rows say.

@@ -50,6 +50,27 @@ async fn a_conflict_fails_alone() {
     assert_eq!(fetch(&store, contested.id).await.version, Version(2));
 }
 
+/// A unit of work that the database itself refuses, for a reason nobody foresaw, fails alone as well.
+#[tokio::test]
+async fn an_unforeseen_failure_fails_alone() {
+    let fixture = Fixture::new();
+    let store = fixture.create().await;
+    let (gone, free) = (fixture.columns(), fixture.columns());
+    store.commit(insert(&store, gone.clone(), b"1")).await.expect("committed");
+    let before = fetch(&store, gone.id).await;
+    tamper(fixture.path(), "DELETE FROM object").await;
+    let (broken, done, read) = tokio::join!(
+        store.commit(update(&store, &before, 2, b"2")),
+        store.commit(insert(&store, free.clone(), b"free")),
+        async { store.append_reads(&[event(Action::Get, None)], true).await },
+    );
+    assert!(matches!(broken, Err(CommitError::Broken(_))));
+    done.expect("a neighbour is not touched");
+    read.expect("nor is a read");
+    fetch(&store, free.id).await;
+    assert!(store.verify_audit().await.expect("verified").is_intact());
+}
+
 /// Names are unique per owner; a name that was given up can be taken, also within one unit of work.
 #[tokio::test]
 async fn names_are_unique_per_owner() {
@@ -113,7 +134,7 @@ async fn concurrent_changes_are_neither_lost_nor_doubled() {
     assert!(store.verify_audit().await.expect("verified").is_intact());
 }
 
-/// Locate pages through what the caller may see, in id order, each object once though visible for two reasons.
+/// Locate pages through what the caller may see, newest first, each object once though visible for two reasons.
 #[tokio::test]
 async fn locate_pages_in_order_and_after_authorisation() {
     let fixture = Fixture::new();
@@ -137,7 +158,7 @@ async fn locate_pages_in_order_and_after_authorisation() {
     };
     let mut expected = own.clone();
     expected.push(foreign[0]);
-    expected.sort();
+    expected.sort_by(|left, right| right.cmp(left));
     assert_eq!(store.count(&query).await.expect("counted"), expected.len() as u64);
     let mut found = Vec::new();
     let mut after = None;

@@ -43,7 +43,9 @@ impl Fixture {
 
     pub(super) async fn create(&self) -> Store {
         let (id, root) = self.root();
-        Store::create(self.path(), id, root, StoreOptions::default()).await.expect("a new store")
+        // A small reserve: tests read whole directories.
+        let options = StoreOptions { reserve_bytes: 64 << 10, ..StoreOptions::default() };
+        Store::create(self.path(), id, root, options).await.expect("a new store")
     }
 
     pub(super) async fn try_open(&self, options: StoreOptions) -> Result<Store, OpenError> {
