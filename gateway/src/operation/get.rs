@@ -32,6 +32,7 @@ pub(super) async fn get(exchange: &mut Exchange<'_>, request: GetRequest) -> Res
     check_release(object, &held, &request)?;
     check_compression(&held, request.key_compression_type)?;
     let secret = is_secret(object.object_type);
+    let form = wrap::Form::of(&held);
     if is_wrapped(&held) && (request.key_wrap_type == Some(KeyWrapType::NotWrapped) || request.key_wrapping_specification.is_some()) {
         held = wrap::unwrap_registered(exchange, &permit, held).await?;
     }
@@ -39,7 +40,7 @@ pub(super) async fn get(exchange: &mut Exchange<'_>, request: GetRequest) -> Res
         held = key_block::convert(held, format, &exchange.object(&permit).attributes)?;
     }
     if let Some(specification) = request.key_wrapping_specification {
-        held = wrap::wrap(exchange, &permit, held, specification).await?;
+        held = wrap::wrap(exchange, &permit, held, form, specification).await?;
     }
     if secret {
         exchange.release_material();

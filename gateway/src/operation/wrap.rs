@@ -31,11 +31,32 @@ const UNWRAP: Use = Use {
     effect: Effect::Process,
 };
 
+/// The form of a wrapped key value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// KMIP 2.1 §3.2: "Byte String: for wrapped Key Value".
+    ByteString,
+    /// A structure whose Key Material is the wrapped bytes: some clients register wrapped keys like this, and read them so.
+    KeyMaterial,
+}
+
+impl Form {
+    /// How an object's value is wrapped, or would be.
+    pub(super) fn of(object: &ManagedObject) -> Self {
+        let block = object.key_block().filter(|block| block.key_wrapping_data.is_some());
+        match block.and_then(|block| block.key_value.as_ref()) {
+            Some(KeyValue::Plain { .. }) => Self::KeyMaterial,
+            Some(KeyValue::Wrapped(_)) | None => Self::ByteString,
+        }
+    }
+}
+
 /// The object with its key value wrapped as specified.
 pub(super) async fn wrap(
     exchange: &mut Exchange<'_>,
     permit: &Permit,
     mut object: ManagedObject,
+    form: Form,
     specification: KeyWrappingSpecification,
 ) -> Result<ManagedObject, OperationError> {
     if specification.wrapping_method != WrappingMethod::Encrypt || specification.mac_signature_key_information.is_some() {
@@ -66,9 +87,10 @@ pub(super) async fn wrap(
     // Key Wrapping Data have no field for a tag: it follows the data.
     wrapped.extend(tag.unwrap_or_default());
     if let Some(block) = object.key_block_mut() {
-        block.key_value = Some(match specification.encoding_option {
-            Some(EncodingOption::NoEncoding) => unencoded(wrapped),
-            _ => KeyValue::Wrapped(Secret::new(wrapped)),
+        let wrapped = Secret::new(wrapped);
+        block.key_value = Some(match form {
+            Form::KeyMaterial => KeyValue::Plain { material: KeyMaterial::Bytes(wrapped), attributes: Attributes::default() },
+            Form::ByteString => KeyValue::Wrapped(wrapped),
         });
         block.key_wrapping_data = Some(KeyWrappingData {
             wrapping_method: WrappingMethod::Encrypt,
@@ -199,9 +221,4 @@ fn decoded(exchange: &Exchange<'_>, plain: &[u8]) -> Result<KeyValue, OperationE
     let malformed = |error: ttlv::DecodeError| OperationError::CryptographicFailure(format!("what was unwrapped is no Key Value: {error}"));
     let frame = ttlv::Frame::parse(plain, &ttlv::Limits::default()).map_err(malformed)?;
     KeyValue::decode(frame.root(), exchange.version).map_err(malformed)
-}
-
-/// With No Encoding the Key Value is still a structure, and its Key Material the wrapped bytes.
-fn unencoded(wrapped: Vec<u8>) -> KeyValue {
-    KeyValue::Plain { material: KeyMaterial::Bytes(Secret::new(wrapped)), attributes: Attributes::default() }
 }
