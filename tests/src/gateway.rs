@@ -83,7 +83,7 @@ impl Setup {
             None => tempfile::Builder::new().prefix("keygate-").tempdir()?,
         };
         let data = folder.path().join("data");
-        if self.init.is_empty() && self.environment.is_empty() {
+        if self.init.is_empty() {
             copy_folder(template()?, &data)?;
         } else {
             let mut command = keygate()?;
@@ -221,6 +221,11 @@ impl TestGateway {
     /// Overrides a setting from the next start on.
     pub fn set(&mut self, name: &str, value: &str) {
         self.setup.settings.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// Sets a variable in the server's environment from the next start on.
+    pub fn set_environment(&mut self, name: &str, value: &str) {
+        self.setup.environment.push((name.to_owned(), value.to_owned()));
     }
 
     /// Appends to `keygate.toml`.

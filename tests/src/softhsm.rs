@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::gateway::{succeed, workspace};
+use crate::gateway::{TestGateway, succeed, workspace};
 
 /// A token in a folder of a test's.
 #[derive(Debug)]
@@ -40,16 +40,21 @@ impl Token {
         })
     }
 
+    /// Makes it a keystore of a gateway that does not run yet. SoftHSM finds its tokens by the environment.
+    pub fn join(&self, gateway: &mut TestGateway, name: &str, workers: usize) {
+        gateway.configure(&self.keystore(name, workers));
+        gateway.set_environment("SOFTHSM2_CONF", &self.configuration.to_string_lossy());
+    }
+
     /// The table for `keygate.toml` that makes a keystore of it.
     #[must_use]
     pub fn keystore(&self, name: &str, workers: usize) -> String {
         format!(
             "\n[[keystore]]\nname = \"{name}\"\nkind = \"pkcs11\"\nmodule = \"{}\"\ntoken-label = \"{}\"\npin-file = \"{}\"\n\
-             workers = {workers}\nenvironment = {{ SOFTHSM2_CONF = \"{}\" }}\n",
+             workers = {workers}\n",
             self.module.display(),
             self.label,
             self.pin_file.display(),
-            self.configuration.display()
         )
     }
 

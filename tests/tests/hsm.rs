@@ -18,7 +18,7 @@ const V1_4: (i32, i32) = (1, 4);
 fn gateway() -> TestGateway {
     let mut gateway = Setup::new().set("keystore.default", "hsm").prepare().expect("initialised");
     let token = Token::make(&gateway.scratch().join("hsm"), "keygate-test").expect("a token; is softhsm2 installed?");
-    gateway.configure(&token.keystore("hsm", 2));
+    token.join(&mut gateway, "hsm", 2);
     gateway.start().expect("starts");
     gateway
 }

@@ -172,7 +172,7 @@ fn sign(plan: &Plan, report: &mut dyn FnMut(Row)) -> io::Result<()> {
     let folder = tempfile::tempdir_in(&plan.folder)?;
     let hsm = Token::make(folder.path(), "bench")?;
     let mut gateway = plan.setup().set("keystore.default", "hsm").prepare()?;
-    gateway.configure(&hsm.keystore("hsm", 1));
+    hsm.join(&mut gateway, "hsm", 1);
     gateway.start()?;
     let mut client = gateway.connect("a");
     let made = request::outcome(&client.request(&jobs::create_ec_pair())?)
