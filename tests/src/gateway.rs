@@ -105,7 +105,7 @@ pub struct TestGateway {
 }
 
 /// How long a server may take to listen, in a debug build on a busy machine.
-const START_TIMEOUT: Duration = Duration::from_secs(30);
+const START_TIMEOUT: Duration = Duration::from_secs(120);
 
 impl TestGateway {
     /// Its data folder.

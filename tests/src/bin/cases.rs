@@ -2,6 +2,7 @@
 //!
 //! `cases [FILTER...] [--show] [--all] [--write] [--connect HOST:PORT --cert FILE --key FILE --ca FILE]`
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -92,7 +93,7 @@ fn run_cases(arguments: &Arguments) -> Result<bool, String> {
     }
     let server = server(arguments)?;
     let outcomes = suite::play_all(&folder, &server, &groups, &|outcome| print(outcome, arguments));
-    print!("{}", report::summary(&outcomes));
+    let _ = std::io::stdout().write_all(report::summary(&outcomes).as_bytes());
     if outcomes.len() == entries.len() {
         std::fs::write(&last, report::json(&outcomes).to_string()).map_err(|error| error.to_string())?;
     }
@@ -131,5 +132,6 @@ fn print(outcome: &Outcome, arguments: &Arguments) {
     if arguments.show && (arguments.all || outcome.result.is_err()) {
         text.push_str(&run::render(&outcome.dialogue, arguments.all));
     }
-    print!("{text}");
+    // A reader that has seen enough closes the pipe.
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }

@@ -102,6 +102,10 @@ pub fn setup(entry: &Entry) -> Setup {
     if entry.version.as_str() >= "2" {
         setup = setup.set("kmip.interop", "true").set("kmip.log_operation", "true");
     }
+    // TC-111 tells the owner's objects apart from absent ones: "the operation policy `default` (only the owner may)".
+    if entry.case == "TC-111" {
+        setup = setup.set("kmip.forbidden", "permission-denied");
+    }
     let seed = match entry.case.as_str() {
         "CS-RNG-O-2" => "16",
         "CS-RNG-O-3" => "none",
