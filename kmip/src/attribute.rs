@@ -65,6 +65,14 @@ impl Field for UniqueIdentifier {
             Self::Item(number) => writer.integer(tag, *number),
         }
     }
+
+    fn is_in(&self, version: ProtocolVersion) -> bool {
+        match self {
+            Self::Text(_) => true,
+            Self::Placeholder(value) => value.is_in(version),
+            Self::Item(_) => version >= V2_0,
+        }
+    }
 }
 
 /// Opaque Data Type: the standard lists no values, only the extension range.
@@ -378,8 +386,15 @@ impl AttributeName {
 impl Field for AttributeName {
     fn decode(item: Item<'_>, version: ProtocolVersion) -> Result<Self, DecodeError> {
         match item.item_type {
-            Type::Enumeration if version >= V2_0 => Ok(Self::Standard(Tag(item.enumeration()?))),
-            Type::Structure if version >= V2_0 => {
+            // KMIP 2.1 §5.5: the Enumeration form holds the tag of the attribute, the Structure form names a vendor's.
+            Type::Enumeration if version >= V2_0 => {
+                let tag = Tag(item.enumeration()?);
+                if !version_has(tag, version) {
+                    return Err(item.error(DecodeErrorKind::UnknownAttribute(tag.to_string())));
+                }
+                Ok(Self::Standard(tag))
+            }
+            _ if version >= V2_0 => {
                 let mut fields = item.structure()?;
                 let vendor = fields.required(Tag::VENDOR_IDENTIFICATION)?.text()?.to_owned();
                 let name = fields.required(Tag::ATTRIBUTE_NAME)?.text()?.to_owned();
@@ -387,6 +402,14 @@ impl Field for AttributeName {
                 Ok(Self::Custom { vendor, name })
             }
             _ => Ok(Self::from_text(item.text()?, version)),
+        }
+    }
+
+    fn is_in(&self, version: ProtocolVersion) -> bool {
+        match self {
+            Self::Standard(tag) => version_has(*tag, version),
+            Self::Custom { vendor, .. } => version >= V2_0 || is_vendor_of_1(vendor),
+            Self::Unknown(_) => version < V2_0,
         }
     }
 
@@ -470,6 +493,28 @@ macro_rules! attributes {
                     Self::Custom(custom) => custom.value.encode(tag, writer, version),
                     Self::Unknown { value, .. } => value.encode(tag, writer, version),
                 }
+            }
+
+            /// Whether a version can say the value.
+            fn value_is_in(&self, version: ProtocolVersion) -> bool {
+                match self {
+                    $(Self::$variant(value) => Field::is_in(value, version),)*
+                    Self::CertificateField(..) => true,
+                    Self::Custom(custom) => custom.value.is_in(version),
+                    Self::Unknown { value, .. } => value.is_in(version),
+                }
+            }
+
+            /// A sample of each attribute that the maker's version has.
+            #[cfg(any(test, feature = "samples"))]
+            #[must_use]
+            pub fn samples(maker: &mut crate::samples::Maker) -> Vec<Self> {
+                let mut list = Vec::new();
+                $(if version_has(Tag::$tag, maker.version()) {
+                    list.push(Self::$variant(crate::samples::Sample::sample(maker)));
+                })*
+                list.extend(crate::samples::other_attributes(maker));
+                list
             }
         }
 
@@ -572,19 +617,27 @@ attributes! {
 /// The Certificate Subject and Issuer fields of 2.x, KMIP 2.1 §4.6.
 fn is_certificate_field(tag: Tag) -> bool {
     (0x42_0108..=0x42_011F).contains(&tag.0)
-        && tag.entry().is_some_and(|e| e.name.starts_with("Certificate Subject ") || e.name.starts_with("Certificate Issuer "))
+        && tag
+            .entry()
+            .is_some_and(|e| e.name.starts_with("Certificate Subject ") || e.name.starts_with("Certificate Issuer "))
 }
 
 impl Attribute {
-    /// Whether a version can say this attribute.
+    /// Whether a version can say this attribute and its value.
     #[must_use]
     pub fn is_in(&self, version: ProtocolVersion) -> bool {
-        match self {
-            Self::Custom(custom) => version >= V2_0 || matches!(custom.vendor.as_str(), "x" | "y"),
+        let named = match self {
+            Self::Custom(custom) => version >= V2_0 || is_vendor_of_1(&custom.vendor),
             Self::Unknown { .. } => version < V2_0,
             standard => standard.tag().is_some_and(|tag| version_has(tag, version)),
-        }
+        };
+        named && self.value_is_in(version)
     }
+}
+
+/// Whether 1.x can say a custom attribute of this vendor: its names begin with `x-` or `y-`.
+fn is_vendor_of_1(vendor: &str) -> bool {
+    matches!(vendor, "x" | "y")
 }
 
 /// An attribute and, in 1.x, its index among those of the same name.
@@ -682,7 +735,7 @@ impl Field for AttributeInstance {
     }
 
     fn encode(&self, tag: Tag, writer: &mut Writer, version: ProtocolVersion) {
-        if !self.attribute.is_in(version) {
+        if !self.is_in(version) {
             return;
         }
         if version < V2_0 {
@@ -690,7 +743,14 @@ impl Field for AttributeInstance {
         }
         writer.structure(tag, |writer| self.encode_tagged(writer, version));
     }
+
+    fn is_in(&self, version: ProtocolVersion) -> bool {
+        self.attribute.is_in(version)
+    }
 }
+
+/// Attributes of one list. In 2.x an attribute takes eight bytes at the least and its value in memory many more.
+const ATTRIBUTES_MAX: usize = 10_000;
 
 /// A list of attributes: Template-Attribute and its like in 1.x, Attributes and its like in 2.x.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -715,10 +775,15 @@ impl Attributes {
     }
 
     /// Reads repeated 1.x Attribute items, or a 2.x structure under `tag`, from the fields of a payload.
-    pub(crate) fn decode_flat(fields: &mut Fields<'_>, tag: Tag, version: ProtocolVersion) -> Result<Self, DecodeError> {
-        let mut list = Vec::new();
+    pub(crate) fn decode_flat(
+        fields: &mut Fields<'_>,
+        tag: Tag,
+        version: ProtocolVersion,
+    ) -> Result<Self, DecodeError> {
         if version < V2_0 {
+            let mut list = Vec::new();
             while let Some(item) = fields.optional(Tag::ATTRIBUTE) {
+                check_room(&list, item)?;
                 list.push(AttributeInstance::decode_pair(item, version)?);
             }
             return Ok(Self { templates: Vec::new(), list });
@@ -740,14 +805,16 @@ impl Attributes {
     }
 }
 
-/// A form that only this crate reads, for keeping attributes at rest: every attribute of every version with its index.
+/// A form that only this crate reads, for keeping attributes at rest: every standard and custom attribute of every
+/// version with its index. Templates to take attributes from, and attributes no version knows, are not kept.
 impl Attributes {
     /// Bytes for [`Self::from_stored_bytes`].
     #[must_use]
     pub fn to_stored_bytes(&self) -> Vec<u8> {
         let mut writer = Writer::with_capacity(64 * (self.list.len() + 1));
         writer.structure(Tag::ATTRIBUTES, |writer| {
-            for instance in &self.list {
+            for instance in self.list.iter().filter(|instance| !matches!(instance.attribute, Attribute::Unknown { .. }))
+            {
                 if let Some(index) = instance.index.filter(|index| *index != 0) {
                     writer.integer(Tag::ATTRIBUTE_INDEX, index);
                 }
@@ -762,7 +829,7 @@ impl Attributes {
     /// # Errors
     /// What is wrong with the bytes.
     pub fn from_stored_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let frame = Frame::parse(bytes, &Limits { message_bytes_max: usize::MAX, ..Limits::default() })?;
+        let frame = Frame::parse(bytes, &Limits::STORED)?;
         let mut list = Vec::with_capacity(16);
         let mut index = 0;
         for item in frame.root().structure()? {
@@ -778,6 +845,10 @@ impl Attributes {
         }
         Ok(Self { templates: Vec::new(), list })
     }
+}
+
+fn check_room(list: &[AttributeInstance], next: Item<'_>) -> Result<(), DecodeError> {
+    if list.len() < ATTRIBUTES_MAX { Ok(()) } else { Err(next.bad_value("is one attribute too many")) }
 }
 
 impl FromIterator<Attribute> for Attributes {
@@ -796,11 +867,13 @@ impl Field for Attributes {
                 templates.push(Name::decode(name, version)?);
             }
             while let Some(attribute) = fields.optional(Tag::ATTRIBUTE) {
+                check_room(&list, attribute)?;
                 list.push(AttributeInstance::decode_pair(attribute, version)?);
             }
             fields.finish()?;
         } else {
             for attribute in fields {
+                check_room(&list, attribute)?;
                 list.push(AttributeInstance::decode_tagged(attribute, version)?);
             }
         }
@@ -839,7 +912,12 @@ mod tests {
             }
             assert!(DECLARED.contains(&(entry.name, entry.tag)), "{} is not declared", entry.name);
             for version in ProtocolVersion::SUPPORTED {
-                assert_eq!(entry.rule(version).is_some(), version_has(entry.tag, version), "{} in {version}", entry.name);
+                assert_eq!(
+                    entry.rule(version).is_some(),
+                    version_has(entry.tag, version),
+                    "{} in {version}",
+                    entry.name
+                );
             }
         }
     }

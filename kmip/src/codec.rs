@@ -18,6 +18,12 @@ pub trait Field: Sized {
 
     /// Appends it under a tag.
     fn encode(&self, tag: Tag, writer: &mut Writer, version: ProtocolVersion);
+
+    /// Whether a version can say this value. An optional or repeated field that it cannot say is left out.
+    fn is_in(&self, version: ProtocolVersion) -> bool {
+        let _ = version;
+        true
+    }
 }
 
 impl Field for i32 {
@@ -75,6 +81,10 @@ impl<T: Enumeration> Field for T {
     fn encode(&self, tag: Tag, writer: &mut Writer, _: ProtocolVersion) {
         writer.enumeration(tag, self.code());
     }
+    fn is_in(&self, version: ProtocolVersion) -> bool {
+        // Values that newer versions dropped stay sayable: objects made under the older ones still hold them.
+        self.first() <= version
+    }
 }
 
 macro_rules! mask_field {
@@ -96,10 +106,12 @@ mask_field!(CryptographicUsageMask, ProtectionStorageMask, StorageStatusMask);
 pub struct DateTime(pub i64);
 
 impl Field for DateTime {
-    fn decode(item: Item<'_>, _: ProtocolVersion) -> Result<Self, DecodeError> {
-        // KMIP 2.1 §9.1.1.4 lets some fields carry microseconds; whole seconds are what attributes hold.
+    fn decode(item: Item<'_>, version: ProtocolVersion) -> Result<Self, DecodeError> {
+        // From 2.0 a client may send microseconds; whole seconds are what attributes hold.
         match item.item_type {
-            Type::DateTimeExtended => item.date_time_extended().map(|micros| Self(micros.div_euclid(1_000_000))),
+            Type::DateTimeExtended if version >= ProtocolVersion::V2_0 => {
+                item.date_time_extended().map(|micros| Self(micros.div_euclid(1_000_000)))
+            }
             _ => item.date_time().map(Self),
         }
     }
@@ -193,12 +205,23 @@ impl Field for SecretText {
     }
 }
 
-/// A Big Integer: two's complement, most significant byte first, no more sign bytes than the wire needs.
-/// Wiped when dropped, since private keys are made of them.
+/// A Big Integer: two's complement, most significant byte first, without needless sign bytes, so that equal numbers
+/// have equal bytes. Wiped when dropped, since private keys are made of them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct BigInteger(Zeroizing<Vec<u8>>);
 
 impl BigInteger {
+    /// From two's complement bytes, most significant first.
+    #[must_use]
+    pub fn from_signed(bytes: &[u8]) -> Self {
+        let needless = |pair: &[u8]| {
+            matches!(pair, [0x00, next] if next & 0x80 == 0) || matches!(pair, [0xFF, next] if next & 0x80 != 0)
+        };
+        let start = bytes.windows(2).take_while(|pair| needless(pair)).count();
+        let bytes = if bytes.is_empty() { &[0] } else { &bytes[start..] };
+        Self(Zeroizing::new(bytes.to_vec()))
+    }
+
     /// From the magnitude of a number that is not negative.
     #[must_use]
     pub fn from_unsigned(magnitude: &[u8]) -> Self {
@@ -237,15 +260,16 @@ impl std::fmt::Debug for BigInteger {
 
 impl Field for BigInteger {
     fn decode(item: Item<'_>, _: ProtocolVersion) -> Result<Self, DecodeError> {
-        item.big_integer().map(|bytes| Self(Zeroizing::new(bytes.to_vec())))
+        item.big_integer().map(Self::from_signed)
     }
     fn encode(&self, tag: Tag, writer: &mut Writer, _: ProtocolVersion) {
         writer.big_integer(tag, &self.0);
     }
 }
 
-/// A value of any type, kept as it was on the wire: custom attributes hold them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A value of any type, kept as it was on the wire: custom attributes hold them. Wiped when dropped, never printed:
+/// nobody but the client knows what it means.
+#[derive(Clone, PartialEq, Eq)]
 pub struct AnyValue {
     item_type: Type,
     bytes: Vec<u8>,
@@ -283,6 +307,12 @@ impl AnyValue {
     }
 }
 
+impl std::fmt::Debug for AnyValue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "AnyValue({:?}, {} bytes)", self.item_type, self.bytes.len())
+    }
+}
+
 impl Drop for AnyValue {
     fn drop(&mut self) {
         self.bytes.zeroize();
@@ -290,12 +320,28 @@ impl Drop for AnyValue {
 }
 
 impl Field for AnyValue {
-    fn decode(item: Item<'_>, _: ProtocolVersion) -> Result<Self, DecodeError> {
-        Ok(Self { item_type: item.item_type, bytes: item.bytes().to_vec() })
+    fn decode(item: Item<'_>, version: ProtocolVersion) -> Result<Self, DecodeError> {
+        let value = Self { item_type: item.item_type, bytes: item.bytes().to_vec() };
+        if !value.is_in(version) {
+            return Err(item.error(DecodeErrorKind::BadType { tag: item.tag, code: item.item_type as u8 }));
+        }
+        Ok(value)
     }
     fn encode(&self, tag: Tag, writer: &mut Writer, _: ProtocolVersion) {
         writer.raw(tag, self.item_type, &self.bytes);
     }
+    fn is_in(&self, version: ProtocolVersion) -> bool {
+        self.item_type != Type::DateTimeExtended || version >= ProtocolVersion::V2_0
+    }
+}
+
+/// An item that the standard does not describe, in a structure that allows any.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherItem {
+    /// Its tag.
+    pub tag: Tag,
+    /// Its value.
+    pub value: AnyValue,
 }
 
 /// Declares a structure of the standard: its fields in order, each with its kind, type, tag and, after `in`, the
@@ -304,7 +350,7 @@ impl Field for AnyValue {
 /// Kinds: `required`, `optional`, `repeated`; and those whose form differs between 1.x and 2.x, named by their 1.x
 /// tag: `template` and `optional_template` (Template-Attribute or Attributes), `flat` (repeated Attribute items or one
 /// Attributes structure), `attribute` (Attribute or New Attribute), `names` and `optional_name` (Attribute Name or
-/// Attribute Reference); and `object` (any managed object).
+/// Attribute Reference). And `object` (any managed object), and `others` (whatever items are left).
 macro_rules! structure {
     (
         $(#[$doc:meta])*
@@ -340,7 +386,35 @@ macro_rules! structure {
                 })*
                 writer.end(structure);
             }
+
+            #[allow(unused_variables, reason = "a structure may have no required fields")]
+            fn is_in(&self, version: $crate::ProtocolVersion) -> bool {
+                true $(&& $crate::codec::slot_is_in!($kind, self.$field, version))*
+            }
         }
+
+        #[cfg(any(test, feature = "samples"))]
+        impl $crate::samples::Sample for $name {
+            #[allow(unused_variables, reason = "a structure may have no fields")]
+            fn sample(maker: &mut $crate::samples::Maker) -> Self {
+                let version = maker.version();
+                Self {
+                    $($field: $crate::samples::sample_slot!(
+                        $kind, maker, $crate::codec::in_version!(version $(, $versions)?)
+                    ),)*
+                }
+            }
+        }
+    };
+}
+
+/// Only what must be there decides whether a version can say a structure: the rest is left out field by field.
+macro_rules! slot_is_in {
+    (required, $value:expr, $version:ident) => {
+        $crate::codec::Field::is_in(&$value, $version)
+    };
+    ($kind:ident, $value:expr, $version:ident) => {
+        true
     };
 }
 
@@ -364,6 +438,7 @@ macro_rules! slot_type {
     (names $type:ty) => { Vec<$type> };
     (optional_name $type:ty) => { Option<$type> };
     (object $type:ty) => { $type };
+    (others $type:ty) => { $type };
 }
 
 macro_rules! slot_decode {
@@ -390,7 +465,12 @@ macro_rules! slot_decode {
         list
     }};
     (optional_name, $fields:ident, $version:ident, $tag:expr, $present:expr) => {
-        match $fields.optional($crate::codec::renamed($tag, $version)) {
+        // Required in 1.x; in 2.x the attribute may be told by its value instead.
+        match if $version < $crate::ProtocolVersion::V2_0 {
+            Some($fields.required($tag)?)
+        } else {
+            $fields.optional($crate::codec::renamed($tag, $version))
+        } {
             Some(item) => Some($crate::codec::Field::decode(item, $version)?),
             None => None,
         }
@@ -398,6 +478,14 @@ macro_rules! slot_decode {
     (object, $fields:ident, $version:ident, $tag:expr, $present:expr) => {
         $crate::ManagedObject::decode_any(&mut $fields, $version)?
     };
+    (others, $fields:ident, $version:ident, $tag:expr, $present:expr) => {{
+        let mut list = Vec::new();
+        for item in $fields.by_ref() {
+            let value = $crate::codec::Field::decode(item, $version)?;
+            list.push($crate::codec::OtherItem { tag: item.tag, value });
+        }
+        list
+    }};
     (required, $fields:ident, $version:ident, $tag:expr, $present:expr) => {
         $crate::codec::Field::decode($fields.required($tag)?, $version)?
     };
@@ -450,31 +538,36 @@ macro_rules! slot_encode {
         $crate::codec::Field::encode(&$value, $crate::codec::renamed($tag, $version), $writer, $version)
     };
     (names, $value:expr, $writer:ident, $version:ident, $tag:expr) => {
-        for value in &$value {
+        for value in $value.iter().filter(|value| $crate::codec::Field::is_in(*value, $version)) {
             $crate::codec::Field::encode(value, $crate::codec::renamed($tag, $version), $writer, $version);
         }
     };
     (optional_name, $value:expr, $writer:ident, $version:ident, $tag:expr) => {
-        if let Some(value) = &$value {
+        if let Some(value) = $value.as_ref().filter(|value| $crate::codec::Field::is_in(*value, $version)) {
             $crate::codec::Field::encode(value, $crate::codec::renamed($tag, $version), $writer, $version);
         }
     };
     (object, $value:expr, $writer:ident, $version:ident, $tag:expr) => {
         $value.encode_any($writer, $version)
     };
+    (others, $value:expr, $writer:ident, $version:ident, $tag:expr) => {
+        for other in &$value {
+            $crate::codec::Field::encode(&other.value, other.tag, $writer, $version);
+        }
+    };
     (required, $value:expr, $writer:ident, $version:ident, $tag:expr) => {
         $crate::codec::Field::encode(&$value, $tag, $writer, $version)
     };
     (optional, $value:expr, $writer:ident, $version:ident, $tag:expr) => {
-        if let Some(value) = &$value {
+        if let Some(value) = $value.as_ref().filter(|value| $crate::codec::Field::is_in(*value, $version)) {
             $crate::codec::Field::encode(value, $tag, $writer, $version);
         }
     };
     (repeated, $value:expr, $writer:ident, $version:ident, $tag:expr) => {
-        for value in &$value {
+        for value in $value.iter().filter(|value| $crate::codec::Field::is_in(*value, $version)) {
             $crate::codec::Field::encode(value, $tag, $writer, $version);
         }
     };
 }
 
-pub(crate) use {in_version, slot_decode, slot_encode, slot_type, structure};
+pub(crate) use {in_version, slot_decode, slot_encode, slot_is_in, slot_type, structure};

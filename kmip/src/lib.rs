@@ -12,13 +12,17 @@ pub mod event;
 mod message;
 mod object;
 mod payload;
+#[cfg(any(test, feature = "samples"))]
+pub mod samples;
 pub mod tables;
+#[cfg(test)]
+mod tests;
 pub mod ttlv;
 mod version;
 pub mod xml;
 
 pub use attribute::*;
-pub use codec::{AnyValue, BigInteger, DateTime, Field, Interval, Secret, SecretText};
+pub use codec::{AnyValue, BigInteger, DateTime, Field, Interval, OtherItem, Secret, SecretText};
 pub use message::*;
 pub use object::*;
 pub use payload::*;

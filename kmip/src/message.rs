@@ -6,8 +6,8 @@
 use crate::codec::{AnyValue, DateTime, Field, SecretText, structure};
 use crate::ttlv::{DecodeError, DecodeErrorKind, Frame, Item, Type, Writer};
 use crate::{
-    AttestationType, BatchErrorContinuationOption, CredentialType, Enumeration, Operation, ProtocolVersion,
-    RequestPayload, ResponsePayload, ResultReason, ResultStatus, Tag,
+    AttestationType, BatchErrorContinuationOption, CredentialType, Operation, ProtocolVersion, RequestPayload,
+    ResponsePayload, ResultReason, ResultStatus, Tag,
 };
 
 const V1_2: ProtocolVersion = ProtocolVersion::V1_2;
@@ -191,6 +191,7 @@ pub struct RequestItem<'a> {
     pub unique_batch_item_id: Option<&'a [u8]>,
     /// Message Extensions.
     pub message_extensions: Vec<MessageExtension>,
+    operation_item: Item<'a>,
     payload: Item<'a>,
     version: ProtocolVersion,
 }
@@ -201,9 +202,14 @@ impl RequestItem<'_> {
     /// # Errors
     /// What is wrong with it, or that the operation is not known in this version.
     pub fn payload(&self) -> Result<RequestPayload, DecodeError> {
+        let unknown =
+            |code| Err(self.operation_item.error(DecodeErrorKind::UnknownValue { tag: Tag::OPERATION, code }));
         match self.operation {
-            Ok(operation) => RequestPayload::decode(operation, self.payload, self.version),
-            Err(code) => Err(self.payload.error(DecodeErrorKind::UnknownValue { tag: Tag::OPERATION, code })),
+            Ok(operation) if RequestPayload::speaks(operation, self.version) => {
+                RequestPayload::decode(operation, self.payload, self.version)
+            }
+            Ok(operation) => unknown(operation.code()),
+            Err(code) => unknown(code),
         }
     }
 }
@@ -231,20 +237,27 @@ impl<'a> RequestMessage<'a> {
         }
         let mut fields = root.structure()?;
         let header_item = fields.required(Tag::REQUEST_HEADER)?;
-        let version = claimed_version(frame)
-            .ok_or_else(|| header_item.error(DecodeErrorKind::Missing { missing: Tag::PROTOCOL_VERSION, within: header_item.tag }))?;
+        let version = claimed_version(frame).ok_or_else(|| {
+            header_item.error(DecodeErrorKind::Missing { missing: Tag::PROTOCOL_VERSION, within: header_item.tag })
+        })?;
         let header = RequestHeader::decode(header_item, version)?;
         let mut items = Vec::new();
         while let Some(item) = fields.optional(Tag::BATCH_ITEM) {
             if items.len() == batch_items_max {
-                return Err(item.error(DecodeErrorKind::BadValue { tag: Tag::BATCH_COUNT, rule: "more batch items than the server accepts" }));
+                return Err(item.error(DecodeErrorKind::BadValue {
+                    tag: Tag::BATCH_COUNT,
+                    rule: "more batch items than the server accepts",
+                }));
             }
             items.push(RequestItem::parse(item, version)?);
         }
         fields.finish()?;
         // KMIP 2.1 §9.5: Batch Count "contains the number of Batch Items in a message".
         if usize::try_from(header.batch_count) != Ok(items.len()) {
-            return Err(header_item.error(DecodeErrorKind::BadValue { tag: Tag::BATCH_COUNT, rule: "differs from the number of batch items" }));
+            return Err(header_item.error(DecodeErrorKind::BadValue {
+                tag: Tag::BATCH_COUNT,
+                rule: "differs from the number of batch items",
+            }));
         }
         Ok(Self { header, items })
     }
@@ -253,7 +266,8 @@ impl<'a> RequestMessage<'a> {
 impl<'a> RequestItem<'a> {
     fn parse(item: Item<'a>, version: ProtocolVersion) -> Result<Self, DecodeError> {
         let mut fields = item.structure()?;
-        let code = fields.required(Tag::OPERATION)?.enumeration()?;
+        let operation_item = fields.required(Tag::OPERATION)?;
+        let code = operation_item.enumeration()?;
         if version >= V2_0 {
             // Ephemeral (KMIP 2.1 §9.12) asks the server to forget the outcome of asynchronous operations; there is
             // nothing to forget in a synchronous answer.
@@ -267,7 +281,7 @@ impl<'a> RequestItem<'a> {
         }
         fields.finish()?;
         let operation = Operation::from_code(code).ok_or(code);
-        Ok(Self { operation, unique_batch_item_id, message_extensions, payload, version })
+        Ok(Self { operation, unique_batch_item_id, message_extensions, operation_item, payload, version })
     }
 }
 
@@ -360,7 +374,9 @@ impl Field for ResponseItem {
             (ResultStatus::Success, Some(payload)) => ItemResult::Success(payload),
             (ResultStatus::OperationUndone, Some(payload)) => ItemResult::Undone(payload),
             (ResultStatus::Success, None) => {
-                return Err(status_item.error(DecodeErrorKind::Missing { missing: Tag::RESPONSE_PAYLOAD, within: item.tag }));
+                return Err(
+                    status_item.error(DecodeErrorKind::Missing { missing: Tag::RESPONSE_PAYLOAD, within: item.tag })
+                );
             }
             (status, payload) => ItemResult::Failed {
                 status,
@@ -402,9 +418,10 @@ impl Field for ResponseItem {
     }
 }
 
-/// A reason that the version knows: newer ones become General Failure.
+/// A reason that the version knows: others become General Failure.
 fn reason_in(reason: ResultReason, version: ProtocolVersion) -> ResultReason {
-    if Enumeration::first(reason) <= version { reason } else { ResultReason::GeneralFailure }
+    let listed = reason.first() <= version && reason.last().is_none_or(|last| version <= last);
+    if listed { reason } else { ResultReason::GeneralFailure }
 }
 
 /// A whole response, as a client reads it. Servers append item by item: [`ResponseItem`] and [`ResponseHeader`].
@@ -425,8 +442,9 @@ impl ResponseMessage {
         let root = frame.root();
         let mut fields = root.structure()?;
         let header_item = fields.required(Tag::RESPONSE_HEADER)?;
-        let version = claimed_version(frame)
-            .ok_or_else(|| header_item.error(DecodeErrorKind::Missing { missing: Tag::PROTOCOL_VERSION, within: header_item.tag }))?;
+        let version = claimed_version(frame).ok_or_else(|| {
+            header_item.error(DecodeErrorKind::Missing { missing: Tag::PROTOCOL_VERSION, within: header_item.tag })
+        })?;
         // Fields that a server need not send, and that nothing here reads, are passed over.
         let mut header_fields = header_item.structure()?;
         let protocol_version = Field::decode(header_fields.required(Tag::PROTOCOL_VERSION)?, version)?;

@@ -1,11 +1,11 @@
 //! Managed objects as they travel: key blocks, key material, wrapping data. KMIP 2.1 §2 and §3, KMIP 1.4 §2.
 
 use crate::codec::{BigInteger, Field, Secret, structure};
-use crate::ttlv::{DecodeError, DecodeErrorKind, Fields, Item, Type, Writer};
+use crate::ttlv::{DecodeError, DecodeErrorKind, Fields, Frame, Item, Limits, Type, Writer};
 use crate::{
-    Attributes, CertificateRequestType, CertificateType, CryptographicAlgorithm, CryptographicParameters, EncodingOption,
-    KeyCompressionType, KeyFormatType, ObjectType, OpaqueDataType, ProtocolVersion, RecommendedCurve, SecretDataType,
-    SplitKeyMethod, Tag, WrappingMethod,
+    Attributes, CertificateRequestType, CertificateType, CryptographicAlgorithm, CryptographicParameters,
+    EncodingOption, KeyCompressionType, KeyFormatType, ObjectType, OpaqueDataType, ProtocolVersion, RecommendedCurve,
+    SecretDataType, SplitKeyMethod, Tag, WrappingMethod,
 };
 
 const V1_1: ProtocolVersion = ProtocolVersion::V1_1;
@@ -329,8 +329,10 @@ impl ManagedObject {
     /// Reads the object that comes next among the fields of a payload.
     pub(crate) fn decode_any(fields: &mut Fields<'_>, version: ProtocolVersion) -> Result<Self, DecodeError> {
         let within = fields.within();
-        let missing = || DecodeError { kind: DecodeErrorKind::Missing { missing: Tag::SYMMETRIC_KEY, within }, at: 0 };
-        let item = fields.peek().ok_or_else(missing)?;
+        fields.skip_extensions();
+        let Some(item) = fields.peek() else {
+            return Err(fields.missing(Tag::SYMMETRIC_KEY));
+        };
         let object = match item.tag {
             Tag::CERTIFICATE => Self::Certificate(Field::decode(item, version)?),
             Tag::CERTIFICATE_REQUEST if version >= ProtocolVersion::V2_0 => {
@@ -380,7 +382,7 @@ impl ManagedObject {
     /// # Errors
     /// What is wrong with the bytes.
     pub fn from_stored_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let frame = crate::ttlv::Frame::parse(bytes, &crate::ttlv::Limits::default())?;
+        let frame = Frame::parse(bytes, &Limits::STORED)?;
         let mut fields = frame.root().structure()?;
         let is_template = fields.peek().is_some_and(|item| item.tag == Tag::TEMPLATE);
         let version = if is_template { ProtocolVersion::V1_4 } else { ProtocolVersion::V2_1 };

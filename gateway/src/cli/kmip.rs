@@ -86,7 +86,7 @@ fn locate(name: Option<&str>, peer: &Peer) -> Result<(), Failure> {
 }
 
 fn query(peer: &Peer) -> Result<(), Failure> {
-    let request = QueryRequest { functions: vec![QueryFunction::QueryOperations, QueryFunction::QueryServerInformation] };
+    let request = QueryRequest { functions: vec![QueryFunction::QueryOperations, QueryFunction::QueryServerInformation], object_groups: None };
     match ask(peer, RequestPayload::Query(request))? {
         ResponsePayload::Query(response) => {
             if let Some(vendor) = &response.vendor_identification {

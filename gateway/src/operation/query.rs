@@ -26,6 +26,7 @@ pub(super) fn query(exchange: &Exchange<'_>, request: QueryRequest) -> QueryResp
                     server_name: Some("keygate".to_owned()),
                     server_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
                     product_name: Some(VENDOR.to_owned()),
+                    ..ServerInformation::default()
                 });
             }
             QueryFunction::QueryRnGs => response.rng_parameters = vec![create::rng()],

@@ -49,6 +49,15 @@ macro_rules! operations {
                 }
             }
 
+            /// Whether a version has the operation and this crate a payload for it.
+            #[must_use]
+            pub fn speaks(operation: Operation, version: ProtocolVersion) -> bool {
+                match operation {
+                    $(Operation::$operation => version >= ProtocolVersion::$first,)*
+                    _ => false,
+                }
+            }
+
             /// Reads the payload of an operation. An operation that is unknown, or newer than the version, is an
             /// unknown value of Operation.
             ///
@@ -96,6 +105,32 @@ macro_rules! operations {
                 match self {
                     $(Self::$operation(payload) => payload.encode(Tag::RESPONSE_PAYLOAD, writer, version),)*
                 }
+            }
+        }
+
+        #[cfg(any(test, feature = "samples"))]
+        impl RequestPayload {
+            /// A sample for every operation that the maker's version has.
+            #[must_use]
+            pub fn samples(maker: &mut crate::samples::Maker) -> Vec<Self> {
+                let mut list = Vec::new();
+                $(if maker.version() >= ProtocolVersion::$first {
+                    list.push(Self::$operation(crate::samples::Sample::sample(maker)));
+                })*
+                list
+            }
+        }
+
+        #[cfg(any(test, feature = "samples"))]
+        impl ResponsePayload {
+            /// A sample for every operation that the maker's version has.
+            #[must_use]
+            pub fn samples(maker: &mut crate::samples::Maker) -> Vec<Self> {
+                let mut list = Vec::new();
+                $(if maker.version() >= ProtocolVersion::$first {
+                    list.push(Self::$operation(crate::samples::Sample::sample(maker)));
+                })*
+                list
             }
         }
 

@@ -1,17 +1,18 @@
 //! Query, Discover Versions, Ping, Log, Interop: KMIP 2.1 §6.1.42, §6.1.13, §6.1.36, §6.1.31, §6.1.29.
 
-use crate::codec::{Field, structure};
+use crate::codec::{Field, OtherItem, structure};
 use crate::ttlv::{DecodeError, Item, Writer};
 use crate::{
-    AttestationType, ClientRegistrationMethod, DestroyAction, InteropFunction, ObjectType, Operation, ProfileName,
-    ProtectionStorageMasks, ProtocolVersion, QueryFunction, RngMode, RngParameters, ShreddingAlgorithm, Tag, UnwrapMode,
-    ValidationAuthorityType, ValidationType,
+    AttestationType, Attributes, ClientRegistrationMethod, DestroyAction, InteropFunction, ObjectType, Operation,
+    ProfileName, ProtectionStorageMasks, ProtocolVersion, QueryFunction, RngMode, RngParameters, ShreddingAlgorithm,
+    Tag, UnwrapMode, ValidationAuthorityType, ValidationType,
 };
 
 const V1_1: ProtocolVersion = ProtocolVersion::V1_1;
 const V1_2: ProtocolVersion = ProtocolVersion::V1_2;
 const V1_3: ProtocolVersion = ProtocolVersion::V1_3;
 const V2_0: ProtocolVersion = ProtocolVersion::V2_0;
+const V2_1: ProtocolVersion = ProtocolVersion::V2_1;
 
 impl Field for ProtocolVersion {
     fn decode(item: Item<'_>, _: ProtocolVersion) -> Result<Self, DecodeError> {
@@ -48,9 +49,20 @@ structure! {
 
 structure! {
     /// Query request.
+    #[derive(Default)]
     QueryRequest {
         /// What is asked.
         functions: repeated QueryFunction = QUERY_FUNCTION;
+        /// Object Groups that the defaults are asked for.
+        object_groups: optional ObjectGroups = OBJECT_GROUPS in V2_1..;
+    }
+}
+
+structure! {
+    /// Object Groups, KMIP 2.1 §7.23.
+    ObjectGroups {
+        /// The groups.
+        groups: repeated String = OBJECT_GROUP;
     }
 }
 
@@ -82,21 +94,57 @@ structure! {
         capabilities: repeated CapabilityInformation = CAPABILITY_INFORMATION in V1_3..;
         /// Client Registration Methods.
         client_registration_methods: repeated ClientRegistrationMethod = CLIENT_REGISTRATION_METHOD in V1_3..;
+        /// Defaults Information.
+        defaults_information: optional DefaultsInformation = DEFAULTS_INFORMATION in V2_0..;
         /// Protection Storage Masks.
         protection_storage_masks: optional ProtectionStorageMasks = PROTECTION_STORAGE_MASKS in V2_0..;
     }
 }
 
 structure! {
-    /// Server Information, KMIP 2.1 §7.37. In 1.x its fields are the vendor's; these are sent in 2.x only.
+    /// Defaults Information, KMIP 2.1 §7.11.
+    DefaultsInformation {
+        /// Defaults per object type.
+        object_defaults: repeated ObjectDefaults = OBJECT_DEFAULTS;
+    }
+}
+
+structure! {
+    /// Object Defaults, KMIP 2.1 §7.22, of one object type.
+    ObjectDefaults {
+        /// Object Type.
+        object_type: required ObjectType = OBJECT_TYPE;
+        /// Attributes that an object gets where its request has none.
+        attributes: flat Attributes = ATTRIBUTES;
+        /// Object Groups it is for.
+        object_groups: optional ObjectGroups = OBJECT_GROUPS in V2_1..;
+    }
+}
+
+structure! {
+    /// Server Information, KMIP 2.1 §7.37. In 1.x all of it is vendor-specific.
     #[derive(Default)]
     ServerInformation {
         /// Server name.
         server_name: optional String = SERVER_NAME in V2_0..;
+        /// Server serial number.
+        server_serial_number: optional String = SERVER_SERIAL_NUMBER in V2_0..;
         /// Server version.
         server_version: optional String = SERVER_VERSION in V2_0..;
+        /// Server load.
+        server_load: optional String = SERVER_LOAD in V2_0..;
         /// Product name.
         product_name: optional String = PRODUCT_NAME in V2_0..;
+        /// Build level.
+        build_level: optional String = BUILD_LEVEL in V2_0..;
+        /// Build date.
+        build_date: optional String = BUILD_DATE in V2_0..;
+        /// Cluster info.
+        cluster_info: optional String = CLUSTER_INFO in V2_0..;
+        /// Alternative failover endpoints.
+        alternative_failover_endpoints: repeated String = ALTERNATE_FAILOVER_ENDPOINTS in V2_0..;
+        /// Vendor-specific items.
+        vendor_specific: others Vec<OtherItem> = SERVER_INFORMATION;
     }
 }
 
@@ -107,8 +155,36 @@ structure! {
         name: required String = EXTENSION_NAME;
         /// Extension Tag.
         tag: optional i32 = EXTENSION_TAG;
-        /// Extension Type: item type code.
-        item_type: optional i32 = EXTENSION_TYPE;
+        /// Extension Type.
+        item_type: optional ExtensionType = EXTENSION_TYPE;
+        /// Extension Enumeration: a tag whose enumeration the values are of.
+        enumeration: optional i32 = EXTENSION_ENUMERATION in V2_0..;
+        /// Extension Attribute: whether it is one.
+        attribute: optional bool = EXTENSION_ATTRIBUTE in V2_0..;
+        /// Extension Parent Structure Tag.
+        parent_structure_tag: optional i32 = EXTENSION_PARENT_STRUCTURE_TAG in V2_0..;
+        /// Extension Description.
+        description: optional String = EXTENSION_DESCRIPTION in V2_0..;
+    }
+}
+
+/// Extension Type: the code of an item type. An Integer up to 1.4, an Enumeration from 2.0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExtensionType(pub u32);
+
+impl Field for ExtensionType {
+    fn decode(item: Item<'_>, version: ProtocolVersion) -> Result<Self, DecodeError> {
+        if version >= V2_0 {
+            return item.enumeration().map(Self);
+        }
+        item.integer().map(|code| Self(code.cast_unsigned()))
+    }
+
+    fn encode(&self, tag: Tag, writer: &mut Writer, version: ProtocolVersion) {
+        if version >= V2_0 {
+            return writer.enumeration(tag, self.0);
+        }
+        writer.integer(tag, self.0.cast_signed());
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 
 /// File name and content of every generated module.
-pub fn all(data: &Path) -> Vec<(&'static str, String)> {
+pub(super) fn all(data: &Path) -> Vec<(&'static str, String)> {
     let read = |name: &str| -> Value {
         let text = std::fs::read_to_string(data.join(name)).expect("table data is checked in");
         serde_json::from_str(&text).expect("table data is JSON")
@@ -29,7 +29,13 @@ fn tags(data: &Value) -> String {
     let mut out = String::from(HEADER);
     out.push_str("use super::{ProtocolVersion, Tag, TagEntry, ValueNames};\n\nimpl Tag {\n");
     for row in &rows {
-        let _ = writeln!(out, "    /// {}.\n    pub const {}: Self = Self({});", text(row, "name"), shout(xml(row)), text(row, "code"));
+        let _ = writeln!(
+            out,
+            "    /// {}.\n    pub const {}: Self = Self({});",
+            text(row, "name"),
+            shout(xml(row)),
+            text(row, "code")
+        );
     }
     out.push_str("}\n\n/// Every tag, by code.\npub(super) static TAGS: &[TagEntry] = &[\n");
     for row in &rows {
@@ -42,7 +48,12 @@ fn tags(data: &Value) -> String {
         let _ = writeln!(
             out,
             "    TagEntry {{ tag: Tag({}), name: {:?}, xml_name: {:?}, first: {}, last: {}, values: {} }},",
-            text(row, "code"), text(row, "name"), xml(row), first(row), last(row), values
+            text(row, "code"),
+            text(row, "name"),
+            xml(row),
+            first(row),
+            last(row),
+            values
         );
     }
     out.push_str("];\n");
@@ -61,12 +72,21 @@ fn enumerations(data: &Value) -> String {
             other => camel(&squash(other)),
         };
         let section = section(table);
-        let _ = writeln!(out, "enumeration! {{\n    /// {name} Enumeration{section}.\n    {type_name}, {}_VALUES, {{", shout(&squash(name)));
+        let _ = writeln!(
+            out,
+            "enumeration! {{\n    /// {name} Enumeration{section}.\n    {type_name}, {}_VALUES, {{",
+            shout(&squash(name))
+        );
         for row in table["values"].as_array().expect("values") {
             let _ = writeln!(
                 out,
                 "        /// {}.\n        {} = {}, {:?}, {}, {};",
-                text(row, "name"), camel(xml(row)), text(row, "code"), xml(row), first(row), last(row)
+                text(row, "name"),
+                camel(xml(row)),
+                text(row, "code"),
+                xml(row),
+                first(row),
+                last(row)
             );
         }
         out.push_str("    }\n}\n\n");
@@ -79,12 +99,22 @@ fn masks(data: &Value) -> String {
     out.push_str("use super::{ProtocolVersion, ValueEntry, mask};\n\n");
     for (name, table) in data.as_object().expect("masks") {
         let section = section(table);
-        let _ = writeln!(out, "mask! {{\n    /// {name}{section}.\n    {}, {}_BITS, {{", camel(&squash(name)), shout(&squash(name)));
+        let _ = writeln!(
+            out,
+            "mask! {{\n    /// {name}{section}.\n    {}, {}_BITS, {{",
+            camel(&squash(name)),
+            shout(&squash(name))
+        );
         for row in table["values"].as_array().expect("values") {
             let _ = writeln!(
                 out,
                 "        /// {}.\n        {} = {}, {:?}, {}, {};",
-                text(row, "name"), shout(xml(row)), text(row, "code"), xml(row), first(row), last(row)
+                text(row, "name"),
+                shout(xml(row)),
+                text(row, "code"),
+                xml(row),
+                first(row),
+                last(row)
             );
         }
         out.push_str("    }\n}\n\n");
@@ -95,7 +125,9 @@ fn masks(data: &Value) -> String {
 fn attributes(data: &Value) -> String {
     let mut out = String::from(HEADER);
     out.push_str("use super::{AppliesTo, AttributeEntry, AttributeRule, ClientChange, ProtocolVersion, Tag};\n\n");
-    out.push_str("/// Every attribute with a rule table, by name.\npub(super) static ATTRIBUTES: &[AttributeEntry] = &[\n");
+    out.push_str(
+        "/// Every attribute with a rule table, by name.\npub(super) static ATTRIBUTES: &[AttributeEntry] = &[\n",
+    );
     for row in data.as_array().expect("attributes") {
         let name = text(row, "name");
         let tag = match name {
@@ -110,9 +142,14 @@ fn attributes(data: &Value) -> String {
             let _ = writeln!(
                 out,
                 "            AttributeRule {{ version: {}, section: {:?}, always_has_value: {}, client_sets: {}, server_sets: {}, client_modifies: {}, client_deletes: {}, multiple: {multiple}, applies_to: {} }},",
-                version_const(version), cell("section"), cell("always_has_value").starts_with("Yes"),
-                rule["client_may_set_initially"].as_bool().unwrap_or(false), rule["server_may_set_initially"].as_bool().unwrap_or(false),
-                change(&cell("modifiable_by_client")), change(&cell("deletable_by_client")), applies_to(&cell("applies_to")),
+                version_const(version),
+                cell("section"),
+                cell("always_has_value").starts_with("Yes"),
+                rule["client_may_set_initially"].as_bool().unwrap_or(false),
+                rule["server_may_set_initially"].as_bool().unwrap_or(false),
+                change(&cell("modifiable_by_client")),
+                change(&cell("deletable_by_client")),
+                applies_to(&cell("applies_to")),
             );
         }
         out.push_str("        ],\n    },\n");
@@ -126,7 +163,9 @@ fn change(cell: &str) -> &'static str {
         "Yes" => "ClientChange::Yes",
         "Yes, for client-created attributes" => "ClientChange::ClientCreated",
         "Yes, only while in Pre-Active state" => "ClientChange::PreActive",
-        c if c.starts_with("Yes, only while in Pre-Active or Active state and as long as") => "ClientChange::PreActiveOrActiveUntilReached",
+        c if c.starts_with("Yes, only while in Pre-Active or Active state and as long as") => {
+            "ClientChange::PreActiveOrActiveUntilReached"
+        }
         c if c.starts_with("Yes, only while in Pre-Active or Active state") => "ClientChange::PreActiveOrActive",
         c if c.contains("Get Usage Allocation") => "ClientChange::UntilUsageAllocated",
         _ => "ClientChange::No",
@@ -138,7 +177,9 @@ fn applies_to(cell: &str) -> &'static str {
         "All Objects" | "" => "AppliesTo::AllObjects",
         "All Cryptographic Objects" | "Managed Cryptographic Objects" => "AppliesTo::CryptographicObjects",
         "All Cryptographic Objects, Templates" => "AppliesTo::CryptographicObjectsAndTemplates",
-        "All Cryptographic Objects, Opaque Object" | "All Cryptographic Objects, Opaque Objects" => "AppliesTo::CryptographicAndOpaqueObjects",
+        "All Cryptographic Objects, Opaque Object" | "All Cryptographic Objects, Opaque Objects" => {
+            "AppliesTo::CryptographicAndOpaqueObjects"
+        }
         "Certificates" | "X.509 Certificates" => "AppliesTo::Certificates",
         "Certificates, PGP keys" => "AppliesTo::CertificatesAndPgpKeys",
         "Keys, Certificates, Templates" => "AppliesTo::KeysCertificatesAndTemplates",

@@ -7,9 +7,14 @@ use std::fmt;
 
 use crate::ProtocolVersion;
 
+// Written by the generator, not by rustfmt.
+#[rustfmt::skip]
 mod attributes;
+#[rustfmt::skip]
 mod enums;
+#[rustfmt::skip]
 mod masks;
+#[rustfmt::skip]
 mod tags;
 
 pub use enums::*;
@@ -80,6 +85,12 @@ impl Tag {
     pub fn is_in_range(self) -> bool {
         matches!(self.0 >> 16, 0x42 | 0x54)
     }
+
+    /// Whether a tag is in the range of extensions (54....).
+    #[must_use]
+    pub fn is_extension(self) -> bool {
+        self.0 >> 16 == 0x54
+    }
 }
 
 impl fmt::Debug for Tag {
@@ -107,6 +118,8 @@ pub trait Enumeration: Sized + Copy {
     fn code(self) -> u32;
     /// First version that lists the value (extensions: every version).
     fn first(self) -> ProtocolVersion;
+    /// Last version that lists the value, if some later one does not.
+    fn last(self) -> Option<ProtocolVersion>;
 }
 
 macro_rules! enumeration {
@@ -168,6 +181,15 @@ macro_rules! enumeration {
                     Self::Extension(_) => ProtocolVersion::V1_0,
                 }
             }
+
+            /// Last version that lists it, if some later one does not.
+            #[must_use]
+            pub const fn last(self) -> Option<ProtocolVersion> {
+                match self {
+                    $(Self::$variant => $last,)*
+                    Self::Extension(_) => None,
+                }
+            }
         }
 
         impl super::Enumeration for $name {
@@ -180,6 +202,9 @@ macro_rules! enumeration {
             }
             fn first(self) -> ProtocolVersion {
                 Self::first(self)
+            }
+            fn last(self) -> Option<ProtocolVersion> {
+                Self::last(self)
             }
         }
 
@@ -368,6 +393,9 @@ mod tests {
     fn unknown_codes_are_refused_and_extensions_kept() {
         assert_eq!(CryptographicAlgorithm::from_code(3), Some(CryptographicAlgorithm::Aes));
         assert_eq!(CryptographicAlgorithm::from_code(0x7FFF_FFFF), None);
-        assert_eq!(CryptographicAlgorithm::from_code(0x8000_0001), Some(CryptographicAlgorithm::Extension(0x8000_0001)));
+        assert_eq!(
+            CryptographicAlgorithm::from_code(0x8000_0001),
+            Some(CryptographicAlgorithm::Extension(0x8000_0001))
+        );
     }
 }

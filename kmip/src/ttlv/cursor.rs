@@ -16,6 +16,11 @@ pub struct Limits {
     pub items_max: usize,
 }
 
+impl Limits {
+    /// For bytes this crate wrote itself and kept: they were bounded when they came in.
+    pub(crate) const STORED: Self = Self { message_bytes_max: usize::MAX, depth_max: 256, items_max: usize::MAX };
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self { message_bytes_max: 1024 * 1024, depth_max: 32, items_max: 200_000 }
@@ -305,19 +310,21 @@ impl<'a> Fields<'a> {
         self.within
     }
 
-    /// The next item if it has this tag. Items of the extension range (54....) that nobody asked for are passed over.
+    /// The next item if it has this tag. Items of the extension range (54....) before it are passed over.
     pub fn optional(&mut self, tag: Tag) -> Option<Item<'a>> {
-        loop {
-            let item = self.peek()?;
-            if item.tag == tag {
-                self.advance(&item);
-                return Some(item);
-            }
-            if item.tag.0 >> 16 != 0x54 {
-                return None;
-            }
+        let item = self.peek()?;
+        if item.tag == tag {
             self.advance(&item);
+            return Some(item);
         }
+        if !item.tag.is_extension() {
+            return None;
+        }
+        let mut ahead = self.clone();
+        ahead.skip_extensions();
+        let item = ahead.next().filter(|item| item.tag == tag)?;
+        *self = ahead;
+        Some(item)
     }
 
     /// The next item, which must have this tag.
@@ -325,8 +332,22 @@ impl<'a> Fields<'a> {
     /// # Errors
     /// [`Kind::Missing`].
     pub fn required(&mut self, tag: Tag) -> Result<Item<'a>, DecodeError> {
-        let missing = DecodeError { kind: Kind::Missing { missing: tag, within: self.within }, at: self.at };
-        self.optional(tag).ok_or(missing)
+        match self.optional(tag) {
+            Some(item) => Ok(item),
+            None => Err(self.missing(tag)),
+        }
+    }
+
+    /// An error at this place: an item is missing.
+    pub(crate) fn missing(&self, missing: Tag) -> DecodeError {
+        DecodeError { kind: Kind::Missing { missing, within: self.within }, at: self.at }
+    }
+
+    /// Passes over items of the extension range.
+    pub(crate) fn skip_extensions(&mut self) {
+        while let Some(item) = self.peek().filter(|item| item.tag.is_extension()) {
+            self.advance(&item);
+        }
     }
 
     /// Checks that nothing is left.
@@ -334,13 +355,11 @@ impl<'a> Fields<'a> {
     /// # Errors
     /// [`Kind::Unexpected`].
     pub fn finish(mut self) -> Result<(), DecodeError> {
-        while let Some(item) = self.peek() {
-            if item.tag.0 >> 16 != 0x54 {
-                return Err(item.error(Kind::Unexpected { unexpected: item.tag, within: self.within }));
-            }
-            self.advance(&item);
+        self.skip_extensions();
+        match self.peek() {
+            Some(item) => Err(item.error(Kind::Unexpected { unexpected: item.tag, within: self.within })),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn advance(&mut self, item: &Item<'a>) {

@@ -1,0 +1,5 @@
+//! Tests that run over samples of everything the crate can say.
+
+mod mutations;
+mod round_trips;
+mod version_gates;
