@@ -86,10 +86,6 @@ impl Admin<'_> {
 
     async fn audit_verify(&self) -> Result<AdminReply, AdminError> {
         let report = self.app.store.verify_audit().await.map_err(AdminError::failed)?;
-        Ok(AdminReply::Audit {
-            segments: report.segments,
-            events: report.events,
-            findings: report.findings.iter().map(ToString::to_string).collect(),
-        })
+        Ok(report.into())
     }
 }

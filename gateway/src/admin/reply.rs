@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::keys::KeysPage;
-use crate::{authority::AuthorityError, seal::SealError, store::CommitError};
+use crate::{audit::VerifyReport, authority::AuthorityError, seal::SealError, store::CommitError};
 
 /// An answer.
 #[derive(Debug, Serialize, Deserialize)]
@@ -204,5 +204,15 @@ impl From<AuthorityError> for AdminError {
 impl From<SealError> for AdminError {
     fn from(error: SealError) -> Self {
         Self::failed(error)
+    }
+}
+
+impl From<VerifyReport> for AdminReply {
+    fn from(report: VerifyReport) -> Self {
+        Self::Audit {
+            segments: report.segments,
+            events: report.events,
+            findings: report.findings.iter().map(ToString::to_string).collect(),
+        }
     }
 }

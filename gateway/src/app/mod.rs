@@ -20,7 +20,7 @@ pub use unlock::{PASSPHRASE_CREDENTIAL, SecretInput, SecretInputError, UnlockErr
 
 use crate::{
     admin::ObjectsAdmin,
-    audit::{Action, Details, Event},
+    audit::{Action, Details, Event, VerifyReport},
     config::{AuditReads, Config, KeystoreConfig},
     data_dir::{DataDir, DataDirError, DataDirLock},
     identity::{DirectoryContent, DirectoryHandle, Users},
@@ -67,6 +67,15 @@ pub struct App {
     pub readiness: Arc<Readiness>,
     objects: OnceLock<Arc<dyn ObjectsAdmin>>,
     _lock: DataDirLock,
+}
+
+/// Checks the audit record of a data directory that this process has locked, and changes nothing.
+///
+/// # Errors
+/// What keeps the record from being read.
+pub async fn verify_audit(dir: &DataDir, root: &RootKey) -> Result<VerifyReport, AppError> {
+    let id = crate::seal::Seal::load(dir.path()).map_err(UnlockError::Seal)?.store_id();
+    crate::store::verify_closed(dir.path(), id, root).await.map_err(AppError::Open)
 }
 
 impl App {

@@ -33,6 +33,13 @@ pub enum Finding {
         /// Last such segment.
         last: u64,
     },
+    /// Segments are missing and those behind the gap were numbered down to hide it.
+    Renumbered {
+        /// First missing one.
+        first: u64,
+        /// By how much those behind it were numbered down.
+        by: u64,
+    },
     /// The chain ends before a head that was noted outside it.
     CutShort {
         /// Newest segment found.
@@ -83,6 +90,9 @@ impl std::fmt::Display for Finding {
             Self::Rechained { first, last } => {
                 write!(f, "segments {first} to {last} were chained again without this store's key")
             }
+            Self::Renumbered { first, by } => {
+                write!(f, "{by} segments from {first} on were removed and the later ones renumbered")
+            }
             Self::CutShort { last, noted, noted_in } => {
                 write!(f, "cut short: the chain ends at segment {last}, {noted_in} knows segment {noted}")
             }
@@ -91,6 +101,9 @@ impl std::fmt::Display for Finding {
         }
     }
 }
+
+/// So many removed segments are recognised behind renumbered ones; more look like a record chained again.
+const RENUMBERED_BY_MAX: u64 = 16;
 
 /// Walks segments in order, bounded memory: noted heads and the findings.
 pub(crate) struct Verifier<'a> {
@@ -103,6 +116,10 @@ pub(crate) struct Verifier<'a> {
     /// The MAC noted elsewhere for the segment before.
     noted_mac: Option<[u8; 32]>,
     previous: ChainHead,
+    /// The segment at hand showed a new gap.
+    renumbered_now: bool,
+    /// How far segments were found to be numbered down.
+    shift: u64,
     /// False right after a gap: the MAC before is unknown.
     previous_known: bool,
     /// First segment of the run of broken links we are in.
@@ -126,6 +143,8 @@ impl<'a> Verifier<'a> {
             noted_next: 0,
             noted_mac: None,
             previous: ChainHead::default(),
+            renumbered_now: false,
+            shift: 0,
             previous_known: true,
             broken_since: None,
             segments: 0,
@@ -141,8 +160,10 @@ impl<'a> Verifier<'a> {
             self.findings.push(Finding::Removed { first: self.previous.seq + 1, last: segment.seq.saturating_sub(1) });
             self.previous_known = false;
         }
-        let holds = !self.previous_known || self.follows(&self.previous.mac, segment);
+        let holds = !self.previous_known || self.follows(&self.previous.mac, segment) || self.was_renumbered(segment);
         match (holds, self.broken_since) {
+            // Its predecessor's link is to a segment that is gone, as is told already.
+            (true, Some(_)) if self.renumbered_now => self.broken_since = None,
             (true, Some(_)) => self.close_run(),
             // Our own writer went on from the link it knew: what lies before was made again by somebody else.
             (false, Some(first)) if self.noted_mac.is_some_and(|mac| self.follows(&mac, segment)) => {
@@ -174,6 +195,28 @@ impl<'a> Verifier<'a> {
             }
         }
         VerifyReport { segments: self.segments, events: self.events, findings: self.findings }
+    }
+
+    /// Whether the segment fits under the number it would have had if segments before it had not been removed. The one right
+    /// behind the gap cannot tell (its predecessor is gone), so the gap shows at the one after it.
+    fn was_renumbered(&mut self, segment: &Segment) -> bool {
+        self.renumbered_now = false;
+        if self.broken_since != Some(self.previous.seq) && self.shift == 0 {
+            return false;
+        }
+        let fits = |shift: &u64| {
+            let number = segment.seq.saturating_add(*shift);
+            self.follows(&self.previous.mac, &Segment { seq: number, ..segment.clone() })
+        };
+        let Some(shift) = (self.shift..=self.shift + RENUMBERED_BY_MAX).filter(|shift| *shift > 0).find(fits) else {
+            return false;
+        };
+        if shift != self.shift {
+            self.findings.push(Finding::Renumbered { first: self.previous.seq, by: shift - self.shift });
+            self.shift = shift;
+            self.renumbered_now = true;
+        }
+        true
     }
 
     fn follows(&self, previous: &[u8; 32], segment: &Segment) -> bool {

@@ -139,6 +139,14 @@ fn send(data: &Data, request: AdminRequest) -> Result<AdminReply, Failure> {
     // A server that is starting has the lock before it has its socket.
     match lock_patiently(&dir, || is_served(&socket))? {
         None => Ok(admin::send(&socket, &request)?),
+        // Looks without writing: a start would link a segment of its own to whatever is there, or refuse the database as a whole.
+        Some(_lock) if matches!(request, AdminRequest::AuditVerify) => {
+            let (dir, _) = load(&data.data_dir, &[])?;
+            block_on(async {
+                let root = app::unlock(&dir, data.passphrase.input()).await?;
+                Ok(app::verify_audit(&dir, &root).await?.into())
+            })
+        }
         Some(lock) => {
             let (dir, config) = load(&data.data_dir, &[])?;
             block_on(async {

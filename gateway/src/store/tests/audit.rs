@@ -42,6 +42,24 @@ async fn a_removed_row_is_found() {
     assert_eq!(findings, [Finding::Removed { first: 5, last: 6 }, Finding::Removed { first: 9, last: 9 }]);
 }
 
+/// A row removed and every later one numbered down, so that no gap shows: the link tells the number it was made for.
+#[tokio::test]
+async fn a_renumbered_record_is_found() {
+    let (fixture, last) = record().await;
+    tamper(fixture.path(), "DELETE FROM audit_segment WHERE seq = 5").await;
+    for seq in 6..=last {
+        let sql = format!("UPDATE audit_segment SET seq = {} WHERE seq = {seq}", seq - 1);
+        tamper(fixture.path(), AssertSqlSafe(sql)).await;
+    }
+    let (id, root) = fixture.root();
+    let findings = verify_closed(fixture.path(), id, &root).await.expect("verified").findings;
+    assert!(findings.contains(&Finding::Renumbered { first: 5, by: 1 }), "{findings:?}");
+    assert!(
+        !findings.iter().any(|finding| matches!(finding, Finding::Edited { .. } | Finding::Rechained { .. })),
+        "{findings:?}"
+    );
+}
+
 /// Every row from the third on made anew by somebody without our key, so that the links fit each other.
 #[tokio::test]
 async fn a_table_chained_again_is_found() {
