@@ -1,11 +1,14 @@
 //! KMIP users of a client: names and passwords sent in a request's Credential (KMIP 2.1 §8.9 and §11.12).
 //!
 //! A credential where the client has no users is ignored and counted; where it has users it must match. Passwords are
-//! checked with Argon2id on a blocking thread; a match is remembered under a keyed hash until the directory changes.
+//! checked with Argon2id on a blocking thread; a match is remembered under a keyed hash that covers the stored verifier.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use argon2::{Algorithm, Argon2, Params, Version};
@@ -102,8 +105,10 @@ pub struct Users {
     refused: AtomicU64,
 }
 
-/// Most passwords that are hashed at a time.
+/// Most passwords that are hashed at a time: each takes a core for some 30 ms.
 const CHECKS_MAX: usize = 4;
+/// Longest wait for a turn.
+const CHECK_WAIT: Duration = Duration::from_secs(5);
 /// Most matches that are remembered.
 const REMEMBERED_MAX: usize = 10_000;
 
@@ -153,25 +158,26 @@ impl Users {
     async fn user(&self, client: &Caller, name: &str, password: &[u8]) -> Result<EntryId, CredentialRefused> {
         let directory = self.directory.load();
         let user = directory.users(client.client).iter().find(|user| user.name == name);
-        let memory = self.memory_of(directory.version(), client, name, password);
-        if let Some(user) = user
-            && self.remembered.get(&memory).is_some()
+        let verifier = user.and_then(|user| user.verifier.clone());
+        let memory = verifier.as_ref().map(|verifier| self.memory_of(client, name, verifier, password));
+        if let (Some(user), Some(memory)) = (user, &memory)
+            && self.remembered.get(memory).is_some()
         {
             return Ok(user.id);
         }
-        let permit = self.checks.clone().try_acquire_owned().map_err(|_| CredentialRefused::Busy)?;
-        let verifier = user.and_then(|user| user.verifier.clone());
+        let turn = tokio::time::timeout(CHECK_WAIT, self.checks.clone().acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else { return Err(CredentialRefused::Busy) };
         let password = Zeroizing::new(password.to_vec());
         let checked = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
+            let _turn = turn;
             match verifier {
                 Some(verifier) => verifier.matches(&password),
                 // An unknown name costs as much time as a wrong password.
                 None => argon2id(&password, &[0; 16]).is_none(),
             }
         });
-        match (checked.await, user) {
-            (Ok(true), Some(user)) => {
+        match (checked.await, user, memory) {
+            (Ok(true), Some(user), Some(memory)) => {
                 self.remembered.insert(memory, ());
                 Ok(user.id)
             }
@@ -179,15 +185,93 @@ impl Users {
         }
     }
 
-    fn memory_of(&self, version: u64, client: &Caller, name: &str, password: &[u8]) -> [u8; 32] {
+    fn memory_of(&self, client: &Caller, name: &str, verifier: &PasswordVerifier, password: &[u8]) -> [u8; 32] {
         let mut context = hmac::Context::with_key(&self.remember_key);
-        context.update(&version.to_be_bytes());
         context.update(client.client.as_bytes());
-        context.update(&(name.len() as u64).to_be_bytes());
-        context.update(name.as_bytes());
-        context.update(password);
+        for part in [name.as_bytes(), verifier.as_stored().as_bytes(), password] {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part);
+        }
         let mut memory = [0; 32];
         memory.copy_from_slice(context.sign().as_ref());
         memory
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+mod tests {
+    use super::*;
+    use crate::{
+        identity::{ClientRecord, DirectoryContent},
+        store::{ClientId, OrganisationId},
+    };
+
+    fn content(client: ClientId, users: Vec<UserRecord>) -> DirectoryContent {
+        let record = ClientRecord {
+            id: client,
+            organisation: OrganisationId::DEFAULT,
+            name: "client".into(),
+            enabled: true,
+            keystore_default: None,
+            groups: Vec::new(),
+            users,
+        };
+        DirectoryContent { clients: vec![record], ..DirectoryContent::default() }
+    }
+
+    fn caller(client: ClientId, users_required: bool) -> Arc<Caller> {
+        Arc::new(Caller {
+            client,
+            organisation: OrganisationId::DEFAULT,
+            name: "client".into(),
+            user: None,
+            users_required,
+            groups: Box::default(),
+            keystore_default: None,
+        })
+    }
+
+    /// Where no users are, credentials are ignored and counted; where users are, one must match, also after a change.
+    #[tokio::test]
+    async fn credentials_count_only_where_users_are() {
+        let client = ClientId::generate();
+        let directory = Arc::new(DirectoryHandle::new(content(client, Vec::new())));
+        let users = Users::new(directory.clone()).unwrap();
+        let plain = caller(client, false);
+        assert_eq!(users.caller(&plain, Some(("x", b"y"))).await, Ok(plain.clone()));
+        assert_eq!(users.ignored(), 1);
+
+        let id = EntryId::generate();
+        let user = |password: &[u8]| UserRecord { id, name: "operator".into(), verifier: PasswordVerifier::new(password) };
+        directory.replace_with(|| content(client, vec![user(b"old password")]));
+        let with_users = caller(client, true);
+        for _ in 0..2 {
+            let accepted = users.caller(&with_users, Some(("operator", b"old password"))).await.unwrap();
+            assert_eq!(accepted.user.as_ref().unwrap().id, id);
+        }
+        let refusals = [(None, CredentialRefused::Missing), (Some(("operator", &b"x"[..])), CredentialRefused::Mismatch), (Some(("other", b"old password")), CredentialRefused::Mismatch)];
+        for (credential, expected) in refusals {
+            assert_eq!(users.caller(&with_users, credential).await, Err(expected));
+        }
+        assert_eq!(users.refused(), 3);
+
+        // A new password voids the old one at once, although the old one is remembered; a disabled user has none.
+        directory.replace_with(|| content(client, vec![user(b"new password")]));
+        assert_eq!(users.caller(&with_users, Some(("operator", b"old password"))).await, Err(CredentialRefused::Mismatch));
+        assert!(users.caller(&with_users, Some(("operator", b"new password"))).await.is_ok());
+        directory.replace_with(|| content(client, vec![UserRecord { verifier: None, ..user(b"") }]));
+        assert_eq!(users.caller(&with_users, Some(("operator", b"new password"))).await, Err(CredentialRefused::Mismatch));
+    }
+
+    /// A stored verifier is read back as it was written; other schemes and damaged text are not taken.
+    #[test]
+    fn verifiers_are_stored_in_phc_form() {
+        let verifier = PasswordVerifier::new(b"password").unwrap();
+        assert!(verifier.as_stored().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
+        assert_eq!(PasswordVerifier::from_stored(verifier.as_stored()), Some(verifier.clone()));
+        for bad in ["", "$argon2i$v=19$m=19456,t=2,p=1$AAAA$AAAA", &verifier.as_stored()[..60], "password"] {
+            assert_eq!(PasswordVerifier::from_stored(bad), None, "{bad}");
+        }
     }
 }

@@ -58,6 +58,8 @@ pub struct Connection {
     phase: AtomicU8,
     deadline: AtomicU64,
     closing: AtomicU8,
+    /// Until when an end that was asked for may take.
+    close_by: AtomicU64,
     credential: OnceLock<CredentialId>,
     not_after: AtomicI64,
 }
@@ -77,6 +79,7 @@ impl Connection {
             phase: AtomicU8::new(Phase::Handshake as u8),
             deadline: AtomicU64::new(now + handshake_ticks),
             closing: AtomicU8::new(0),
+            close_by: AtomicU64::new(NEVER),
             credential: OnceLock::new(),
             not_after: AtomicI64::new(i64::MAX),
         }
@@ -85,10 +88,7 @@ impl Connection {
     /// Begins a phase that ends at `deadline` ticks, or never.
     pub(super) fn enter(&self, phase: Phase, deadline: Option<u64>) {
         self.phase.store(phase as u8, Ordering::Relaxed);
-        // Once asked to end, a connection gets no new deadline.
-        if !self.is_closing() {
-            self.deadline.store(deadline.unwrap_or(NEVER), Ordering::Relaxed);
-        }
+        self.deadline.store(deadline.unwrap_or(NEVER), Ordering::Relaxed);
     }
 
     /// Records whose connection it is.
@@ -117,7 +117,7 @@ impl Connection {
         if self.closing.compare_exchange(0, reason as u8, Ordering::AcqRel, Ordering::Relaxed).is_err() {
             return;
         }
-        self.deadline.store(now + grace_ticks.unwrap_or(GRACE_TICKS), Ordering::Relaxed);
+        self.close_by.store(now.saturating_add(grace_ticks.unwrap_or(GRACE_TICKS)), Ordering::Relaxed);
         let how = if self.is_in(Phase::Handshake) || (reason == Reason::Overdue && self.is_in(Phase::Write)) {
             Shutdown::Both
         } else {
@@ -128,19 +128,21 @@ impl Connection {
 
     /// Ends what is overdue. Called by the sweeper alone.
     pub(super) fn sweep(&self, now: u64, unix_now: i64) -> Option<Reason> {
-        if now > self.deadline.load(Ordering::Relaxed) {
-            if self.is_closing() {
+        if self.is_closing() {
+            if now > self.close_by.load(Ordering::Relaxed) {
                 self.shut(Shutdown::Both);
-                return None;
             }
-            self.close(Reason::Overdue, now, None);
-            return Some(Reason::Overdue);
+            return None;
         }
-        if unix_now > self.not_after.load(Ordering::Relaxed) && !self.is_closing() {
-            self.close(Reason::Expired, now, None);
-            return Some(Reason::Expired);
-        }
-        None
+        let reason = if now > self.deadline.load(Ordering::Relaxed) {
+            Reason::Overdue
+        } else if unix_now > self.not_after.load(Ordering::Relaxed) {
+            Reason::Expired
+        } else {
+            return None;
+        };
+        self.close(reason, now, None);
+        Some(reason)
     }
 
     fn shut(&self, how: Shutdown) {

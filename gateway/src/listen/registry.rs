@@ -23,6 +23,9 @@ use crate::{
 
 /// Length of a tick: deadlines are kept to this precision.
 const TICK: Duration = Duration::from_millis(100);
+const TICKS_PER_MINUTE: u64 = 600;
+/// Failed handshakes logged in a minute.
+const STRANGER_LINES_PER_MINUTE: u64 = 20;
 /// A handshake younger than this is not evicted.
 const EVICTABLE_TICKS: u64 = 10;
 
@@ -63,6 +66,8 @@ pub struct Registry {
     pub(super) timing: Timing,
     metrics: Arc<Metrics>,
     emptied: Notify,
+    /// Lines logged about strangers in the current minute.
+    logged: AtomicU64,
 }
 
 /// Takes a connection off the registry when its task ends, however it ends.
@@ -90,6 +95,7 @@ impl Registry {
             timing: Timing::new(limits),
             metrics,
             emptied: Notify::new(),
+            logged: AtomicU64::new(0),
         })
     }
 
@@ -101,6 +107,11 @@ impl Registry {
     /// Connections at present.
     pub fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
+    }
+
+    /// Whether a stranger may still cause a log line: a few each minute help to set a client up, a flood helps nobody.
+    pub(super) fn may_log(&self) -> bool {
+        self.logged.fetch_add(1, Ordering::Relaxed) < STRANGER_LINES_PER_MINUTE
     }
 
     /// Takes a connection on; `None` if the bound is reached and no unfinished handshake can make room.
@@ -159,7 +170,13 @@ impl Registry {
     fn sweep_once(&self) {
         let ticks = self.started.elapsed().as_millis() / TICK.as_millis();
         let now = u64::try_from(ticks).unwrap_or(u64::MAX);
-        self.now.store(now, Ordering::Relaxed);
+        let before = self.now.swap(now, Ordering::Relaxed);
+        if now / TICKS_PER_MINUTE != before / TICKS_PER_MINUTE {
+            let dropped = self.logged.swap(0, Ordering::Relaxed).saturating_sub(STRANGER_LINES_PER_MINUTE);
+            if dropped > 0 {
+                tracing::info!(dropped, "more handshakes failed than were logged");
+            }
+        }
         let unix_now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let unix_now = i64::try_from(unix_now).unwrap_or(i64::MAX);
         for connection in self.lock().values() {

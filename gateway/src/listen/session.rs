@@ -54,7 +54,9 @@ pub(super) async fn serve<H: FrameHandler>(shared: Arc<Shared<H>>, socket: TcpSt
 async fn handshake<H>(shared: &Shared<H>, socket: TcpStream, connection: &Arc<Connection>) -> Option<(TlsStream<TcpStream>, Session)> {
     let failed = |failure: HandshakeFailure, error: &dyn std::fmt::Display| {
         shared.metrics.handshake_failed(failure);
-        tracing::debug!(peer = %connection.address, connection = connection.id, %error, "handshake failed");
+        if shared.registry.may_log() {
+            tracing::info!(peer = %connection.address, connection = connection.id, cause = ?failure, %error, "handshake failed");
+        }
     };
     let stream = match shared.acceptor.accept(socket).await {
         Ok(stream) => stream,

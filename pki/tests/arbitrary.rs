@@ -1,0 +1,55 @@
+//! Whatever octets arrive, the readers answer with a value or an error.
+//!
+//! Method: random octets, and real requests and certificates cut, extended and overwritten at random places.
+//! `PROPTEST_CASES` says how many of each.
+
+use keygate_pki::{Certificate, CertificateRequest, PrivateKey, PublicKey, SubjectAltName};
+use proptest::prelude::*;
+
+fn read_all(octets: &[u8]) {
+    // Only that they come back matters here; what they accept is the matter of the other tests.
+    let _ = CertificateRequest::from_pem_or_der(octets);
+    if let Ok(certificate) = Certificate::from_pem_or_der(octets) {
+        let _ = (certificate.spki_hash(), certificate.not_after(), certificate.subject(), certificate.issuer());
+        let _ = (certificate.is_ca(), certificate.allows_client_auth(), certificate.subject_alt_names());
+    }
+    let _ = (PublicKey::from_spki_der(octets), PrivateKey::from_pkcs8(octets).is_ok());
+}
+
+fn real() -> Vec<Vec<u8>> {
+    let pems = [include_str!("requests/rsa.csr"), include_str!("requests/prime256v1.csr"), include_str!("requests/ed25519.csr")];
+    let ders = pems.iter().filter_map(|pem| der::pem::decode_vec(pem.as_bytes()).ok()).map(|(_, der)| der);
+    ders.chain(pems.iter().map(|pem| pem.as_bytes().to_vec())).collect()
+}
+
+proptest! {
+    #[test]
+    fn random_octets_are_survived(octets in proptest::collection::vec(any::<u8>(), 0..600)) {
+        read_all(&octets);
+    }
+
+    #[test]
+    fn damaged_requests_are_survived(
+        which in 0usize..6,
+        places in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..8),
+        cut in any::<proptest::sample::Index>(),
+        more in proptest::collection::vec(any::<u8>(), 0..40),
+    ) {
+        let mut octets = real().swap_remove(which);
+        for (place, octet) in places {
+            let place = place.index(octets.len());
+            octets[place] = octet;
+        }
+        read_all(&octets);
+        octets.truncate(cut.index(octets.len()));
+        octets.extend(more);
+        read_all(&octets);
+    }
+
+    #[test]
+    fn any_host_is_sorted_or_refused(host in "\\PC{0,80}") {
+        if let Ok(SubjectAltName::Dns(name)) = SubjectAltName::parse(&host) {
+            prop_assert!(name.is_ascii() && name.len() <= 253);
+        }
+    }
+}
