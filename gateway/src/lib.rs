@@ -16,3 +16,4 @@ pub mod respond;
 pub mod seal;
 pub mod store;
 pub mod telemetry;
+pub mod wiping;

@@ -1,6 +1,11 @@
 //! PKCS#11 tokens as the settings and the seal name them: where a PIN comes from, and the token's key as a seal slot.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use keygate_backends::{
     Class, KeyId, KsError, OpCx, SecretBytes as BackendSecret,
@@ -82,8 +87,17 @@ impl SlotKey for TokenSlotKey {
 pub(super) fn keystore_token(config: &Pkcs11Config) -> Result<Arc<Token>, TokenError> {
     let mut token = token_config(&config.module, &config.token_label, &config.pin)?;
     token.workers = config.workers;
-    Token::open_later(token).map_err(TokenError::Token)
+    let token = Token::open_later(token).map_err(TokenError::Token)?;
+    // A token that is there is open within milliseconds: the first client shall not find it still being opened.
+    let begun = Instant::now();
+    while matches!(token.health(), keygate_backends::Health::Down(_)) && begun.elapsed() < OPENING_MAX {
+        thread::sleep(Duration::from_millis(5));
+    }
+    Ok(token)
 }
+
+/// Longest wait at the start for a token that may be absent.
+const OPENING_MAX: Duration = Duration::from_secs(1);
 
 /// Why a keystore's token cannot be looked for.
 #[derive(Debug, thiserror::Error)]

@@ -6,6 +6,7 @@ use keygate_kmip::{
     SetAttributeRequest, SetAttributeResponse,
 };
 
+use super::get_attributes::told_index;
 use super::{Exchange, OperationError, new_object};
 use crate::audit::Details;
 use crate::authorize::Permit;
@@ -26,7 +27,7 @@ pub(super) async fn add_attribute(exchange: &mut Exchange<'_>, request: AddAttri
         return Err(OperationError::InvalidField("Add Attribute takes no Attribute Index".to_owned()));
     }
     let index = exchange.change(&permit).attributes.add(attribute.clone());
-    Ok(AddAttributeResponse { unique_identifier: settled(exchange, &permit, name), attribute: Some(instance(index, attribute)) })
+    Ok(AddAttributeResponse { unique_identifier: settled(exchange, &permit, name), attribute: Some(instance(exchange, index, attribute)) })
 }
 
 /// Gives an instance of an attribute another value.
@@ -46,7 +47,7 @@ pub(super) async fn modify_attribute(exchange: &mut Exchange<'_>, request: Modif
     if !exchange.change(&permit).attributes.replace(index, attribute.clone()) {
         return Err(OperationError::AttributeInstanceNotFound(format!("{} has no instance {index}", name.to_text())));
     }
-    Ok(ModifyAttributeResponse { unique_identifier: settled(exchange, &permit, name), attribute: Some(instance(index, attribute)) })
+    Ok(ModifyAttributeResponse { unique_identifier: settled(exchange, &permit, name), attribute: Some(instance(exchange, index, attribute)) })
 }
 
 /// Sets the value of a single-valued attribute, whether it has one or not.
@@ -90,7 +91,7 @@ pub(super) async fn delete_attribute(exchange: &mut Exchange<'_>, request: Delet
     for index in indexes {
         deleted = exchange.change(&permit).attributes.remove(&name, index);
     }
-    let deleted = deleted.map(|gone| instance(gone.index.unwrap_or(0), gone.attribute));
+    let deleted = deleted.map(|gone| instance(exchange, gone.index.unwrap_or(0), gone.attribute));
     Ok(DeleteAttributeResponse { unique_identifier: settled(exchange, &permit, name), attribute: deleted })
 }
 
@@ -119,8 +120,8 @@ fn settled(exchange: &mut Exchange<'_>, permit: &Permit, name: AttributeName) ->
     permit.object().to_string().into()
 }
 
-fn instance(index: i32, attribute: Attribute) -> AttributeInstance {
-    AttributeInstance { index: Some(index).filter(|index| *index != 0), attribute }
+fn instance(exchange: &Exchange<'_>, index: i32, attribute: Attribute) -> AttributeInstance {
+    AttributeInstance { index: told_index(Some(index), exchange.version), attribute }
 }
 
 /// The index that a 1.x request names, or of the only instance.

@@ -419,8 +419,9 @@ impl Slot {
             return Ok(material.clone());
         }
         let Some(row) = &self.row else { return Ok(Material::None) };
-        let record = row.open(keyring).map_err(|error| OperationError::internal("sealed record", error))?;
-        Material::from_record(record.expose()).map_err(|error| OperationError::internal("sealed record", error))
+        let damaged = |what: String| OperationError::internal(&format!("object {} is refused: its sealed record", row.id), what);
+        let record = row.open(keyring).map_err(|error| damaged(error.to_string()))?;
+        Material::from_record(record.expose()).map_err(|error| damaged(error.to_string()))
     }
 
     fn into_change(self, gateway: &Gateway) -> Result<Change, OperationError> {

@@ -2,7 +2,7 @@
 
 use keygate_kmip::{
     AttributeInstance, AttributeName, Attributes, GetAttributeListRequest, GetAttributeListResponse, GetAttributesRequest,
-    GetAttributesResponse, Operation,
+    GetAttributesResponse, Operation, ProtocolVersion,
 };
 
 use super::{Exchange, OperationError};
@@ -53,10 +53,15 @@ pub(super) async fn get_attribute_list(
     Ok(GetAttributeListResponse { unique_identifier: id.to_string().into(), names })
 }
 
-/// Attributes that the version of the request can say. An index of 0 goes without saying.
+/// Attributes that the version of the request can say.
 fn visible(exchange: &Exchange<'_>, permit: &Permit) -> Vec<AttributeInstance> {
     let version = exchange.version;
     let all = exchange.object(permit).all_attributes().filter(|instance| instance.attribute.is_in(version));
-    all.map(|AttributeInstance { index, attribute }| AttributeInstance { index: index.filter(|index| *index != 0), attribute })
+    all.map(|AttributeInstance { index, attribute }| AttributeInstance { index: told_index(index, version), attribute })
         .collect()
+}
+
+/// The Attribute Index of an answer. In 1.0 an index of 0 goes without saying; later clients of 1.x look for it.
+pub(super) fn told_index(index: Option<i32>, version: ProtocolVersion) -> Option<i32> {
+    index.filter(|index| *index != 0 || version >= ProtocolVersion::V1_1)
 }
