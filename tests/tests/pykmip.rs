@@ -9,7 +9,7 @@ use keygate_tests::gateway::Setup;
 use keygate_tests::tools;
 
 #[test]
-fn pykmip_integration_suite_passes() {
+fn pykmip_integration_suite_passes_but_for_what_is_known() {
     if tools::skipped("pykmip") {
         return;
     }
@@ -65,4 +65,5 @@ const KNOWN_FAILURES: &[(&str, &str)] = &[
     ("test_create_get_wrapped_destroy", "reads a key wrapped without encoding as a Key Value structure"),
     ("test_symmetric_key_create_getattributes_locate_destroy", "gives two keys one name"),
     ("test_create_getattributes_locate_destroy", "gives two keys one name"),
+    ("test_modify_delete_attribute", "creates an IDEA key, which the server does not make"),
 ];
