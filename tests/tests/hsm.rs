@@ -172,8 +172,8 @@ fn sigkill_during_create_and_destroy_leaves_no_orphan() {
         let address = gateway.address("kmip");
         std::thread::scope(|scope| {
             scope.spawn(move || {
-                let mut client = TlsKmipClient::connect(address, &credentials).expect("a connection");
-                // Fails when the server dies: that is the point.
+                // Either fails when the server dies: that is the point.
+                let Ok(mut client) = TlsKmipClient::connect(address, &credentials) else { return };
                 let _ = client.request(&request::create_aes(V1_4, 256, None));
             });
             gateway.kill().expect("killed");
