@@ -39,6 +39,9 @@ mod signature_verify;
 mod stream;
 mod wrap;
 
+#[cfg(test)]
+mod tests;
+
 pub use error::OperationError;
 pub use exchange::Exchange;
 pub use intent::{InFlight, Reconciled, reconcile};
