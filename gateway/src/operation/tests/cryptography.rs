@@ -122,7 +122,7 @@ async fn only_the_first_get_is_a_change() {
     let id = world.registered(CryptographicAlgorithm::Aes, &KEY, Vec::new()).await;
     let version = async || {
         let row = world.gateway.store.object(id.parse().expect("ours")).await.expect("readable").expect("there");
-        (row.version, keygate_kmip::Attributes::from_stored_bytes(&row.attributes).expect("readable"))
+        (row.version, Attributes::from_stored_bytes(&row.attributes).expect("readable"))
     };
     let fresh = |attributes: &Attributes| attributes.find(|a| if let Attribute::Fresh(fresh) = a { Some(*fresh) } else { None });
     let (first, attributes) = version().await;
