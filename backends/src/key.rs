@@ -114,7 +114,7 @@ pub struct KeyRef {
 /// A key to be generated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeySpec {
-    /// Aes, Des3, ChaCha20, ChaCha20Poly1305 or one of the HMAC algorithms.
+    /// A cipher or HMAC; also ciphers that only clients run.
     pub algorithm: CryptographicAlgorithm,
     /// Length in bits, as KMIP's Cryptographic Length counts it (168 for three-key 3DES).
     pub bits: u32,

@@ -137,7 +137,9 @@ pub fn hmac_hash(algorithm: CryptographicAlgorithm) -> Option<HashingAlgorithm> 
 fn symmetric(algorithm: CryptographicAlgorithm, p: &Parameters<'_>) -> Result<EncryptionScheme> {
     match algorithm {
         CryptographicAlgorithm::Aes => aes(p),
-        CryptographicAlgorithm::Des3 => des3(p),
+        CryptographicAlgorithm::Des3 | CryptographicAlgorithm::Blowfish | CryptographicAlgorithm::Cast5 => {
+            small_blocks(&names::algorithm(algorithm), p)
+        }
         CryptographicAlgorithm::ChaCha20 => match p.block_cipher_mode {
             None | Some(BlockCipherMode::Ctr) => {
                 Ok(EncryptionScheme::ChaCha20 { counter: p.initial_counter_value.unwrap_or(0) })
@@ -185,14 +187,15 @@ fn aes(p: &Parameters<'_>) -> Result<EncryptionScheme> {
     }
 }
 
-fn des3(p: &Parameters<'_>) -> Result<EncryptionScheme> {
+/// Ciphers of 8-octet blocks.
+fn small_blocks(algorithm: &str, p: &Parameters<'_>) -> Result<EncryptionScheme> {
     match p.block_cipher_mode {
         Some(BlockCipherMode::Ecb) => block_padding(p).map(EncryptionScheme::Ecb),
         Some(BlockCipherMode::Cbc) => block_padding(p).map(EncryptionScheme::Cbc),
-        Some(other) => Err(KsError::unsupported(format!("no 3DES in mode {}", names::mode(other)))),
-        None => Err(KsError::parameters(
-            "3DES needs a Block Cipher Mode, in the request or in the key's Cryptographic Parameters",
-        )),
+        Some(other) => Err(KsError::unsupported(format!("no {algorithm} in mode {}", names::mode(other)))),
+        None => Err(KsError::parameters(format!(
+            "{algorithm} needs a Block Cipher Mode, in the request or in the key's Cryptographic Parameters",
+        ))),
     }
 }
 

@@ -18,9 +18,8 @@ const GCM_IV_MAX: usize = 128;
 /// Octets of the IV, counter or nonce that [`Iv::Random`] draws for a scheme; 0 for a scheme that takes none.
 pub fn iv_len(key: KeyKind, scheme: &EncryptionScheme) -> usize {
     match scheme {
-        EncryptionScheme::Cbc(_) if key == KeyKind::Symmetric(CryptographicAlgorithm::Des3) => 8,
-        EncryptionScheme::Cbc(_)
-        | EncryptionScheme::Ctr
+        EncryptionScheme::Cbc(_) => block_len(key),
+        EncryptionScheme::Ctr
         | EncryptionScheme::Cfb
         | EncryptionScheme::Ofb
         | EncryptionScheme::Xts => 16,
@@ -115,7 +114,10 @@ pub(super) fn check_aes_key(key: &[u8]) -> Result<()> {
 
 /// Octets of a block.
 pub(super) fn block_len(kind: KeyKind) -> usize {
-    if kind == KeyKind::Symmetric(CryptographicAlgorithm::Des3) { 8 } else { 16 }
+    match kind {
+        KeyKind::Symmetric(CryptographicAlgorithm::Des3 | CryptographicAlgorithm::Blowfish | CryptographicAlgorithm::Cast5) => 8,
+        _ => 16,
+    }
 }
 
 /// The key as the library takes it: two-key 3DES becomes K1 K2 K1 (NIST SP 800-67 §3.1 keying option 2).
@@ -140,6 +142,13 @@ fn library_cipher(kind: KeyKind, scheme: &EncryptionScheme, key_len: usize) -> R
         (CryptographicAlgorithm::Des3, EncryptionScheme::Ecb(_) | EncryptionScheme::Cbc(_)) => {
             Err(KsError::key(format!("3DES key of {key_len} octets is not 16 or 24")))
         }
+        (CryptographicAlgorithm::Blowfish | CryptographicAlgorithm::Cast5, _) if key_len != 16 => {
+            Err(KsError::unsupported(format!("{} encrypts here with keys of 16 octets, not {key_len}", names::algorithm(algorithm))))
+        }
+        (CryptographicAlgorithm::Blowfish, EncryptionScheme::Ecb(_)) => Ok(C::BlowfishEcb),
+        (CryptographicAlgorithm::Blowfish, EncryptionScheme::Cbc(_)) => Ok(C::BlowfishCbc),
+        (CryptographicAlgorithm::Cast5, EncryptionScheme::Ecb(_)) => Ok(C::Cast5Ecb),
+        (CryptographicAlgorithm::Cast5, EncryptionScheme::Cbc(_)) => Ok(C::Cast5Cbc),
         (CryptographicAlgorithm::Aes, scheme) => {
             let (k128, k192, k256) = match scheme {
                 EncryptionScheme::Ecb(_) => (C::Aes128Ecb, C::Aes192Ecb, C::Aes256Ecb),

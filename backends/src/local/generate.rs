@@ -54,16 +54,33 @@ pub(crate) fn symmetric_octets(spec: &KeySpec) -> Result<usize> {
         | A::HmacSha3_224
         | A::HmacSha3_256
         | A::HmacSha3_384
-        | A::HmacSha3_512 => (
-            spec.bits >= 80 && spec.bits.is_multiple_of(8) && spec.bits <= GENERIC_BITS_MAX,
-            "80 to 8192 in multiples of 8",
-        ),
+        | A::HmacSha3_512 => (whole_octets(spec.bits, 80, GENERIC_BITS_MAX), "80 to 8192 in multiples of 8"),
+        // Keys for ciphers that only the client runs.
+        A::Camellia | A::Aria | A::Twofish => (matches!(spec.bits, 128 | 192 | 256), "128, 192 or 256"),
+        A::Seed | A::Sm4 | A::Idea => (spec.bits == 128, "128"),
+        A::Mars => (matches!(spec.bits, 128 | 192 | 256 | 320 | 384 | 448), "128 to 448 in multiples of 64"),
+        A::Skipjack => (spec.bits == 80, "80"),
+        A::Blowfish => (whole_octets(spec.bits, 32, 448), "32 to 448 in multiples of 8"),
+        A::Cast5 => (whole_octets(spec.bits, 40, 128), "40 to 128 in multiples of 8"),
+        A::Rc2 => (whole_octets(spec.bits, 40, 1024), "40 to 1024 in multiples of 8"),
+        A::Rc4 | A::Rc5 => (whole_octets(spec.bits, 40, 2040), "40 to 2040 in multiples of 8"),
         other => return Err(KsError::unsupported(format!("no generation of {} keys", names::algorithm(other)))),
     };
     if legal {
         return Ok(spec.bits as usize / 8);
     }
     Err(KsError::parameters(format!("{} key of {} bits is not {rule}", names::algorithm(spec.algorithm), spec.bits)))
+}
+
+fn whole_octets(bits: u32, least: u32, most: u32) -> bool {
+    bits.is_multiple_of(8) && (least..=most).contains(&bits)
+}
+
+/// Ciphers that protect nothing new unless legacy algorithms are allowed: broken, or of 64-bit blocks, the last of which
+/// NIST SP 800-131A Rev. 2 table 1 disallowed after 2023.
+pub fn is_legacy(algorithm: CryptographicAlgorithm) -> bool {
+    use CryptographicAlgorithm as A;
+    matches!(algorithm, A::Des | A::Des3 | A::Blowfish | A::Cast5 | A::Idea | A::Rc2 | A::Rc4 | A::Rc5 | A::Skipjack)
 }
 
 /// RSA moduli that are generated.

@@ -8,6 +8,7 @@
 
 mod cipher;
 mod components;
+mod derive;
 mod form;
 mod generate;
 mod hash;
@@ -23,9 +24,10 @@ mod xts;
 
 pub use cipher::{decrypt, encrypt, iv_len};
 pub use components::{EcPrivate, EcPublic, RsaPrivate, RsaPublic};
+pub use derive::{DERIVED_MAX, Derivation, PBKDF2_ITERATIONS_MAX, derive};
 pub use form::{KeyValueForm, Role};
 pub(crate) use generate::{check_rsa_bits, symmetric_octets};
-pub use generate::{generate, generate_pair};
+pub use generate::{generate, generate_pair, is_legacy};
 pub use hash::{HashStream, hash, hash_len};
 pub use keystore::LocalKeystore;
 pub use mac::{MacStream, mac, mac_verify};

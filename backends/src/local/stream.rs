@@ -4,10 +4,12 @@
 //! plain text out before the tag is known; the caller decides whether it may.
 
 use super::cipher::{self, block_len, tag_mismatch};
+use super::generate::is_legacy;
 use super::material::{KeyKind, PreparedKey};
 use super::sys::CipherCtx;
 use super::{padding, sys};
 use crate::error::{KsError, Result};
+use crate::names;
 use crate::operation::{BlockPadding, EncryptionScheme};
 use keygate_kmip::CryptographicAlgorithm;
 use zeroize::Zeroizing;
@@ -58,12 +60,13 @@ impl CipherStream {
         aad: &[u8],
     ) -> Result<Self> {
         let encrypt = direction != Direction::Decrypt;
-        if direction == (Direction::Encrypt { legacy: false })
-            && key.kind() == KeyKind::Symmetric(CryptographicAlgorithm::Des3)
+        if let (Direction::Encrypt { legacy: false }, KeyKind::Symmetric(algorithm)) = (direction, key.kind())
+            && is_legacy(algorithm)
         {
-            return Err(KsError::unsupported(
-                "3DES encrypts only where legacy encryption is allowed; it decrypts always",
-            ));
+            return Err(KsError::unsupported(format!(
+                "{} encrypts only where legacy encryption is allowed; it decrypts always",
+                names::algorithm(algorithm)
+            )));
         }
         let engine = match scheme {
             EncryptionScheme::Ctr | EncryptionScheme::Cfb | EncryptionScheme::Ofb => {

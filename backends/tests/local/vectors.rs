@@ -1,8 +1,8 @@
-//! Published vectors: FIPS 197, SP 800-38A/B/C/D, IEEE 1619, RFC 2202, 3394, 4231, 5649, 8032, 8439, FIPS 180-4 and
+//! Published vectors: RFC 5869, 6070, FIPS 197, SP 800-38A/B/C/D, IEEE 1619, RFC 2202, 3394, 4231, 5649, 8032, 8439, FIPS 180-4 and
 //! 202.
 
 use crate::helpers::{aes, h, key, open, seal};
-use keygate_backends::local::{EcPrivate, PreparedKey, hash, mac, sign, verify};
+use keygate_backends::local::{Derivation, EcPrivate, PreparedKey, derive, hash, mac, sign, verify};
 use keygate_backends::{BlockPadding, EncryptionScheme as S, MacScheme, SecretBytes, SignInput, SignatureScheme};
 use keygate_kmip::{CryptographicAlgorithm as A, HashingAlgorithm as H, RecommendedCurve};
 
@@ -242,4 +242,63 @@ fn des3() {
     let same = key(A::Des3, "0123456789abcdef23456789abcdef010123456789abcdef");
     let cbc = S::Cbc(BlockPadding::Pkcs5);
     assert_eq!(seal(&two, &cbc, &[7; 8], b"", &plain).unwrap(), seal(&same, &cbc, &[7; 8], b"", &plain).unwrap());
+}
+
+#[test]
+fn derivation() {
+    // RFC 6070, 4096 iterations; RFC 5869 A.1 and A.7.
+    let password = b"password";
+    let pbkdf2 = Derivation::Pbkdf2 { salt: b"salt", iterations: 4096 };
+    for (secret, how, hash, expected) in [
+        (&password[..], pbkdf2, H::Sha1, "4b007901b765489abead49d926f721d065a429c1"),
+        (
+            &[0x0b; 22],
+            Derivation::Hkdf { salt: &h("000102030405060708090a0b0c"), info: &h("f0f1f2f3f4f5f6f7f8f9") },
+            H::Sha256,
+            "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865",
+        ),
+        (
+            &[0x0c; 22],
+            Derivation::Hkdf { salt: b"", info: b"" },
+            H::Sha1,
+            "2c91117204d745f3500d636a62f64f0ab3bae548aa53d423b0d1f27ebba6f5e5673a081d70cce7acfc48",
+        ),
+        (b"abc", Derivation::Hash, H::Sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
+        // RFC 4231 §4.3.
+        (
+            b"Jefe",
+            Derivation::Hmac { data: b"what do ya want for nothing?" },
+            H::Sha256,
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
+        ),
+    ] {
+        let expected = h(expected);
+        assert_eq!(derive(secret, how, hash, expected.len()).unwrap().expose(), expected, "{how:?}");
+    }
+}
+
+#[test]
+fn the_counter_mode_is_hmac_of_counter_and_fixed_data() {
+    // NIST SP 800-108r1 §4.1: K(i) = PRF(K_IN, [i] || fixed), computed here by HMAC itself.
+    let block = |counter: u8| {
+        let data = [&[0, 0, 0, counter][..], b"label and context"].concat();
+        derive(b"key", Derivation::Hmac { data: &data }, H::Sha512, 64).unwrap().expose().to_vec()
+    };
+    let derived = derive(b"key", Derivation::Counter { fixed: b"label and context" }, H::Sha512, 100).unwrap();
+    assert_eq!(derived.expose(), &[block(1), block(2)].concat()[..100]);
+}
+
+#[test]
+fn derivation_has_limits() {
+    for (how, len) in [
+        (Derivation::Hash, 33),
+        (Derivation::Hash, 0),
+        (Derivation::Hmac { data: b"" }, 33),
+        (Derivation::Hkdf { salt: b"", info: b"" }, 255 * 32 + 1),
+        (Derivation::Counter { fixed: b"" }, 8193),
+        (Derivation::Pbkdf2 { salt: b"salt", iterations: 0 }, 16),
+        (Derivation::Pbkdf2 { salt: b"salt", iterations: 10_000_001 }, 16),
+    ] {
+        assert!(derive(b"key", how, H::Sha256, len).is_err(), "{how:?} of {len}");
+    }
 }

@@ -8,7 +8,7 @@ use keygate_kmip::{ProtocolVersion, ttlv};
 use super::{App, token};
 use crate::{
     admin::chain,
-    config::{AuditReads, Config, Forbidden, KeystoreConfig, RngSeed},
+    config::{AuditReads, Config, Forbidden, KeystoreConfig, NoEncoding, RngSeed},
     kmip::KmipFront,
     operation::{self, Gateway, Keystores, Policy},
     telemetry::ComponentState,
@@ -119,6 +119,8 @@ fn policy(config: &Config) -> Policy {
         interop: kmip.interop,
         log_operation: kmip.log_operation,
         legacy_algorithms: kmip.legacy_algorithms,
+        unique_names: kmip.unique_names,
+        wrapped_key_material: kmip.no_encoding == NoEncoding::KeyMaterial,
         rng_seed: match kmip.rng_seed {
             RngSeed::All => operation::RngSeed::All,
             RngSeed::AtMost(bytes) => operation::RngSeed::Some(i32::from(bytes)),

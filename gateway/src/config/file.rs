@@ -6,7 +6,7 @@ use keygate_pki::SubjectAltName;
 use toml::Value;
 
 use super::{
-    AuditReads, Config, Forbidden, KmipConfig, Limits, LogConfig, LogFormat, OnLoss, ReservedConfig, RngSeed, keystore, settings,
+    AuditReads, Config, Forbidden, KmipConfig, Limits, LogConfig, LogFormat, NoEncoding, OnLoss, ReservedConfig, RngSeed, keystore, settings,
 };
 
 /// The settings as written, not yet checked.
@@ -86,6 +86,8 @@ impl FileConfig {
                 legacy_algorithms: self.flag("kmip.legacy_algorithms"),
                 rng_seed: self.rng_seed("kmip.rng_seed"),
                 log_operation: self.flag("kmip.log_operation"),
+                unique_names: self.flag("kmip.unique_names"),
+                no_encoding: self.choice("kmip.no_encoding", &[("byte-string", NoEncoding::ByteString), ("key-material", NoEncoding::KeyMaterial)]),
             },
             status_listen: self.address("status.listen"),
             tls_hosts: self.hosts("tls.hosts"),

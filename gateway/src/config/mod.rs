@@ -58,6 +58,19 @@ pub struct KmipConfig {
     pub rng_seed: RngSeed,
     /// Whether the Log operation is served.
     pub log_operation: bool,
+    /// Whether a Name is unique among the objects of an owner.
+    pub unique_names: bool,
+    /// What the Key Value of a key wrapped with No Encoding is.
+    pub no_encoding: NoEncoding,
+}
+
+/// What the Key Value of a key wrapped with No Encoding is (KMIP 2.1 §3.2, §11.19).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoEncoding {
+    /// A byte string, as the official cases have it.
+    ByteString,
+    /// A structure whose Key Material is the wrapped bytes, as some clients have it.
+    KeyMaterial,
 }
 
 /// Listeners that this version does not open.

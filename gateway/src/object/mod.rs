@@ -84,9 +84,9 @@ impl Object {
         Ok(object)
     }
 
-    /// The clear columns of its row at a version.
+    /// The clear columns of its row at a version; its names are not claimed where they need not be unique.
     #[must_use]
-    pub fn to_columns(&self, version: Version, index: &IndexKey) -> ObjectColumns {
+    pub fn to_columns(&self, version: Version, index: &IndexKey, unique_names: bool) -> ObjectColumns {
         ObjectColumns {
             id: self.id,
             organisation: self.organisation,
@@ -99,7 +99,7 @@ impl Object {
             created_ms: self.created_ms,
             attributes: self.attributes.to_stored_bytes(),
             index: self.index_tokens(index),
-            names: self.name_tokens(index),
+            names: if unique_names { self.name_tokens(index) } else { Vec::new() },
         }
     }
 

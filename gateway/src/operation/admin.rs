@@ -63,7 +63,7 @@ impl Gateway {
         let material = row.open(&self.keyring).map_err(AdminError::failed)?;
         let mut object = self.checked(&row)?;
         object.owner = to;
-        let columns = object.to_columns(row.version.next(), self.keyring.index());
+        let columns = object.to_columns(row.version.next(), self.keyring.index(), self.policy.unique_names);
         let after = ObjectRow::seal(&self.keyring, columns, material.expose());
         let event = Event {
             at_ms: crate::operation::now_ms(),

@@ -1,5 +1,6 @@
 //! Create: the server makes a symmetric key or secret data. KMIP 2.1 §6.1.8, KMIP 1.4 §4.1.
 
+use keygate_backends::local;
 use keygate_kmip::{
     Attribute, CreateRequest, CreateResponse, CryptographicAlgorithm, KeyFormatType, ManagedObject, ObjectType,
     RngAlgorithm, RngParameters, SecretData, SecretDataType, KeyBlock, KeyMaterial, KeyValue, Secret, Attributes,
@@ -53,8 +54,8 @@ pub(super) async fn symmetric_key(exchange: &mut Exchange<'_>, object: &mut Obje
         Some(bits) => u32::try_from(bits).map_err(|_| OperationError::InvalidField("Cryptographic Length is negative".to_owned()))?,
         None => default_length(algorithm).ok_or_else(|| missing("Cryptographic Length"))?,
     };
-    if algorithm == CryptographicAlgorithm::Des3 && !exchange.gateway.policy.legacy_algorithms {
-        return Err(OperationError::FeatureNotSupported("3DES keys are made only where legacy algorithms are allowed".to_owned()));
+    if local::is_legacy(algorithm) && !exchange.gateway.policy.legacy_algorithms {
+        return Err(OperationError::FeatureNotSupported(format!("{algorithm} keys are made only where legacy algorithms are allowed")));
     }
     let (custody, material) = generate::symmetric(exchange, object.keystore, algorithm, bits).await?;
     object.custody = custody;
@@ -100,7 +101,7 @@ fn secret_data(exchange: &Exchange<'_>, object: &mut Object) -> Result<Material,
     if bytes > exchange.gateway.policy.object_bytes_max {
         return Err(OperationError::InvalidField("Cryptographic Length of secret data is over the limit".to_owned()));
     }
-    let secret = keygate_backends::local::random(bytes)?;
+    let secret = local::random(bytes)?;
     new_object::set_digest(object, secret.expose());
     object.attributes.set(Attribute::CryptographicLength(bits));
     object.attributes.set(Attribute::KeyFormatType(KeyFormatType::Opaque));

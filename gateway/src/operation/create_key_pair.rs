@@ -1,8 +1,8 @@
 //! Create Key Pair. KMIP 2.1 §6.1.9, KMIP 1.4 §4.2.
 
 use keygate_kmip::{
-    Attribute, AttributeInstance, Attributes, CreateKeyPairRequest, CreateKeyPairResponse, DateTime, KeyFormatType, Link,
-    LinkType, ObjectType, UniqueIdentifier,
+    Attribute, AttributeInstance, Attributes, CreateKeyPairRequest, CreateKeyPairResponse, DateTime, KeyFormatType, LinkType,
+    ObjectType,
 };
 
 use super::{Exchange, OperationError, create, generate, new_object, register};
@@ -32,8 +32,8 @@ pub(super) async fn create_key_pair(exchange: &mut Exchange<'_>, request: Create
     }
     describe(&mut public, &Material::Held(Box::new(pair.public.clone())));
     describe(&mut private, &pair.private);
-    link(&mut private, LinkType::PublicKeyLink, &public);
-    link(&mut public, LinkType::PrivateKeyLink, &private);
+    new_object::link(&mut private, LinkType::PublicKeyLink, public.id);
+    new_object::link(&mut public, LinkType::PrivateKeyLink, private.id);
 
     let (private_id, public_id) = (private.id, public.id);
     exchange.insert(public, Material::Held(Box::new(pair.public)));
@@ -80,9 +80,4 @@ fn describe(object: &mut Object, material: &Material) {
         }
         Material::Referenced(_) | Material::None => create::stays_in_the_device(object),
     }
-}
-
-fn link(from: &mut Object, link_type: LinkType, to: &Object) {
-    let linked_object_identifier = UniqueIdentifier::Text(to.id.to_string());
-    from.attributes.add(Attribute::Link(Link { link_type, linked_object_identifier }));
 }

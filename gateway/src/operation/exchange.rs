@@ -427,7 +427,7 @@ impl Slot {
     fn into_change(self, gateway: &Gateway) -> Result<Change, OperationError> {
         let record = self.material(&gateway.keyring)?.to_record();
         let version = self.row.as_ref().map_or(Version::FIRST, |row| row.version.next());
-        let columns = self.object.to_columns(version, gateway.keyring.index());
+        let columns = self.object.to_columns(version, gateway.keyring.index(), gateway.policy.unique_names);
         let after = ObjectRow::seal(&gateway.keyring, columns, &record);
         Ok(match self.row {
             Some(before) => Change::UpdateObject { before, after },

@@ -24,7 +24,7 @@ use quick_cache::sync::Cache;
 
 use super::{Exchange, Gateway, OperationError};
 use crate::authorize::Permit;
-use crate::object::{Material, Object, key_block};
+use crate::object::{Lifecycle, Material, Object, key_block};
 use crate::store::{ObjectId, ObjectRow};
 
 /// How long a device may take to use a key.
@@ -52,6 +52,8 @@ pub(super) enum Effect {
     Protect,
     /// Decrypt, verify, unwrap.
     Process,
+    /// Derive another key.
+    Derive,
 }
 
 /// What a use takes off the usage limits.
@@ -98,17 +100,8 @@ impl UsableKey {
         given: Option<CryptographicParameters>,
         charge: Charge,
     ) -> Result<Self, OperationError> {
-        let object = exchange.object(permit);
-        check_type(object, wanted)?;
-        if object.lifecycle.is_destroyed() {
-            return Err(OperationError::Destroyed);
-        }
-        if object.is_archived() {
-            return Err(OperationError::Archived);
-        }
-        check_state(object, wanted.effect, exchange.now)?;
-        check_mask(object, wanted.mask)?;
-        let parameters = merged(given, object.attributes.cryptographic_parameters());
+        check_use(exchange, permit, wanted)?;
+        let parameters = merged(given, exchange.object(permit).attributes.cryptographic_parameters());
         let (kind, holder) = hold(exchange, permit)?;
         if wanted.effect == Effect::Protect {
             take_from_limits(exchange, permit, charge)?;
@@ -283,6 +276,20 @@ fn merged(given: Option<CryptographicParameters>, of_key: Option<&CryptographicP
     given
 }
 
+/// Whether an object may be used like this at all.
+pub(super) fn check_use(exchange: &Exchange<'_>, permit: &Permit, wanted: &Use) -> Result<(), OperationError> {
+    let object = exchange.object(permit);
+    check_type(object, wanted)?;
+    if object.lifecycle.is_destroyed() {
+        return Err(OperationError::Destroyed);
+    }
+    if object.is_archived() {
+        return Err(OperationError::Archived);
+    }
+    check_state(object, wanted.effect, exchange.now)?;
+    check_mask(object, wanted.mask)
+}
+
 fn check_type(object: &Object, wanted: &Use) -> Result<(), OperationError> {
     if wanted.object_types.contains(&object.object_type) {
         return Ok(());
@@ -294,6 +301,10 @@ fn check_state(object: &Object, effect: Effect, now: i64) -> Result<(), Operatio
     let wrong = |what: String| Err(OperationError::WrongState(what));
     match effect {
         Effect::Protect if !object.lifecycle.may_protect() => wrong(format!("the key is {:?}; only an active key protects", object.lifecycle)),
+        // What is derived protects with its own state: a base may wait for its activation, but is not used once it is retired.
+        Effect::Derive if !object.lifecycle.may_protect() && object.lifecycle != Lifecycle::PreActive => {
+            wrong(format!("the key is {:?}; nothing new is derived from it", object.lifecycle))
+        }
         Effect::Process if !object.lifecycle.may_process() => wrong(format!("the key is {:?} and may not be used", object.lifecycle)),
         // KMIP 2.1 §4.38: from the Protect Stop Date on the object "SHALL NOT be used for applying cryptographic protection".
         Effect::Protect if object.attributes.date(Tag::PROTECT_STOP_DATE).is_some_and(|date| date.0 <= now) => {
@@ -373,7 +384,7 @@ fn kind_in_device(object: &Object) -> Result<KeyKind, OperationError> {
 }
 
 /// Runs something of milliseconds on a blocking thread.
-async fn off_the_workers<T: Send + 'static>(
+pub(super) async fn off_the_workers<T: Send + 'static>(
     gateway: &Gateway,
     run: impl FnOnce() -> Result<T, KsError> + Send + 'static,
 ) -> Result<T, OperationError> {

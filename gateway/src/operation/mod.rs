@@ -12,6 +12,7 @@ mod check;
 mod create;
 mod create_key_pair;
 mod decrypt;
+mod derive_key;
 mod destroy;
 mod encrypt;
 mod error;
@@ -141,6 +142,7 @@ pub async fn perform(exchange: &mut Exchange<'_>, request: RequestPayload) -> Re
         RequestPayload::CreateKeyPair(request) => create_key_pair::create_key_pair(exchange, request).await?.into(),
         RequestPayload::Decrypt(request) => decrypt::decrypt(exchange, request).await?.into(),
         RequestPayload::DeleteAttribute(request) => change_attribute::delete_attribute(exchange, request).await?.into(),
+        RequestPayload::DeriveKey(request) => derive_key::derive_key(exchange, request).await?.into(),
         RequestPayload::Destroy(request) => destroy::destroy(exchange, request).await?.into(),
         RequestPayload::DiscoverVersions(request) => query::discover_versions(exchange, request).into(),
         RequestPayload::Encrypt(request) => encrypt::encrypt(exchange, request).await?.into(),
@@ -181,6 +183,7 @@ pub fn action(operation: Operation) -> Option<Action> {
         Operation::CreateKeyPair => Action::CreateKeyPair,
         Operation::Decrypt => Action::Decrypt,
         Operation::DeleteAttribute => Action::DeleteAttribute,
+        Operation::DeriveKey => Action::DeriveKey,
         Operation::Destroy => Action::Destroy,
         Operation::Encrypt => Action::Encrypt,
         Operation::Get => Action::Get,

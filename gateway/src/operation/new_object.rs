@@ -3,7 +3,7 @@
 
 use keygate_kmip::{
     Attribute, AttributeInstance, Attributes, CustomAttribute, DateTime, Digest, HashingAlgorithm, Interval,
-    ManagedObject, Name, ObjectType, Operation, ProtectionStorageMask, ProtocolVersion, Tag,
+    Link, LinkType, ManagedObject, Name, ObjectType, Operation, ProtectionStorageMask, ProtocolVersion, Tag, UniqueIdentifier,
 };
 
 use super::{Exchange, OperationError};
@@ -139,6 +139,12 @@ pub(super) fn build(
     }
     object.advance(exchange.now);
     Ok(object)
+}
+
+/// Links an object to another.
+pub(super) fn link(from: &mut Object, link_type: LinkType, to: ObjectId) {
+    let linked_object_identifier = UniqueIdentifier::Text(to.to_string());
+    from.attributes.add(Attribute::Link(Link { link_type, linked_object_identifier }));
 }
 
 /// KMIP 2.1 §4.21: the server computes a digest of the value.

@@ -29,8 +29,12 @@ pub struct Policy {
     pub interop: bool,
     /// The Log operation is served (`kmip.log_operation`).
     pub log_operation: bool,
-    /// 3DES and DSA keys may be made and encrypt (`kmip.legacy_algorithms`).
+    /// Ciphers of 64-bit blocks may encrypt, and keys for them and for broken ciphers be made (`kmip.legacy_algorithms`).
     pub legacy_algorithms: bool,
+    /// A Name is unique among the objects of an owner (`kmip.unique_names`).
+    pub unique_names: bool,
+    /// A key wrapped with No Encoding is a structure, its Key Material the wrapped bytes (`kmip.no_encoding`).
+    pub wrapped_key_material: bool,
     /// What RNG Seed does (`kmip.rng_seed`).
     pub rng_seed: RngSeed,
     /// Oldest version served (`kmip.version_min`).
@@ -55,6 +59,8 @@ impl Default for Policy {
             interop: false,
             log_operation: false,
             legacy_algorithms: false,
+            unique_names: true,
+            wrapped_key_material: false,
             rng_seed: RngSeed::Refuse,
             version_min: ProtocolVersion::V1_0,
             name_bytes_max: 255,

@@ -1,8 +1,7 @@
 //! Re-key: a new key in the place of an existing one. KMIP 2.1 §6.1.47, KMIP 1.4 §4.4.
 
 use keygate_kmip::{
-    Attribute, AttributeInstance, DateTime, Interval, Link, LinkType, ObjectType, Operation, ReKeyRequest, ReKeyResponse, Tag,
-    UniqueIdentifier,
+    Attribute, AttributeInstance, DateTime, Interval, LinkType, ObjectType, Operation, ReKeyRequest, ReKeyResponse, Tag,
 };
 
 use super::{Exchange, OperationError, create, new_object};
@@ -33,7 +32,7 @@ pub(super) async fn re_key(exchange: &mut Exchange<'_>, request: ReKeyRequest) -
     set_dates(&mut replacement, &existing, request.offset, exchange.now);
     let material = create::symmetric_key(exchange, &mut replacement).await?;
     replacement.advance(exchange.now);
-    link(&mut replacement, LinkType::ReplacedObjectLink, &existing);
+    new_object::link(&mut replacement, LinkType::ReplacedObjectLink, existing.id);
 
     let id = replacement.id;
     let old = exchange.change(&permit);
@@ -48,7 +47,7 @@ pub(super) async fn re_key(exchange: &mut Exchange<'_>, request: ReKeyRequest) -
             _ => {}
         }
     }
-    link(old, LinkType::ReplacementObjectLink, &replacement);
+    new_object::link(old, LinkType::ReplacementObjectLink, replacement.id);
     exchange.insert(replacement, material);
     exchange.note(Details::With { object: permit.object() });
     exchange.set_placeholder(Some(id));
@@ -104,9 +103,4 @@ fn set_dates(replacement: &mut Object, existing: &Object, offset: Option<Interva
         };
         replacement.attributes.set_default(moved);
     }
-}
-
-fn link(from: &mut Object, link_type: LinkType, to: &Object) {
-    let linked_object_identifier = UniqueIdentifier::Text(to.id.to_string());
-    from.attributes.add(Attribute::Link(Link { link_type, linked_object_identifier }));
 }

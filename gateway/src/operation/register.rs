@@ -36,8 +36,8 @@ pub(super) async fn register(exchange: &mut Exchange<'_>, request: RegisterReque
     Ok(RegisterResponse { unique_identifier: id.to_string().into(), attributes: None })
 }
 
-/// The object record and its material. Shared with Import.
-async fn take_in(
+/// The object record and its material. Shared with Derive Key.
+pub(super) async fn take_in(
     exchange: &mut Exchange<'_>,
     given: Vec<AttributeInstance>,
     object: ManagedObject,

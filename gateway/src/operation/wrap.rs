@@ -59,6 +59,8 @@ pub(super) async fn wrap(
     form: Form,
     specification: KeyWrappingSpecification,
 ) -> Result<ManagedObject, OperationError> {
+    let no_encoding = specification.encoding_option == Some(EncodingOption::NoEncoding);
+    let form = if no_encoding && exchange.gateway.policy.wrapped_key_material { Form::KeyMaterial } else { form };
     if specification.wrapping_method != WrappingMethod::Encrypt || specification.mac_signature_key_information.is_some() {
         return Err(OperationError::FeatureNotSupported(format!("keys are wrapped by Encrypt, not {}", specification.wrapping_method)));
     }

@@ -1,7 +1,7 @@
-//! Create, Create Key Pair, Register, Re-key: KMIP 2.1 §6.1.8, §6.1.9, §6.1.44, §6.1.46.
+//! Create, Create Key Pair, Derive Key, Register, Re-key: KMIP 2.1 §6.1.8, §6.1.9, §6.1.12, §6.1.44, §6.1.46.
 
 use crate::codec::{Interval, structure};
-use crate::{Attributes, ManagedObject, ObjectType, ProtectionStorageMask, ProtocolVersion, UniqueIdentifier};
+use crate::{Attributes, CryptographicParameters, DerivationMethod, ManagedObject, ObjectType, ProtectionStorageMask, ProtocolVersion, UniqueIdentifier};
 
 const V1_4: ProtocolVersion = ProtocolVersion::V1_4;
 const V2_0: ProtocolVersion = ProtocolVersion::V2_0;
@@ -112,6 +112,48 @@ structure! {
     /// Re-key response.
     ReKeyResponse {
         /// The new key.
+        unique_identifier: required UniqueIdentifier = UNIQUE_IDENTIFIER;
+        /// Attributes the server set that the request did not.
+        attributes: optional_template Attributes = TEMPLATE_ATTRIBUTE in ..=V1_4;
+    }
+}
+
+structure! {
+    /// Derivation Parameters, KMIP 2.1 §7.12, KMIP 1.4 §4.6.
+    DerivationParameters {
+        /// Cryptographic Parameters.
+        cryptographic_parameters: optional CryptographicParameters = CRYPTOGRAPHIC_PARAMETERS;
+        /// Initialization Vector.
+        initialization_vector: optional Vec<u8> = INITIALIZATION_VECTOR;
+        /// Derivation Data; 2.x lets it repeat.
+        derivation_data: repeated Vec<u8> = DERIVATION_DATA;
+        /// Salt.
+        salt: optional Vec<u8> = SALT;
+        /// Iteration Count.
+        iteration_count: optional i32 = ITERATION_COUNT;
+    }
+}
+
+structure! {
+    /// Derive Key request.
+    DeriveKeyRequest {
+        /// Object Type of the new object.
+        object_type: required ObjectType = OBJECT_TYPE;
+        /// What the new object is derived from.
+        unique_identifiers: repeated UniqueIdentifier = UNIQUE_IDENTIFIER;
+        /// Derivation Method.
+        derivation_method: required DerivationMethod = DERIVATION_METHOD;
+        /// Derivation Parameters.
+        derivation_parameters: required DerivationParameters = DERIVATION_PARAMETERS;
+        /// Attributes of the new object.
+        attributes: template Attributes = TEMPLATE_ATTRIBUTE;
+    }
+}
+
+structure! {
+    /// Derive Key response.
+    DeriveKeyResponse {
+        /// The new object.
         unique_identifier: required UniqueIdentifier = UNIQUE_IDENTIFIER;
         /// Attributes the server set that the request did not.
         attributes: optional_template Attributes = TEMPLATE_ATTRIBUTE in ..=V1_4;

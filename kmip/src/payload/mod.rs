@@ -157,6 +157,7 @@ operations! {
     CreateKeyPair(CreateKeyPairRequest, CreateKeyPairResponse) since V1_0;
     Decrypt(DecryptRequest, DecryptResponse) since V1_2;
     DeleteAttribute(DeleteAttributeRequest, DeleteAttributeResponse) since V1_0;
+    DeriveKey(DeriveKeyRequest, DeriveKeyResponse) since V1_0;
     Destroy(DestroyRequest, DestroyResponse) since V1_0;
     DiscoverVersions(DiscoverVersionsRequest, DiscoverVersionsResponse) since V1_1;
     Encrypt(EncryptRequest, EncryptResponse) since V1_2;

@@ -45,8 +45,8 @@ structure! {
     LocateRequest {
         /// Maximum Items.
         maximum_items: optional i32 = MAXIMUM_ITEMS;
-        /// Offset Items.
-        offset_items: optional i32 = OFFSET_ITEMS in V1_3..;
+        /// Offset Items: of 1.3, read in every version, because PyKMIP sends it in 1.2.
+        offset_items: optional i32 = OFFSET_ITEMS;
         /// Storage Status Mask.
         storage_status_mask: optional StorageStatusMask = STORAGE_STATUS_MASK;
         /// Object Group Member.

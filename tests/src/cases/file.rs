@@ -81,14 +81,20 @@ pub struct Case {
 pub fn read(path: &Path) -> Result<Case, String> {
     let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let messages = messages(&mend(&name, text))?;
+    let mut messages = messages(&mend(&name, text))?;
+    if name == "TC-DERIVEKEY-4-10.xml" {
+        // Its two last requests come before their responses, which are in the other order.
+        if let [.., first, second, _, _] = messages.as_mut_slice() {
+            std::mem::swap(first, second);
+        }
+    }
     let requests = messages.iter().filter(|message| message.is_request);
     let responses = messages.iter().filter(|message| !message.is_request);
     let count = (requests.clone().count(), responses.clone().count());
     if count.0 != count.1 || count.0 == 0 {
         return Err(format!("{} requests and {} responses", count.0, count.1));
     }
-    // Paired by number, so that a case whose last two requests precede their responses is read as meant.
+    // Paired by number.
     let steps = requests.zip(responses).map(|(request, response)| step(&name, request, response)).collect();
     Ok(Case { steps })
 }

@@ -32,6 +32,10 @@ pub(crate) enum CipherKind {
     ChaCha20Poly1305,
     Des3Ecb,
     Des3Cbc,
+    BlowfishEcb,
+    BlowfishCbc,
+    Cast5Ecb,
+    Cast5Cbc,
 }
 
 impl CipherKind {
@@ -64,6 +68,10 @@ impl CipherKind {
                 Self::ChaCha20Poly1305 => ffi::EVP_chacha20_poly1305(),
                 Self::Des3Ecb => ffi::EVP_des_ede3_ecb(),
                 Self::Des3Cbc => ffi::EVP_des_ede3_cbc(),
+                Self::BlowfishEcb => ffi::EVP_bf_ecb(),
+                Self::BlowfishCbc => ffi::EVP_bf_cbc(),
+                Self::Cast5Ecb => ffi::EVP_cast5_ecb(),
+                Self::Cast5Cbc => ffi::EVP_cast5_cbc(),
             }
         }
     }

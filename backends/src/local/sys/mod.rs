@@ -7,6 +7,7 @@
 //! parameters first.
 
 mod cipher;
+mod derive;
 mod digest;
 mod ec;
 mod pkey;
@@ -14,6 +15,7 @@ mod primes;
 mod rsa;
 
 pub(super) use cipher::{AesWrap, CcmTag, CipherCtx, CipherKind, chacha20};
+pub(super) use derive::{hkdf, kbkdf_counter, pbkdf2};
 pub(super) use digest::{Cmac, Hasher, Hmac, Md, digest, hmac};
 pub(super) use ec::Nid;
 pub(super) use pkey::{Padding, Pkey, PkeyId};

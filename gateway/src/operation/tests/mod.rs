@@ -1,6 +1,7 @@
 //! Stories of callers and their keys. Each test has its own store; one keystore keeps keys in the store, one is a device.
 
 mod cryptography;
+mod derivation;
 mod device;
 mod devices;
 
@@ -79,6 +80,7 @@ impl World {
     /// Alice registers an active symmetric key and gets its identifier.
     pub(super) async fn registered(&self, algorithm: CryptographicAlgorithm, key: &[u8], more: Vec<Attribute>) -> String {
         let mut attributes = active(EVERY_USE);
+        attributes.retain(|usual| !more.iter().any(|own| own.name() == usual.name()));
         attributes.extend(more);
         let request = RegisterRequest {
             object_type: ObjectType::SymmetricKey,
