@@ -23,18 +23,23 @@ impl Known {
     /// Asks each request once and keeps the answers; `check` judges each.
     pub(crate) fn learn(
         client: &mut TlsKmipClient,
-        requests: Vec<Item>,
-        check: impl Fn(usize, &Item) -> Result<(), String>,
+        requests: &[Item],
+        check: impl Fn(&Item) -> Result<(), String>,
     ) -> io::Result<Self> {
         let mut pairs = Vec::with_capacity(requests.len());
-        for (number, request) in requests.into_iter().enumerate() {
+        for request in requests {
             let request = request.encode();
             let answer = client.exchange(&request)?;
             let item = Item::decode(&answer).map_err(io::Error::other)?;
-            check(number, &item).map_err(io::Error::other)?;
+            check(&item).map_err(io::Error::other)?;
             pairs.push((request, answer));
         }
         Ok(Self { pairs })
+    }
+
+    /// Several together.
+    pub(crate) fn all(parts: Vec<Self>) -> Self {
+        Self { pairs: parts.into_iter().flat_map(|part| part.pairs).collect() }
     }
 
     /// Connections begin at different places and step by a prime, so that they do not ask for the same at once.

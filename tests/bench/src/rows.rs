@@ -369,11 +369,24 @@ fn populate(gateway: &TestGateway, from: usize, to: usize) -> io::Result<Vec<Str
     Ok(identifiers)
 }
 
+/// Asks every request once, over several connections: one alone would wait for a commit each time.
 fn learn_gets(gateway: &TestGateway, requests: Vec<Item>) -> io::Result<Known> {
-    Known::learn(&mut gateway.connect("a"), requests, |_, answer| {
+    let check = |answer: &Item| {
         let mut items = answer.fields().iter().filter(|field| field.tag == Tag::BATCH_ITEM.0);
         items.try_for_each(|item| request::item_outcome(item).map(|_| ()).map_err(|(_, message)| message))
-    })
+    };
+    let share = requests.len().div_ceil(32).max(1);
+    let learnt: io::Result<Vec<Known>> = std::thread::scope(|scope| {
+        let learners: Vec<_> = requests
+            .chunks(share)
+            .map(|part| scope.spawn(move || Known::learn(&mut gateway.connect("a"), part, check)))
+            .collect();
+        let joined = |learner: std::thread::ScopedJoinHandle<'_, io::Result<Known>>| {
+            learner.join().unwrap_or_else(|_| Err(io::Error::other("a connection failed")))
+        };
+        learners.into_iter().map(joined).collect()
+    });
+    Ok(Known::all(learnt?))
 }
 
 fn jobs_answer(gateway: &TestGateway, request: &Item) -> io::Result<Vec<u8>> {
