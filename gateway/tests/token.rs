@@ -34,6 +34,26 @@ impl Drop for Server {
     }
 }
 
+impl Server {
+    /// Waits for the end; its exit code.
+    fn ended(&mut self) -> Option<i32> {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(begun.elapsed() < PATIENCE, "the server does not end");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn terminate(&mut self) {
+        let id = rustix::process::Pid::from_raw(i32::try_from(self.0.id()).unwrap()).unwrap();
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        assert_eq!(self.ended(), Some(0), "SIGTERM ends the server in order");
+    }
+}
+
 fn skipped() -> bool {
     let skip = std::env::var("KEYGATE_TEST_SKIP").unwrap_or_default();
     let skipped = skip.split(',').any(|name| name == "softhsm");
@@ -91,13 +111,33 @@ impl Fixture {
         self.succeeds(&["init", "--seal", "pkcs11", "--module", &self.module, "--token-label", "test", "--pin-file", pin.to_str().unwrap()]);
     }
 
-    fn serve(&self) -> Server {
+    fn serve(&self, settings: &[&str]) -> Server {
         let mut command = self.command(&["serve", "--set", "kmip.listen=127.0.0.1:0", "--set", "status.listen=127.0.0.1:0"]);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        for setting in settings {
+            command.args(["--set", setting]);
+        }
+        let log = fs::File::create(self.log()).unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let listening = lines.map(Result::unwrap).filter(|line| line.contains(" listens on ")).take(2).count();
         assert_eq!(listening, 2, "the server ended before it listened");
         Server(child)
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("serve.log")
+    }
+
+    /// Makes a key as the first client.
+    fn create(&self) {
+        let credentials = self.data().join("clients/first");
+        self.succeeds(&["kmip", "create", "--credentials", credentials.to_str().unwrap()]);
+    }
+
+    /// Whether the audit record, which is not secret, names this event.
+    fn has_recorded(&self, action: &str) -> bool {
+        let database = fs::read(self.data().join("store.db")).unwrap();
+        database.windows(action.len()).any(|part| part == action.as_bytes())
     }
 
     fn tokens(&self) -> PathBuf {
@@ -149,9 +189,8 @@ fn a_token_seals_the_store() {
     let pin = fs::read_to_string(fixture.pin()).unwrap();
     assert!(status.contains("pkcs11") && !status.contains(pin.trim()), "{status}");
     {
-        let _server = fixture.serve();
-        let credentials = fixture.data().join("clients/first");
-        fixture.succeeds(&["kmip", "create", "--credentials", credentials.to_str().unwrap()]);
+        let _server = fixture.serve(&[]);
+        fixture.create();
     }
     fixture.take_token_away();
     let said = fixture.fails(6, &["serve"]);
@@ -182,11 +221,59 @@ fn a_missing_keystore_starts_degraded() {
     );
     fs::write(&settings, keystore).unwrap();
     fixture.take_token_away();
-    let _server = fixture.serve();
+    let _server = fixture.serve(&[]);
     fixture.wait_until_ready_says("\"ready\":false");
     assert!(fixture.ready().contains("keystore hsm"));
-    let credentials = fixture.data().join("clients/first");
-    fixture.succeeds(&["kmip", "create", "--credentials", credentials.to_str().unwrap()]);
+    fixture.create();
     fixture.put_token_back();
     fixture.wait_until_ready_says("\"ready\":true");
+}
+
+/// The seal's token goes: readiness says so, sealed keys go on, and when it is back everything is as before.
+#[test]
+fn a_lost_seal_token_is_told_and_serving_goes_on() {
+    if skipped() {
+        return;
+    }
+    let fixture = Fixture::new();
+    fixture.init_sealed_by_token();
+    let mut server = fixture.serve(&["seal.loss_seconds=1"]);
+    fixture.wait_until_ready_says("\"seal token\":{\"state\":\"up\"}");
+    fixture.take_token_away();
+    fixture.wait_until_ready_says("\"seal token\":{\"reason\"");
+    assert!(fixture.ready().contains("\"ready\":false"));
+    // Longer than a server that is to stop would wait.
+    std::thread::sleep(Duration::from_secs(2));
+    fixture.create();
+    fixture.put_token_back();
+    fixture.wait_until_ready_says("\"ready\":true");
+    fixture.create();
+    server.terminate();
+    assert!(fixture.has_recorded("SealTokenLost") && fixture.has_recorded("SealTokenBack"));
+    assert!(fixture.succeeds(&["audit", "verify"]).contains("intact"));
+}
+
+/// With `seal.on_loss = stop` the server ends in order, says why, and starts again when the token is back.
+#[test]
+fn a_lost_seal_token_ends_a_server_that_is_to_stop() {
+    if skipped() {
+        return;
+    }
+    let fixture = Fixture::new();
+    fixture.init_sealed_by_token();
+    let stop = ["seal.on_loss=stop", "seal.loss_seconds=2"];
+    let mut server = fixture.serve(&stop);
+    fixture.create();
+    fixture.wait_until_ready_says("\"seal token\":{\"state\":\"up\"}");
+    let gone = Instant::now();
+    fixture.take_token_away();
+    assert_eq!(server.ended(), Some(6));
+    assert!(gone.elapsed() >= Duration::from_millis(1500), "a short absence does not end it: {:?}", gone.elapsed());
+    let said = fs::read_to_string(fixture.log()).unwrap();
+    assert!(said.contains("error: stopped: the token that opened the seal has been away") && said.contains("hint:"), "{said}");
+    assert!(!fixture.data().join("run/listeners.json").exists(), "it drained and cleared up");
+    fixture.put_token_back();
+    assert!(fixture.has_recorded("SealTokenLost"));
+    let _again = fixture.serve(&stop);
+    fixture.create();
 }

@@ -4,6 +4,7 @@
 
 mod expiry;
 mod gateway;
+mod seal_token;
 mod serve;
 mod token;
 mod unlock;
@@ -11,12 +12,13 @@ mod unlock;
 use std::sync::{Arc, OnceLock};
 
 use keygate_pki::OffsetDateTime;
+use uuid::Uuid;
 
 pub use expiry::Expiry;
 pub use gateway::{GatewayError, front, gateway};
 pub use serve::{ServeError, serve};
 pub use token::{TokenLocator, TokenSlotKey};
-pub use unlock::{PASSPHRASE_CREDENTIAL, SecretInput, SecretInputError, UnlockError, unlock};
+pub use unlock::{PASSPHRASE_CREDENTIAL, SecretInput, SecretInputError, UnlockError, Unsealed, unlock};
 
 use crate::{
     admin::ObjectsAdmin,
@@ -65,6 +67,8 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// Which parts work.
     pub readiness: Arc<Readiness>,
+    /// The seal slot that opened.
+    pub seal_slot: Uuid,
     objects: OnceLock<Arc<dyn ObjectsAdmin>>,
     _lock: DataDirLock,
 }
@@ -80,10 +84,10 @@ pub async fn verify_audit(dir: &DataDir, root: &RootKey) -> Result<VerifyReport,
 
 impl App {
     /// Opens the store of a data directory that this process has locked.
-    pub async fn open(dir: DataDir, lock: DataDirLock, config: Config, root: Arc<RootKey>, accept: bool) -> Result<Self, AppError> {
+    pub async fn open(dir: DataDir, lock: DataDirLock, config: Config, unsealed: Unsealed, accept: bool) -> Result<Self, AppError> {
         let options = StoreOptions { reads_deferred: config.audit_reads == AuditReads::Defer, accept, ..StoreOptions::default() };
         let id = crate::seal::Seal::load(dir.path()).map_err(UnlockError::Seal)?.store_id();
-        let store = Store::open(dir.path(), id, root, options).await.map_err(AppError::Open)?;
+        let store = Store::open(dir.path(), id, unsealed.root, options).await.map_err(AppError::Open)?;
         let directory = Arc::new(DirectoryHandle::new(DirectoryContent::from_store(&store.directory())));
         let readiness = Arc::new(Readiness::default());
         readiness.set("store", ComponentState::Up);
@@ -98,6 +102,7 @@ impl App {
             directory,
             metrics: Arc::new(Metrics::default()),
             readiness,
+            seal_slot: unsealed.slot,
             objects: OnceLock::new(),
             _lock: lock,
         };

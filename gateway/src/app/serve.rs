@@ -4,11 +4,11 @@ use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration}
 
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::watch,
+    sync::{oneshot, watch},
     task::JoinSet,
 };
 
-use super::{App, Expiry, gateway};
+use super::{App, Expiry, gateway, seal_token};
 use crate::{
     admin::AdminSocket,
     authority::{self, AuthorityError},
@@ -62,9 +62,18 @@ pub enum ServeError {
     /// The store did not close.
     #[error("the store did not close")]
     Close(#[source] CommitError),
+    /// `seal.on_loss = stop`, and the token stayed away.
+    #[error("stopped: the token that opened the seal has been away for {seconds} s (seal.on_loss = stop): {reason}\nhint: plug in or start the token, then start again")]
+    SealTokenLost {
+        /// For how long.
+        seconds: u64,
+        /// What the token says.
+        reason: String,
+    },
 }
 
-/// Serves until SIGTERM or SIGINT, then finishes the requests under way and closes the store.
+/// Serves until SIGTERM or SIGINT, or until the seal's token is lost where that is to end it; then finishes the requests under
+/// way and closes the store.
 pub async fn serve<H: FrameHandler>(app: Arc<App>, gateway: Arc<Gateway>, handler: Arc<H>) -> Result<(), ServeError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
@@ -90,6 +99,8 @@ pub async fn serve<H: FrameHandler>(app: Arc<App>, gateway: Arc<Gateway>, handle
     tasks.spawn(follow_directory(app.clone()));
     tasks.spawn(gateway::watch_keystores(app.clone(), gateway));
     tasks.spawn(keep_certificates(app.clone(), identity));
+    let (lose, lost) = oneshot::channel();
+    tasks.spawn(seal_token::watch(app.clone(), lose));
     add_metrics(&app, &registry);
 
     // Step 3: serve, and say where.
@@ -101,10 +112,11 @@ pub async fn serve<H: FrameHandler>(app: Arc<App>, gateway: Arc<Gateway>, handle
     let reporting = tokio::spawn(status.run(app.metrics.clone(), app.readiness.clone(), info, status_stopped));
     announce(&app, &addresses)?;
 
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
-        _ = interrupt.recv() => tracing::info!("SIGINT: draining"),
-    }
+    let lost = tokio::select! {
+        _ = terminate.recv() => { tracing::info!("SIGTERM: draining"); None }
+        _ = interrupt.recv() => { tracing::info!("SIGINT: draining"); None }
+        Ok(lost) = lost => { tracing::error!(reason = lost.reason, "the seal's token stayed away: draining"); Some(lost) }
+    };
 
     // Step 4: no new clients; requests under way are answered; then the store is closed. Readiness goes first, so that a
     // balancer sends nobody else.
@@ -124,7 +136,10 @@ pub async fn serve<H: FrameHandler>(app: Arc<App>, gateway: Arc<Gateway>, handle
     let _ = std::fs::remove_file(socket);
     app.close().await.map_err(ServeError::Close)?;
     tracing::info!("stopped");
-    Ok(())
+    match lost {
+        None => Ok(()),
+        Some(lost) => Err(ServeError::SealTokenLost { seconds: lost.away.as_secs(), reason: lost.reason }),
+    }
 }
 
 fn bind_kmip<H: FrameHandler>(app: &App, tls: Arc<TlsSettings>, registry: &Arc<Registry>, handler: Arc<H>) -> Result<Listener<H>, ServeError> {

@@ -8,6 +8,7 @@ use std::{
     sync::Arc,
 };
 
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::token::TokenSlotKey;
@@ -120,8 +121,17 @@ fn read_line(file: File, from: String) -> Result<SecretBytes, SecretInputError> 
     Ok(SecretBytes::copy_from(line))
 }
 
+/// An open seal, as what is opened next needs it.
+#[derive(Clone)]
+pub struct Unsealed {
+    /// The root key.
+    pub root: Arc<RootKey>,
+    /// The slot that opened.
+    pub slot: Uuid,
+}
+
 /// Opens the seal of a data directory with what the operator gives. Argon2id and tokens block, so it runs apart.
-pub async fn unlock(dir: &DataDir, passphrase: Option<SecretInput>) -> Result<Arc<RootKey>, UnlockError> {
+pub async fn unlock(dir: &DataDir, passphrase: Option<SecretInput>) -> Result<Unsealed, UnlockError> {
     let seal = Seal::load(dir.path())?;
     let passphrase = if seal.kinds().contains(&SlotKind::Passphrase) {
         let input = passphrase.or_else(|| SecretInput::credential(PASSPHRASE_CREDENTIAL));
@@ -133,7 +143,8 @@ pub async fn unlock(dir: &DataDir, passphrase: Option<SecretInput>) -> Result<Ar
         let find = |locator: &serde_json::Value| -> Result<Box<dyn SlotKey>, SlotKeyError> {
             TokenSlotKey::find(locator).map(|key| Box::new(key) as Box<dyn SlotKey>)
         };
-        seal.unlock(&Openers { passphrase, pkcs11: Some(&find) })
+        seal.unlock_by_slot(&Openers { passphrase, pkcs11: Some(&find) })
     });
-    Ok(Arc::new(opened.await.map_err(|_| UnlockError::Interrupted)??))
+    let opened = opened.await.map_err(|_| UnlockError::Interrupted)??;
+    Ok(Unsealed { root: Arc::new(opened.root), slot: opened.slot })
 }

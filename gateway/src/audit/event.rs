@@ -174,6 +174,8 @@ pub enum Action {
     StoreAccepted,
     ObjectDamaged,
     KeystoreReconciled,
+    SealTokenLost,
+    SealTokenBack,
 }
 
 /// What an event says beyond its fixed fields.

@@ -143,8 +143,8 @@ fn send(data: &Data, request: AdminRequest) -> Result<AdminReply, Failure> {
         Some(_lock) if matches!(request, AdminRequest::AuditVerify) => {
             let (dir, _) = load(&data.data_dir, &[])?;
             block_on(async {
-                let root = app::unlock(&dir, data.passphrase.input()).await?;
-                Ok(app::verify_audit(&dir, &root).await?.into())
+                let unsealed = app::unlock(&dir, data.passphrase.input()).await?;
+                Ok(app::verify_audit(&dir, &unsealed.root).await?.into())
             })
         }
         Some(lock) => {

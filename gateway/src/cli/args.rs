@@ -27,7 +27,7 @@ Exit codes:
   3  the data directory is in use by another keygate process
   4  what is named does not exist, or exists already
   5  audit verify: the record is not intact
-  6  no seal slot opens
+  6  no seal slot opens, or serve ended because the seal's token was lost (seal.on_loss = stop)
 With --json the answer is one JSON value on standard output. Errors go to standard error.";
 
 #[derive(Subcommand)]

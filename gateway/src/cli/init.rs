@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     admin::{self, AdminRequest, IssuedView},
-    app::{self, App, PASSPHRASE_CREDENTIAL, SecretInput, TokenSlotKey},
+    app::{self, App, PASSPHRASE_CREDENTIAL, SecretInput, TokenSlotKey, Unsealed},
     audit::Actor,
     authority,
     config::{Config, FileConfig, PinSource},
@@ -41,8 +41,8 @@ pub(super) fn run(arguments: &Init) -> Result<(), Failure> {
     let lock = dir.lock()?;
     let fresh = slot_arguments(arguments)?;
     block_on(async {
-        let root = seal(&dir, arguments, fresh).await?;
-        let app = store(dir, lock, config, root).await?;
+        let unsealed = seal(&dir, arguments, fresh).await?;
+        let app = store(dir, lock, config, unsealed).await?;
         let actor = Actor::LocalUser(rustix::process::getuid().as_raw());
         authority::create_missing(&app.store, app.now(), &actor).await?;
         app.refresh_directory();
@@ -114,7 +114,7 @@ fn token_arguments(arguments: &Init) -> Result<Fresh, Failure> {
 }
 
 /// Makes the seal, or opens the one an earlier run has made.
-async fn seal(dir: &DataDir, arguments: &Init, fresh: Fresh) -> Result<Arc<RootKey>, Failure> {
+async fn seal(dir: &DataDir, arguments: &Init, fresh: Fresh) -> Result<Unsealed, Failure> {
     if Seal::exists(dir.path()) {
         return Ok(app::unlock(dir, arguments.data.passphrase.input()).await?);
     }
@@ -127,7 +127,8 @@ async fn seal(dir: &DataDir, arguments: &Init, fresh: Fresh) -> Result<Arc<RootK
             println!("warning: {warning}");
         }
     }
-    Ok(Arc::new(root))
+    let slot = seal.status().first().map(|slot| slot.id).unwrap_or_default();
+    Ok(Unsealed { root: Arc::new(root), slot })
 }
 
 fn make_seal(dir: &Path, fresh: Fresh) -> Result<(Seal, RootKey), Failure> {
@@ -146,14 +147,14 @@ fn make_seal(dir: &Path, fresh: Fresh) -> Result<(Seal, RootKey), Failure> {
     Seal::create(dir, slot).map_err(sealed)
 }
 
-async fn store(dir: DataDir, lock: DataDirLock, config: Config, root: Arc<RootKey>) -> Result<App, Failure> {
+async fn store(dir: DataDir, lock: DataDirLock, config: Config, unsealed: Unsealed) -> Result<App, Failure> {
     let id = Seal::load(dir.path()).map_err(|error| Failure::new(code::SEALED, admin::chain(&error)))?.store_id();
-    match Store::create(dir.path(), id, root.clone(), StoreOptions::default()).await {
+    match Store::create(dir.path(), id, unsealed.root.clone(), StoreOptions::default()).await {
         Ok(store) => store.close().await?,
         Err(OpenError::Exists(_)) => {}
         Err(error) => return Err(error.into()),
     }
-    Ok(App::open(dir, lock, config, root, false).await?)
+    Ok(App::open(dir, lock, config, unsealed, false).await?)
 }
 
 /// `D/admin`: an administrator's credential, from the authority that signs nothing else.

@@ -14,7 +14,7 @@ use clap::Parser;
 
 use crate::{
     admin::{AdminError, ConnectError, ErrorClass, chain},
-    app::{AppError, SecretInputError, UnlockError},
+    app::{AppError, SecretInputError, ServeError, UnlockError},
     config::Problems,
     data_dir::DataDirError,
 };
@@ -126,6 +126,13 @@ impl From<UnlockError> for Failure {
     }
 }
 
+impl From<ServeError> for Failure {
+    fn from(error: ServeError) -> Self {
+        let code = if matches!(error, ServeError::SealTokenLost { .. }) { code::SEALED } else { code::FAILED };
+        Self::new(code, chain(&error))
+    }
+}
+
 macro_rules! plain_failures {
     ($($error:ty),* $(,)?) => {$(
         impl From<$error> for Failure {
@@ -139,7 +146,6 @@ plain_failures!(
     std::io::Error,
     keygate_pki::PkiError,
     crate::app::GatewayError,
-    crate::app::ServeError,
     crate::authority::AuthorityError,
     crate::store::CommitError,
     crate::store::OpenError,

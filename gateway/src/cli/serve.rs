@@ -88,8 +88,8 @@ pub(super) fn lock_patiently(dir: &DataDir, mut meanwhile: impl FnMut() -> bool)
 
 /// Unlocks the seal and opens the store.
 pub(super) async fn open(dir: DataDir, lock: DataDirLock, config: Config, data: &Data, accept: bool) -> Result<App, Failure> {
-    let root = app::unlock(&dir, data.passphrase.input()).await?;
-    Ok(App::open(dir, lock, config, root, accept).await?)
+    let unsealed = app::unlock(&dir, data.passphrase.input()).await?;
+    Ok(App::open(dir, lock, config, unsealed, accept).await?)
 }
 
 /// Runs a command that serves nobody.

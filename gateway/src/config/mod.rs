@@ -29,8 +29,10 @@ pub struct Config {
     pub reserved: ReservedConfig,
     /// How audit events of reads are written.
     pub audit_reads: AuditReads,
-    /// What happens when the keystore of a seal slot goes away.
+    /// What happens when the token whose seal slot opened the store goes away.
     pub seal_on_loss: OnLoss,
+    /// How long that token may be away before the server stops.
+    pub seal_loss: Duration,
     /// Bounds of sizes, counts and waits.
     pub limits: Limits,
     /// Log output.
@@ -115,12 +117,12 @@ pub enum AuditReads {
     Defer,
 }
 
-/// What losing the token of a seal slot does to a running server.
+/// What losing the token whose seal slot opened the store does to a running server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnLoss {
-    /// Sealed keys stay usable.
+    /// Sealed keys stay usable; readiness says that the token is away.
     Serve,
-    /// The server stops answering until the token is back.
+    /// The server drains and ends with an error; without the token it does not start again.
     Stop,
 }
 

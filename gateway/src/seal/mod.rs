@@ -36,4 +36,4 @@ pub use record::{Binding, RecordError, RecordKind, SealedRecord};
 pub use secret::SecretBytes;
 pub use slot::{NewSlot, PassphraseCost, SlotKey, SlotKeyError, SlotKind, SlotStatus};
 pub use slot_file::{Seal, SealError};
-pub use unlock::{OpenSlotKey, Openers, RootKey, SlotFailure};
+pub use unlock::{OpenSlotKey, Openers, RootKey, SlotFailure, TokenSlot, Unlocked};

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::derive::hkdf;
 use super::record::{RecordKey, fill_page, random, random_secret};
 use super::slot::{Base64, Slot, Wrapping};
-use super::unlock::{RootKey, SlotFailure, passphrase_key, slot_aad, slot_binding};
+use super::unlock::{RootKey, SlotFailure, TokenSlot, Unlocked, passphrase_key, slot_aad, slot_binding};
 use super::{NewSlot, Openers, PassphraseCost, SecretBytes, SlotKind, SlotStatus, Term, systemd};
 
 /// Longest `seal.json` that is read: hundreds of slots.
@@ -136,6 +136,11 @@ impl Seal {
 
     /// Tries each slot in turn; the first that opens gives the root key. Blocks (Argon2id, token).
     pub fn unlock(&self, openers: &Openers<'_>) -> Result<RootKey, SealError> {
+        self.unlock_by_slot(openers).map(|unlocked| unlocked.root)
+    }
+
+    /// As [`Seal::unlock`], and tells which slot opened.
+    pub fn unlock_by_slot(&self, openers: &Openers<'_>) -> Result<Unlocked, SealError> {
         let mut failures = Vec::new();
         for slot in &self.contents.slots {
             match self.open_slot(slot, openers) {
@@ -147,7 +152,7 @@ impl Seal {
                     )
                     .is_ok()
                     {
-                        return Ok(root);
+                        return Ok(Unlocked { root, slot: slot.id });
                     }
                     failures.push(SlotFailure::wrong(slot.kind()));
                 }
@@ -181,6 +186,14 @@ impl Seal {
     /// The slots, for `seal status`.
     pub fn status(&self) -> Vec<SlotStatus> {
         self.contents.slots.iter().map(Slot::status).collect()
+    }
+
+    /// The slot of this id, if there is one and a token opens it.
+    pub fn token_slot(&self, id: Uuid) -> Option<TokenSlot> {
+        let slot = self.contents.slots.iter().find(|slot| slot.id == id)?;
+        let Wrapping::Pkcs11 { locator, wrapped } = &slot.wrapping else { return None };
+        let aad = slot_aad(self.contents.store, id);
+        Some(TokenSlot { locator: locator.clone(), wrapped: wrapped.0.clone(), aad })
     }
 
     /// Kinds of the slots: says what a start needs (a passphrase to ask for, a token to open).

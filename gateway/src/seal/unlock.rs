@@ -21,6 +21,33 @@ pub struct Openers<'a> {
     pub pkcs11: Option<OpenSlotKey<'a>>,
 }
 
+/// A seal that has opened.
+pub struct Unlocked {
+    /// What all slots hold.
+    pub root: RootKey,
+    /// The slot that opened.
+    pub slot: Uuid,
+}
+
+/// A token's slot, to be tried again while the server runs.
+#[derive(Clone)]
+pub struct TokenSlot {
+    /// What finds the token and its key.
+    pub locator: serde_json::Value,
+    pub(super) wrapped: Vec<u8>,
+    pub(super) aad: [u8; 32],
+}
+
+impl TokenSlot {
+    /// Whether `key` still opens the slot: the token is there, lets us in, and has the key. What it unwraps is wiped at once.
+    ///
+    /// # Errors
+    /// What the token says.
+    pub fn check(&self, key: &dyn SlotKey) -> Result<(), SlotKeyError> {
+        key.unwrap(&self.wrapped, &self.aad).map(drop)
+    }
+}
+
 /// The root key of a store, in a secret page.
 pub struct RootKey(SecretPage);
 

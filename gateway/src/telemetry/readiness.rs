@@ -46,6 +46,11 @@ impl Readiness {
         true
     }
 
+    /// A part that is no longer looked at.
+    pub fn forget(&self, component: &str) {
+        self.components.lock().unwrap_or_else(PoisonError::into_inner).remove(component);
+    }
+
     /// The server begins to stop: it is not ready any more, and nothing is wrong.
     pub fn begin_stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
