@@ -371,3 +371,69 @@ fn the_help_is_the_contract() {
         assert!(help.contains(part), "{part} is missing from the help");
     }
 }
+
+/// Slots come and go, with a server and without: each opens the store by itself, the last one stays, all of it is audited.
+#[test]
+fn seal_slots_are_added_and_removed() {
+    let deployment = Deployment::initialised();
+    let passphrase = deployment.secret_file("passphrase", "correct horse\n");
+    let wrong = deployment.secret_file("wrong", "incorrect horse\n");
+    let first = slots(&deployment, &[])[0].clone();
+    let mut server = deployment.serve(&[]);
+    assert!(deployment.fails(2, &["seal", "add", "passphrase"]).contains("--new-passphrase-file"));
+    assert!(deployment.fails(4, &["seal", "add", "keyfile"]).contains("uses"));
+    assert!(deployment.fails(1, &["seal", "remove", &first]).contains("the last one"));
+    deployment.succeeds(&["seal", "add", "passphrase", "--new-passphrase-file", &passphrase]);
+    terminate(&mut server);
+
+    let (key_file, away) = (deployment.path("seal.key"), deployment.beside("away"));
+    fs::rename(&key_file, &away).unwrap();
+    assert!(deployment.fails(6, &["client", "list"]).contains("no passphrase given"));
+    assert!(deployment.fails(6, &["client", "list", "--passphrase-file", &wrong]).contains("not what it was made with"));
+    let mut server = deployment.serve(&["--passphrase-file", &passphrase]);
+    deployment.succeeds(&["seal", "remove", &first]);
+    terminate(&mut server);
+    fs::rename(&away, &key_file).unwrap();
+    assert!(deployment.fails(6, &["client", "list"]).contains("no passphrase given"), "a removed slot opens nothing");
+
+    // Without a server, and with a key file outside the data directory.
+    let elsewhere = deployment.beside("elsewhere.key");
+    let kind = format!("keyfile={}", elsewhere.display());
+    let added = deployment.succeeds(&["seal", "add", &kind, "--passphrase-file", &passphrase]);
+    assert!(added.contains(elsewhere.to_str().unwrap()) && added.contains("warning"), "{added}");
+    assert_eq!(mode(&elsewhere), 0o600);
+    assert_eq!(slots(&deployment, &[]).len(), 2, "the new key file opens it");
+    let unknown = "00000000-0000-7000-8000-000000000000";
+    assert!(deployment.fails(4, &["seal", "remove", unknown]).contains(unknown));
+    let database = fs::read(deployment.path("store.db")).unwrap();
+    for event in ["SealSlotAdded", "SealSlotRemoved"] {
+        assert!(database.windows(event.len()).any(|part| part == event.as_bytes()), "{event} is not recorded");
+    }
+    assert!(deployment.succeeds(&["audit", "verify"]).contains("intact"));
+}
+
+/// Ids of the seal slots.
+fn slots(deployment: &Deployment, more: &[&str]) -> Vec<String> {
+    let status = deployment.succeeds(&[&["seal", "status", "--json"], more].concat());
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    status["slots"].as_array().unwrap().iter().map(|slot| slot["id"].as_str().unwrap().to_owned()).collect()
+}
+
+/// A rotation, with a server and without, leaves every key as it was under a new term, and the old term nowhere.
+#[test]
+fn the_keyring_is_rotated() {
+    let deployment = Deployment::initialised();
+    let first = deployment.path("clients/first");
+    let mut server = deployment.serve(&[]);
+    let id = String::from_utf8(deployment.kmip(&["kmip", "create"], &first).stdout).unwrap().trim().to_owned();
+    let key = deployment.kmip(&["kmip", "get", &id], &first).stdout;
+    let said = deployment.succeeds(&["seal", "rotate"]);
+    assert!(said.contains("added keyring term 2; 1 objects sealed again"), "{said}");
+    assert_eq!(deployment.kmip(&["kmip", "get", &id], &first).stdout, key);
+    terminate(&mut server);
+    assert!(deployment.succeeds(&["seal", "rotate"]).contains("term 3"));
+    assert!(deployment.succeeds(&["seal", "status"]).contains("keyring term 3\n"));
+    assert!(deployment.succeeds(&["audit", "verify"]).contains("intact"));
+    let _server = deployment.serve(&[]);
+    assert_eq!(deployment.kmip(&["kmip", "get", &id], &first).stdout, key);
+}

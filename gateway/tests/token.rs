@@ -277,3 +277,39 @@ fn a_lost_seal_token_ends_a_server_that_is_to_stop() {
     let _again = fixture.serve(&stop);
     fixture.create();
 }
+
+/// A token's slot is added while the server runs; then the token alone opens the store. Removed again, it does not.
+#[test]
+fn a_token_slot_is_added_and_removed() {
+    if skipped() {
+        return;
+    }
+    let fixture = Fixture::new();
+    fixture.succeeds(&["init"]);
+    let pin = fixture.pin();
+    let add = |label: &'static str| {
+        ["seal", "add", "pkcs11", "--module", &fixture.module, "--token-label", label, "--pin-file", pin.to_str().unwrap()].map(str::to_owned)
+    };
+    let mut server = fixture.serve(&[]);
+    let refused = add("nobody");
+    let said = fixture.fails(1, &refused.each_ref().map(String::as_str));
+    assert!(said.contains("labelled \"nobody\""), "{said}");
+    let added = add("test");
+    let said = fixture.succeeds(&added.each_ref().map(String::as_str));
+    assert!(said.contains("pkcs11") && said.contains("test"), "{said}");
+    fixture.create();
+    server.terminate();
+    assert!(fixture.has_recorded("SealSlotAdded"));
+
+    let (key_file, kept) = (fixture.data().join("seal.key"), fixture.folder.path().join("seal.key"));
+    fs::rename(&key_file, &kept).unwrap();
+    let mut server = fixture.serve(&[]);
+    fixture.create();
+    fixture.wait_until_ready_says("\"seal token\":{\"state\":\"up\"}");
+    let id = said.split_whitespace().next().unwrap();
+    fixture.succeeds(&["seal", "remove", id]);
+    server.terminate();
+    assert!(fixture.fails(6, &["serve"]).contains("keyfile slot"));
+    fs::rename(&kept, &key_file).unwrap();
+    let _server = fixture.serve(&[]);
+}

@@ -245,9 +245,18 @@ impl TestGateway {
     /// # Errors
     /// If the command cannot be started.
     pub fn keygate(&self, arguments: &[&str]) -> io::Result<Output> {
+        self.keygate_command(arguments)?.output()
+    }
+
+    /// An admin command on this data folder, to be run.
+    ///
+    /// # Errors
+    /// If there is no binary.
+    pub fn keygate_command(&self, arguments: &[&str]) -> io::Result<Command> {
         let mut command = keygate()?;
         command.args(arguments).arg("--data-dir").arg(&self.data).envs(self.setup.environment.iter().cloned());
-        command.stdin(Stdio::null()).output()
+        command.stdin(Stdio::null());
+        Ok(command)
     }
 
     /// Runs an admin command that must succeed and returns what it printed.

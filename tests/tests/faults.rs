@@ -107,6 +107,42 @@ fn nothing_acknowledged_is_lost_to_sigkill() {
     }
 }
 
+/// SIGKILL while the keyring is rotated, at ever later moments: every key is there and identical, and the next rotation finishes.
+#[test]
+fn a_rotation_survives_sigkill() {
+    let mut gateway = Setup::new().start();
+    let mut client = gateway.connect("a");
+    let keys: Vec<String> = (0..150).map(|number| register_ok(&mut client, &material(number))).collect();
+    drop(client);
+    for round in 0..4 {
+        let mut rotation = gateway.keygate_command(&["seal", "rotate"]).expect("a command");
+        let mut rotation = rotation.stderr(std::process::Stdio::null()).spawn().expect("spawned");
+        std::thread::sleep(Duration::from_millis(5 + 30 * round));
+        gateway.kill().expect("killed");
+        rotation.wait().expect("the command ends when the server does");
+        gateway.start().expect("starts after SIGKILL");
+        let mut client = gateway.connect("a");
+        for (number, key) in keys.iter().enumerate() {
+            assert_eq!(get(&mut client, key), Ok(material(number as u64)), "round {round}");
+        }
+    }
+    let _ = gateway.keygate_ok(&["seal", "rotate"]);
+    let status = gateway.keygate_ok(&["seal", "status", "--json"]);
+    let status: serde_json::Value = serde_json::from_str(&status).expect("JSON");
+    assert_eq!(status["terms"].as_array().map(Vec::len), Some(1), "{status}");
+    gateway.stop().expect("stops");
+    let mut database = Database::open(&gateway.data().join("store.db"));
+    assert_eq!(database.number("SELECT count(*) FROM keyring"), 2, "the base key and the newest term");
+    database.close();
+    let (code, text) = audit_verify(&gateway);
+    assert_eq!(code, Some(0), "{text}");
+    gateway.start().expect("starts");
+    let mut client = gateway.connect("a");
+    for (number, key) in keys.iter().enumerate() {
+        assert_eq!(get(&mut client, key), Ok(material(number as u64)));
+    }
+}
+
 /// A data folder with some history, stopped; tests alter copies of it.
 fn history() -> (TestGateway, Vec<String>) {
     let mut gateway = Setup::new().start();

@@ -44,6 +44,11 @@ impl Pkcs11Kek {
         Self { token: Arc::clone(token), id }
     }
 
+    /// Destroys the key: nothing wrapped under it opens any more.
+    pub fn destroy_blocking(&self, cx: OpCx) -> Result<()> {
+        self.token.call_blocking(Request::Destroy { id: self.id }, cx).map(drop)
+    }
+
     /// The key's id on the token.
     pub fn id(&self) -> KeyId {
         self.id

@@ -30,6 +30,8 @@ fn wraps_and_binds() {
     assert_eq!(other.unwrap_blocking(&wrapped, b"store 1|slot 2", cx()).err().unwrap().class(), integrity);
     let nobody = Pkcs11Kek::existing(&token, KeyId::random().unwrap());
     assert_eq!(nobody.unwrap_blocking(&wrapped, b"store 1|slot 2", cx()).err().unwrap().class(), Class::NotFound);
+    other.destroy_blocking(cx()).unwrap();
+    assert_eq!(other.wrap_blocking(&root, b"aad", cx()).err().unwrap().class(), Class::NotFound);
     assert!(kek.describe().name.contains("token seal ("));
 }
 

@@ -19,9 +19,10 @@ mod users;
 pub use connect::{ConnectError, send};
 pub use keys::{KeyView, KeysFuture, KeysPage, ObjectsAdmin};
 pub use reply::{
-    AdminError, AdminReply, CertificateView, ClientView, ErrorClass, GrantView, GroupView, IssuedView, SealView, UserView, chain,
+    AdminError, AdminReply, CertificateView, ClientView, ErrorClass, GrantView, GroupView, IssuedView, RotatedView, SealStatusView, SealView,
+    UserView, chain,
 };
-pub use request::{AdminRequest, GrantTarget, NewCredential, Password};
+pub use request::{AdminRequest, GrantTarget, NewCredential, NewSealSlot, Password};
 pub use socket::AdminSocket;
 
 use crate::{
@@ -50,6 +51,9 @@ pub async fn handle(app: &App, actor: &Actor, request: AdminRequest) -> Result<A
         AdminRequest::KeysChown { id, to } => admin.keys_chown(&id, &to).await,
         AdminRequest::KeysList { owner, after, limit } => admin.keys_list(owner.as_deref(), after.as_deref(), limit).await,
         AdminRequest::KeysShow { id } => admin.keys_show(&id).await,
+        AdminRequest::SealAdd { slot } => admin.seal_add(slot).await,
+        AdminRequest::SealRemove { id } => admin.seal_remove(id).await,
+        AdminRequest::SealRotate => admin.seal_rotate().await,
         AdminRequest::SealStatus => admin.seal_status(),
         AdminRequest::UserAdd { client, user, password } => admin.user_add(&client, &user, &password).await,
         AdminRequest::UserList { client } => admin.user_list(&client),

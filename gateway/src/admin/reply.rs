@@ -28,8 +28,12 @@ pub enum AdminReply {
     Keys(KeysPage),
     /// A grant was added.
     Made { id: String },
-    /// Seal slots.
-    Seal(Vec<SealView>),
+    /// The keyring was rotated.
+    Rotated(RotatedView),
+    /// A seal slot was added.
+    Seal(SealView),
+    /// Seal slots and keyring terms.
+    SealStatus(SealStatusView),
     /// KMIP users.
     Users(Vec<UserView>),
 }
@@ -114,6 +118,30 @@ pub struct GrantView {
     pub to: String,
     /// The operations.
     pub operations: Vec<String>,
+}
+
+/// The seal as shown.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SealStatusView {
+    /// The slots; each opens the store.
+    pub slots: Vec<SealView>,
+    /// Keyring terms, oldest first; more than one while a rotation is not finished.
+    pub terms: Vec<u32>,
+}
+
+/// What a rotation did.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct RotatedView {
+    /// The newest term.
+    pub term: u32,
+    /// Whether an interrupted rotation was taken up again, and no term added.
+    pub resumed: bool,
+    /// Managed objects sealed again.
+    pub objects: u64,
+    /// Objects that do not open: they keep their term.
+    pub refused: Vec<String>,
+    /// Whether all older terms are gone.
+    pub done: bool,
 }
 
 /// A seal slot as listed.
@@ -203,7 +231,10 @@ impl From<AuthorityError> for AdminError {
 
 impl From<SealError> for AdminError {
     fn from(error: SealError) -> Self {
-        Self::failed(error)
+        match error {
+            SealError::UnknownSlot(_) | SealError::SameKeyFile(_) => Self::name(error.to_string()),
+            other => Self::failed(other),
+        }
     }
 }
 

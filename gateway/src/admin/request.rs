@@ -1,7 +1,12 @@
 //! What can be asked, as it goes over the admin socket: one JSON object a line.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 use zeroize::Zeroize;
+
+use crate::config::PinSource;
 
 /// A request of an administrator.
 #[derive(Serialize, Deserialize)]
@@ -40,7 +45,13 @@ pub enum AdminRequest {
     KeysList { owner: Option<String>, after: Option<String>, limit: u32 },
     /// One managed object's attributes.
     KeysShow { id: String },
-    /// The seal slots.
+    /// Adds a seal slot.
+    SealAdd { slot: NewSealSlot },
+    /// Removes a seal slot.
+    SealRemove { id: Uuid },
+    /// Seals everything under a new keyring term.
+    SealRotate,
+    /// The seal slots and keyring terms.
     SealStatus,
     /// Adds a KMIP user, or gives one a new password.
     UserAdd { client: String, user: String, password: Password },
@@ -55,6 +66,36 @@ impl AdminRequest {
     pub fn is_about_objects(&self) -> bool {
         matches!(self, Self::KeysChown { .. } | Self::KeysList { .. } | Self::KeysShow { .. })
     }
+}
+
+/// A seal slot to be made.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum NewSealSlot {
+    /// A key file; a relative path is inside the data directory.
+    Keyfile {
+        /// Where it is, or is to be made.
+        path: PathBuf,
+    },
+    /// A passphrase.
+    Passphrase {
+        /// In base64: it need not be text.
+        passphrase: Password,
+    },
+    /// The system's own tool.
+    SystemdCreds {
+        /// `--with-key`.
+        with_key: String,
+    },
+    /// A wrapping key to be made on a token.
+    Pkcs11 {
+        /// Path of the PKCS#11 module.
+        module: PathBuf,
+        /// Label of the token.
+        token_label: String,
+        /// Where the PIN comes from.
+        pin: PinSource,
+    },
 }
 
 /// What a client is to be recognised by.

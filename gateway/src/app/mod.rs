@@ -12,7 +12,6 @@ mod unlock;
 use std::sync::{Arc, OnceLock};
 
 use keygate_pki::OffsetDateTime;
-use uuid::Uuid;
 
 pub use expiry::Expiry;
 pub use gateway::{GatewayError, front, gateway};
@@ -67,8 +66,10 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// Which parts work.
     pub readiness: Arc<Readiness>,
-    /// The seal slot that opened.
-    pub seal_slot: Uuid,
+    /// The root key, and the seal slot that opened.
+    pub unsealed: Unsealed,
+    /// Held while the seal changes: two changes at once would lose one.
+    pub seal_changes: tokio::sync::Mutex<()>,
     objects: OnceLock<Arc<dyn ObjectsAdmin>>,
     _lock: DataDirLock,
 }
@@ -87,12 +88,15 @@ impl App {
     pub async fn open(dir: DataDir, lock: DataDirLock, config: Config, unsealed: Unsealed, accept: bool) -> Result<Self, AppError> {
         let options = StoreOptions { reads_deferred: config.audit_reads == AuditReads::Defer, accept, ..StoreOptions::default() };
         let id = crate::seal::Seal::load(dir.path()).map_err(UnlockError::Seal)?.store_id();
-        let store = Store::open(dir.path(), id, unsealed.root, options).await.map_err(AppError::Open)?;
+        let store = Store::open(dir.path(), id, unsealed.root.clone(), options).await.map_err(AppError::Open)?;
         let directory = Arc::new(DirectoryHandle::new(DirectoryContent::from_store(&store.directory())));
         let readiness = Arc::new(Readiness::default());
         readiness.set("store", ComponentState::Up);
         for row in store.damage() {
             tracing::error!(row, "a row is not as the store wrote it: it is refused, everything else is served");
+        }
+        if store.keyring().terms().len() > 1 {
+            tracing::warn!("a rotation of the keyring is not finished; `keygate seal rotate` finishes it");
         }
         let app = Self {
             dir,
@@ -102,7 +106,8 @@ impl App {
             directory,
             metrics: Arc::new(Metrics::default()),
             readiness,
-            seal_slot: unsealed.slot,
+            unsealed,
+            seal_changes: tokio::sync::Mutex::new(()),
             objects: OnceLock::new(),
             _lock: lock,
         };

@@ -73,7 +73,7 @@ pub(super) async fn watch(app: Arc<App>, lose: oneshot::Sender<Lost>) {
 /// The slot that opened the seal, if it is a token's and was not removed since.
 fn slot_of(app: &App) -> Option<TokenSlot> {
     match Seal::load(app.dir.path()) {
-        Ok(seal) => seal.token_slot(app.seal_slot),
+        Ok(seal) => seal.token_slot(app.unsealed.slot),
         Err(error) => {
             tracing::error!(error = crate::admin::chain(&error), "the seal cannot be read");
             None
@@ -102,7 +102,7 @@ async fn try_slot(slot: TokenSlot, key: Option<TokenSlotKey>) -> Tried {
 }
 
 async fn record(app: &App, action: Action) {
-    let event = Event::system(app.now_ms(), action, Details::Seal { id: app.seal_slot.to_string() });
+    let event = Event::system(app.now_ms(), action, Details::Seal { id: app.unsealed.slot.to_string() });
     if let Err(error) = app.store.commit(Commit { events: vec![event], ..Commit::default() }).await {
         tracing::error!(error = crate::admin::chain(&error), "cannot record that the seal's token went or returned");
     }

@@ -35,6 +35,17 @@ pub struct TokenLocator {
     pub key_id: String,
 }
 
+impl TokenLocator {
+    /// As the seal keeps it.
+    pub fn to_json(&self) -> serde_json::Value {
+        let pin = match &self.pin {
+            PinSource::File(path) => serde_json::json!({ "file": path }),
+            PinSource::Credential(name) => serde_json::json!({ "credential": name }),
+        };
+        serde_json::json!({ "module": self.module, "token_label": self.token_label, "pin": pin, "key_id": self.key_id })
+    }
+}
+
 /// A token's wrapping key as a seal slot.
 pub struct TokenSlotKey {
     kek: Pkcs11Kek,
@@ -60,6 +71,11 @@ impl TokenSlotKey {
         let token = open(&module, &token_label, &pin)?;
         let kek = Pkcs11Kek::create(&token, id, OpCx::within(SLOT_WAIT)).map_err(slot_error)?;
         Ok((TokenLocator { module, token_label, pin, key_id: id.to_string() }, Self { kek }))
+    }
+
+    /// Destroys a wrapping key that nothing was wrapped under. Blocks.
+    pub fn destroy(&self) -> Result<(), SlotKeyError> {
+        self.kek.destroy_blocking(OpCx::within(SLOT_WAIT)).map_err(slot_error)
     }
 
     /// Finds the wrapping key that a locator names. Blocks.

@@ -9,6 +9,7 @@ use super::{
     files::Making,
     output,
     serve::{block_on, load, lock_patiently, open},
+    slot::SlotArguments,
 };
 use crate::{
     admin::{self, AdminReply, AdminRequest, ConnectError, GrantTarget, Password},
@@ -17,6 +18,9 @@ use crate::{
     data_dir::DataDir,
 };
 
+/// Name of the systemd credential that holds the passphrase of a slot to be added.
+const NEW_PASSPHRASE_CREDENTIAL: &str = "keygate-new-passphrase";
+
 pub(super) fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Audit(Audit::Verify { data }) => verify(&data),
@@ -24,7 +28,7 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
         Command::Grant(command) => grant(command),
         Command::Group(command) => group(command),
         Command::Keys(command) => keys(command),
-        Command::Seal(SealCommand::Status { data }) => show(&data, AdminRequest::SealStatus),
+        Command::Seal(command) => seal(command),
         Command::Config(_) | Command::Init(_) | Command::Kmip(_) | Command::Serve(_) | Command::Store(_) => {
             Err(Failure::new(code::USAGE, "not an administrative command"))
         }
@@ -120,6 +124,29 @@ fn keys(command: Keys) -> Result<(), Failure> {
         Keys::Chown { id, to, data } => show(&data, AdminRequest::KeysChown { id, to }),
         Keys::List { owner, after, limit, data } => show(&data, AdminRequest::KeysList { owner, after, limit }),
         Keys::Show { id, data } => show(&data, AdminRequest::KeysShow { id }),
+    }
+}
+
+fn seal(command: SealCommand) -> Result<(), Failure> {
+    match command {
+        SealCommand::Status { data } => show(&data, AdminRequest::SealStatus),
+        SealCommand::Add { kind, token, new_passphrase_file, new_passphrase_fd, data } => {
+            let given = new_passphrase_file.map(SecretInput::File).or(new_passphrase_fd.map(SecretInput::Descriptor));
+            let passphrase = given.or_else(|| SecretInput::credential(NEW_PASSPHRASE_CREDENTIAL));
+            let slot = SlotArguments::parse(&kind, &token, passphrase, "--new-passphrase")?.read()?;
+            show(&data, AdminRequest::SealAdd { slot })
+        }
+        SealCommand::Remove { id, data } => show(&data, AdminRequest::SealRemove { id }),
+        SealCommand::Rotate { data } => {
+            let reply = send(&data, AdminRequest::SealRotate)?;
+            output::print(&reply, data.json);
+            match reply {
+                AdminReply::Rotated(rotated) if !rotated.done => {
+                    Err(Failure::new(code::FAILED, "older terms stay: some rows under them do not open, or changed all the time"))
+                }
+                _ => Ok(()),
+            }
+        }
     }
 }
 

@@ -103,18 +103,8 @@ pub(super) struct Init {
     /// What opens the store: keyfile[=PATH] (default D/seal.key), passphrase, systemd-creds[=host|tpm2|host+tpm2|auto], pkcs11.
     #[arg(long, value_name = "KIND", default_value = "keyfile")]
     pub(super) seal: String,
-    /// With --seal pkcs11: the PKCS#11 module.
-    #[arg(long, value_name = "PATH", required_if_eq("seal", "pkcs11"))]
-    pub(super) module: Option<PathBuf>,
-    /// With --seal pkcs11: the token's label. A wrapping key is made on it.
-    #[arg(long, value_name = "LABEL", required_if_eq("seal", "pkcs11"))]
-    pub(super) token_label: Option<String>,
-    /// With --seal pkcs11: file (mode 0600) that holds the user PIN, read at every start.
-    #[arg(long, value_name = "FILE", conflicts_with = "pin_credential")]
-    pub(super) pin_file: Option<PathBuf>,
-    /// With --seal pkcs11: systemd credential that holds the user PIN.
-    #[arg(long, value_name = "NAME")]
-    pub(super) pin_credential: Option<String>,
+    #[command(flatten)]
+    pub(super) token: TokenArguments,
     /// DNS name or address in the server certificate; several may be given. Default: host name, localhost, 127.0.0.1, ::1.
     #[arg(long, value_name = "NAME", num_args = 1..)]
     pub(super) host: Vec<String>,
@@ -124,6 +114,23 @@ pub(super) struct Init {
     /// Does nothing, successfully, where the data directory is initialised.
     #[arg(long)]
     pub(super) if_needed: bool,
+}
+
+/// The token of a pkcs11 seal slot. A wrapping key is made on it.
+#[derive(Args)]
+pub(super) struct TokenArguments {
+    /// For a pkcs11 slot: the PKCS#11 module.
+    #[arg(long, value_name = "PATH")]
+    pub(super) module: Option<PathBuf>,
+    /// For a pkcs11 slot: the token's label. A wrapping key is made on it.
+    #[arg(long, value_name = "LABEL")]
+    pub(super) token_label: Option<String>,
+    /// For a pkcs11 slot: file (mode 0600) that holds the user PIN, read at every start.
+    #[arg(long, value_name = "FILE", conflicts_with = "pin_credential")]
+    pub(super) pin_file: Option<PathBuf>,
+    /// For a pkcs11 slot: systemd credential that holds the user PIN.
+    #[arg(long, value_name = "NAME")]
+    pub(super) pin_credential: Option<String>,
 }
 
 #[derive(Args)]
@@ -414,8 +421,38 @@ pub(super) enum Audit {
 
 #[derive(Subcommand)]
 pub(super) enum SealCommand {
-    /// Lists the slots.
+    /// Lists the slots, each of which opens the store, and the keyring's terms.
     Status {
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Adds a slot that opens the store as well. It has opened once before it is written.
+    Add {
+        /// keyfile[=PATH] (default D/seal.key), passphrase, systemd-creds[=host|tpm2|host+tpm2|auto], pkcs11.
+        #[arg(value_name = "KIND")]
+        kind: String,
+        #[command(flatten)]
+        token: TokenArguments,
+        /// For a passphrase slot: file (mode 0600) that holds the new passphrase. Without these the systemd credential
+        /// keygate-new-passphrase is used.
+        #[arg(long, value_name = "FILE", conflicts_with = "new_passphrase_fd")]
+        new_passphrase_file: Option<PathBuf>,
+        /// For a passphrase slot: open file descriptor to read the new passphrase from.
+        #[arg(long, value_name = "N")]
+        new_passphrase_fd: Option<i32>,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Removes a slot, never the last. Copies of D/seal.json made before still open with it.
+    Remove {
+        /// Id of the slot, as listed.
+        id: uuid::Uuid,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Seals everything again under a new keyring term and destroys the old one, while clients are served. Run again it goes on
+    /// where it was interrupted.
+    Rotate {
         #[command(flatten)]
         data: Data,
     },

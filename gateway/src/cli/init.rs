@@ -1,10 +1,7 @@
 //! `init`: from nothing to a working deployment, without questions. Each step is skipped where an earlier, killed run has
 //! done it; `keygate.toml` is written last and says that all of them are done.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
 use keygate_pki::{Certificate, PrivateKey, Profile, SignatureAlgorithm, Signer, SubjectAltName};
 
@@ -14,15 +11,16 @@ use super::{
     code,
     files::{self, Making},
     serve::block_on,
+    slot::SlotArguments,
 };
 use crate::{
     admin::{self, AdminRequest, IssuedView},
-    app::{self, App, PASSPHRASE_CREDENTIAL, SecretInput, TokenSlotKey, Unsealed},
+    app::{self, App, PASSPHRASE_CREDENTIAL, SecretInput, Unsealed},
     audit::Actor,
     authority,
-    config::{Config, FileConfig, PinSource},
+    config::{Config, FileConfig},
     data_dir::{DataDir, DataDirLock, make_dir, write_secret},
-    seal::{NewSlot, RootKey, Seal, SealError},
+    seal::Seal,
     store::{OpenError, Store, StoreOptions},
 };
 
@@ -39,9 +37,10 @@ pub(super) fn run(arguments: &Init) -> Result<(), Failure> {
         .map_err(|error| Failure::new(code::FAILED, error.to_string()))?
         .check()?;
     let lock = dir.lock()?;
-    let fresh = slot_arguments(arguments)?;
+    let passphrase = arguments.data.passphrase.input().or_else(|| SecretInput::credential(PASSPHRASE_CREDENTIAL));
+    let slot = SlotArguments::parse(&arguments.seal, &arguments.token, passphrase, "--passphrase")?;
     block_on(async {
-        let unsealed = seal(&dir, arguments, fresh).await?;
+        let unsealed = seal(&dir, arguments, slot).await?;
         let app = store(dir, lock, config, unsealed).await?;
         let actor = Actor::LocalUser(rustix::process::getuid().as_raw());
         authority::create_missing(&app.store, app.now(), &actor).await?;
@@ -69,59 +68,16 @@ fn settings(hosts: &[String]) -> Result<String, Failure> {
     ))
 }
 
-/// A seal slot as asked for.
-enum Fresh {
-    KeyFile(String),
-    Passphrase(SecretInput),
-    SystemdCreds(String),
-    Token { module: PathBuf, label: String, pin: PinSource },
-}
-
-fn slot_arguments(arguments: &Init) -> Result<Fresh, Failure> {
-    let (kind, value) = arguments.seal.split_once('=').map_or((arguments.seal.as_str(), None), |(kind, value)| (kind, Some(value)));
-    match (kind, value) {
-        ("keyfile", value) => Ok(Fresh::KeyFile(value.unwrap_or("seal.key").to_owned())),
-        ("passphrase", None) => {
-            let input = arguments.data.passphrase.input().or_else(|| SecretInput::credential(PASSPHRASE_CREDENTIAL));
-            input.map(Fresh::Passphrase).ok_or_else(|| {
-                Failure::new(code::USAGE, "give the passphrase by --passphrase-file, --passphrase-fd or a systemd credential")
-            })
-        }
-        ("systemd-creds", value) => Ok(Fresh::SystemdCreds(value.unwrap_or("auto").to_owned())),
-        ("pkcs11", None) => token_arguments(arguments),
-        _ => Err(Failure::new(
-            code::USAGE,
-            format!("--seal {} is none of keyfile[=PATH], passphrase, systemd-creds[=KEY], pkcs11", arguments.seal),
-        )),
-    }
-}
-
-fn token_arguments(arguments: &Init) -> Result<Fresh, Failure> {
-    let missing = |what: &str| Failure::new(code::USAGE, format!("--seal pkcs11 needs {what}"));
-    let pin = match (&arguments.pin_file, &arguments.pin_credential) {
-        // Absolute: later starts may have another working directory.
-        (Some(path), None) => PinSource::File(path.canonicalize().map_err(|error| {
-            Failure::new(code::USAGE, format!("cannot read {}: {error}", path.display()))
-        })?),
-        (None, Some(name)) => PinSource::Credential(name.clone()),
-        _ => return Err(missing("--pin-file or --pin-credential")),
-    };
-    Ok(Fresh::Token {
-        module: arguments.module.clone().ok_or_else(|| missing("--module"))?,
-        label: arguments.token_label.clone().ok_or_else(|| missing("--token-label"))?,
-        pin,
-    })
-}
-
 /// Makes the seal, or opens the one an earlier run has made.
-async fn seal(dir: &DataDir, arguments: &Init, fresh: Fresh) -> Result<Unsealed, Failure> {
+async fn seal(dir: &DataDir, arguments: &Init, slot: SlotArguments) -> Result<Unsealed, Failure> {
     if Seal::exists(dir.path()) {
         return Ok(app::unlock(dir, arguments.data.passphrase.input()).await?);
     }
-    let path = dir.path().to_owned();
+    let (path, slot) = (dir.path().to_owned(), slot.read()?);
     // Argon2id and tokens block, and a token's calls may not be made on the runtime.
-    let made = tokio::task::spawn_blocking(move || make_seal(&path, fresh)).await;
-    let (seal, root) = made.map_err(|error| Failure::new(code::FAILED, error.to_string()))??;
+    let made = tokio::task::spawn_blocking(move || slot.make(|new| Seal::create(&path, new))).await;
+    let made = made.map_err(|error| Failure::new(code::FAILED, error.to_string()))?;
+    let (seal, root) = made.map_err(|error| Failure::new(code::SEALED, admin::chain(&error)))?;
     if !arguments.data.json {
         for warning in seal.status().iter().filter_map(|slot| slot.warning) {
             println!("warning: {warning}");
@@ -129,22 +85,6 @@ async fn seal(dir: &DataDir, arguments: &Init, fresh: Fresh) -> Result<Unsealed,
     }
     let slot = seal.status().first().map(|slot| slot.id).unwrap_or_default();
     Ok(Unsealed { root: Arc::new(root), slot })
-}
-
-fn make_seal(dir: &Path, fresh: Fresh) -> Result<(Seal, RootKey), Failure> {
-    let sealed = |error: SealError| Failure::new(code::SEALED, admin::chain(&error));
-    let slot = match fresh {
-        Fresh::KeyFile(path) => NewSlot::KeyFile { path: path.into() },
-        Fresh::Passphrase(input) => NewSlot::passphrase(input.read()?),
-        Fresh::SystemdCreds(with_key) => NewSlot::SystemdCreds { with_key },
-        Fresh::Token { module, label, pin } => {
-            let made = TokenSlotKey::create(module, label, pin);
-            let (locator, key) = made.map_err(|error| Failure::new(code::SEALED, error.to_string()))?;
-            let locator = serde_json::to_value(&locator).map_err(|error| Failure::new(code::FAILED, error.to_string()))?;
-            return Seal::create(dir, NewSlot::Pkcs11 { locator, key: &key }).map_err(sealed);
-        }
-    };
-    Seal::create(dir, slot).map_err(sealed)
 }
 
 async fn store(dir: DataDir, lock: DataDirLock, config: Config, unsealed: Unsealed) -> Result<App, Failure> {

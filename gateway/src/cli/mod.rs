@@ -7,6 +7,7 @@ mod init;
 mod kmip;
 mod output;
 mod serve;
+mod slot;
 
 use std::process::ExitCode;
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::admin::{AdminReply, IssuedView};
+use crate::admin::{AdminReply, IssuedView, SealView};
 
 /// Prints an answer.
 pub(super) fn print(reply: &AdminReply, json: bool) {
@@ -61,12 +61,18 @@ pub(super) fn print(reply: &AdminReply, json: bool) {
             }
         }
         AdminReply::Made { id } => println!("{id}"),
-        AdminReply::Seal(slots) => {
-            for slot in slots {
-                println!("{}  {}  {}", slot.id, slot.kind, slot.detail);
-                if let Some(warning) = &slot.warning {
-                    println!("    warning: {warning}");
-                }
+        AdminReply::Rotated(rotated) => {
+            let what = if rotated.resumed { "went on with" } else { "added" };
+            println!("{what} keyring term {}; {} objects sealed again", rotated.term, rotated.objects);
+            rotated.refused.iter().for_each(|id| println!("{id}  REFUSED: its row was altered"));
+        }
+        AdminReply::Seal(slot) => print_slot(slot),
+        AdminReply::SealStatus(status) => {
+            status.slots.iter().for_each(print_slot);
+            let terms: Vec<String> = status.terms.iter().map(u32::to_string).collect();
+            println!("keyring term {}", terms.join(", "));
+            if terms.len() > 1 {
+                println!("    warning: a rotation is not finished; `keygate seal rotate` finishes it");
             }
         }
         AdminReply::Users(users) => {
@@ -74,6 +80,13 @@ pub(super) fn print(reply: &AdminReply, json: bool) {
                 println!("{}  {}  {}", user.id, if user.enabled { "enabled" } else { "disabled" }, user.name);
             }
         }
+    }
+}
+
+fn print_slot(slot: &SealView) {
+    println!("{}  {}  {}", slot.id, slot.kind, slot.detail);
+    if let Some(warning) = &slot.warning {
+        println!("    warning: {warning}");
     }
 }
 

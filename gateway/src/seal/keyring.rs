@@ -1,11 +1,12 @@
 //! The keyring: one base key that never changes and numbered KEK terms that rotate.
 //!
 //! Terms are kept sealed under the root key in the database (so every backup holds them) and open in memory. New records use the
-//! newest term; a term is dropped once no record is under it. The base key is term 0 and seals nothing: the index, audit, set,
+//! newest term; a term is retired once no record is under it. The base key is term 0 and seals nothing: the index, audit, set,
 //! state and anchor keys come from it, so rotation leaves tokens and chains valid.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use uuid::Uuid;
@@ -46,12 +47,25 @@ pub enum KeyringError {
 /// Open terms and derived keys. Cheap to share; rotation swaps the set of terms under its users.
 pub struct Keyring {
     store: Uuid,
-    terms: ArcSwap<BTreeMap<Term, Arc<RecordKey>>>,
+    terms: ArcSwap<BTreeMap<Term, OpenTerm>>,
     index: IndexKey,
     audit: MacKey,
     set: MacKey,
     state: MacKey,
     anchor: MacKey,
+}
+
+#[derive(Clone)]
+struct OpenTerm {
+    key: Arc<RecordKey>,
+    /// Since when it is stored no longer. It still opens what was read before, and nothing under it may be written any more.
+    retired: Option<Instant>,
+}
+
+impl OpenTerm {
+    fn new(term: Term, store: Uuid, secret: &SecretBytes) -> Self {
+        Self { key: Arc::new(RecordKey::derive(term, store, secret.expose())), retired: None }
+    }
 }
 
 impl Keyring {
@@ -68,7 +82,7 @@ impl Keyring {
             let secret = open_term(store, root, sealed)?;
             match sealed.term {
                 Term(0) => base = Some(secret),
-                term => drop(terms.insert(term, Arc::new(RecordKey::derive(term, store, secret.expose())))),
+                term => drop(terms.insert(term, OpenTerm::new(term, store, &secret))),
             }
         }
         let (Some(base), false) = (base, terms.is_empty()) else { return Err(KeyringError::Incomplete) };
@@ -92,17 +106,17 @@ impl Keyring {
     /// Seals `plaintext` for the row `binding` names, under the newest term.
     pub fn seal(&self, binding: &Binding, plaintext: &[u8]) -> SealedRecord {
         let terms = self.terms.load();
-        // `open` refuses an empty set and `drop_term` keeps the newest.
+        // `open` refuses an empty set and `retire_term` keeps the newest.
         #[expect(clippy::expect_used, reason = "invariant of this type")]
         let (_, newest) = terms.last_key_value().expect("a keyring has at least one term");
-        newest.seal(binding, plaintext)
+        newest.key.seal(binding, plaintext)
     }
 
     /// Opens a record that was sealed for the row `binding` names.
     pub fn open_record(&self, binding: &Binding, record: &SealedRecord) -> Result<SecretBytes, RecordError> {
         let term = record.term()?;
-        let key = self.terms.load().get(&term).cloned().ok_or(RecordError::UnknownTerm(term.0))?;
-        key.open(binding, record)
+        let term = self.terms.load().get(&term).cloned().ok_or(RecordError::UnknownTerm(term.0))?;
+        term.key.open(binding, record)
     }
 
     /// The term new records use.
@@ -110,14 +124,14 @@ impl Keyring {
         self.terms.load().last_key_value().map_or(Term(0), |(term, _)| *term)
     }
 
-    /// Whether a term is open.
+    /// Whether a term is stored: a record under any other could not be opened after a restart.
     pub fn has_term(&self, term: Term) -> bool {
-        self.terms.load().contains_key(&term)
+        self.terms.load().get(&term).is_some_and(|open| open.retired.is_none())
     }
 
-    /// Terms that are open, oldest first.
+    /// Terms that are stored, oldest first.
     pub fn terms(&self) -> Vec<Term> {
-        self.terms.load().keys().copied().collect()
+        self.terms.load().iter().filter(|(_, open)| open.retired.is_none()).map(|(term, _)| *term).collect()
     }
 
     /// Makes the term after the newest one; store it, then [`Keyring::adopt_term`].
@@ -128,22 +142,33 @@ impl Keyring {
     /// Uses a stored term from now on.
     pub fn adopt_term(&self, root: &RootKey, stored: &SealedTerm) -> Result<(), KeyringError> {
         let secret = open_term(self.store, root, stored)?;
-        let key = Arc::new(RecordKey::derive(stored.term, self.store, secret.expose()));
+        let open = OpenTerm::new(stored.term, self.store, &secret);
         self.terms.rcu(|terms| {
             let mut terms = BTreeMap::clone(terms);
-            terms.insert(stored.term, key.clone());
+            terms.insert(stored.term, open.clone());
             terms
         });
         Ok(())
     }
 
-    /// Forgets a term no record is under any more; the newest one stays.
-    pub fn drop_term(&self, term: Term) {
+    /// A term is stored no longer, as no record is under it any more; the newest one stays. It still opens rows that requests
+    /// under way have read, until [`Keyring::forget_retired`].
+    pub fn retire_term(&self, term: Term) {
         self.terms.rcu(|terms| {
             let mut terms = BTreeMap::clone(terms);
-            if terms.last_key_value().is_some_and(|(newest, _)| *newest != term) {
-                terms.remove(&term);
+            let newest = terms.last_key_value().map(|(newest, _)| *newest);
+            if let Some(open) = terms.get_mut(&term).filter(|_| newest != Some(term)) {
+                open.retired.get_or_insert_with(Instant::now);
             }
+            terms
+        });
+    }
+
+    /// Wipes the keys of terms retired at least `age` ago.
+    pub fn forget_retired(&self, age: Duration) {
+        self.terms.rcu(|terms| {
+            let mut terms = BTreeMap::clone(terms);
+            terms.retain(|_, open| open.retired.is_none_or(|since| since.elapsed() < age));
             terms
         });
     }

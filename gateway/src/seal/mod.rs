@@ -35,5 +35,5 @@ pub use memory::{HardenReport, PageProtection, SecretPage, harden_process};
 pub use record::{Binding, RecordError, RecordKind, SealedRecord};
 pub use secret::SecretBytes;
 pub use slot::{NewSlot, PassphraseCost, SlotKey, SlotKeyError, SlotKind, SlotStatus};
-pub use slot_file::{Seal, SealError};
+pub use slot_file::{Seal, SealChange, SealError};
 pub use unlock::{OpenSlotKey, Openers, RootKey, SlotFailure, TokenSlot, Unlocked};

@@ -28,6 +28,19 @@ pub struct Seal {
     contents: Contents,
 }
 
+/// The slots with one more or one fewer, not written yet.
+pub struct SealChange {
+    slot: Uuid,
+    contents: Contents,
+}
+
+impl SealChange {
+    /// The slot that comes or goes.
+    pub fn slot(&self) -> Uuid {
+        self.slot
+    }
+}
+
 #[derive(Serialize, Deserialize, Clone)]
 struct Contents {
     format: u32,
@@ -78,6 +91,9 @@ pub enum SealError {
     /// No such slot.
     #[error("there is no seal slot {0}")]
     UnknownSlot(Uuid),
+    /// A slot has this key file already.
+    #[error("a seal slot uses {} already\nhint: name another key file", .0.display())]
+    SameKeyFile(PathBuf),
     /// It is the last slot.
     #[error("seal slot {0} is the last one; add another before removing it")]
     LastSlot(Uuid),
@@ -104,7 +120,8 @@ impl Seal {
         let root_check = Base64(root.check(store).to_vec());
         let contents = Contents { format: 1, store, root_check, slots: Vec::new() };
         let mut seal = Self { dir: dir.to_owned(), contents };
-        seal.add_slot(&root, first)?;
+        let change = seal.with_slot(&root, first)?;
+        seal.apply(change)?;
         Ok((seal, root))
     }
 
@@ -162,25 +179,33 @@ impl Seal {
         Err(SealError::NoSlotOpens(failures))
     }
 
-    /// Adds a slot and writes the file.
-    pub fn add_slot(&mut self, root: &RootKey, new: NewSlot<'_>) -> Result<Uuid, SealError> {
+    /// Makes a slot and opens it once, to be added by [`Seal::apply`]. Blocks (Argon2id, token).
+    pub fn with_slot(&self, root: &RootKey, new: NewSlot<'_>) -> Result<SealChange, SealError> {
         let id = Uuid::now_v7();
-        let wrapping = self.wrap(id, root, new)?;
+        let slot = Slot { id, wrapping: self.wrap(id, root, &new)? };
+        let secret = self.open_new_slot(&slot, new).map_err(SealError::NewSlot)?;
+        if secret != SecretBytes::copy_from(root.expose()) {
+            return Err(SealError::NewSlot(SlotFailure::wrong(slot.kind())));
+        }
         let mut contents = self.contents.clone();
-        contents.slots.push(Slot { id, wrapping });
-        self.write(contents)?;
-        Ok(id)
+        contents.slots.push(slot);
+        Ok(SealChange { slot: id, contents })
     }
 
-    /// Removes a slot and writes the file; the last one stays.
-    pub fn remove_slot(&mut self, id: Uuid) -> Result<(), SealError> {
+    /// Leaves a slot out, to be removed by [`Seal::apply`]; the last one stays.
+    pub fn without_slot(&self, id: Uuid) -> Result<SealChange, SealError> {
         let mut contents = self.contents.clone();
         contents.slots.retain(|slot| slot.id != id);
         match (contents.slots.len(), self.contents.slots.len()) {
             (left, all) if left == all => Err(SealError::UnknownSlot(id)),
             (0, _) => Err(SealError::LastSlot(id)),
-            _ => self.write(contents),
+            _ => Ok(SealChange { slot: id, contents }),
         }
+    }
+
+    /// Writes the file as changed.
+    pub fn apply(&mut self, change: SealChange) -> Result<(), SealError> {
+        self.write(change.contents)
     }
 
     /// The slots, for `seal status`.
@@ -201,7 +226,7 @@ impl Seal {
         self.contents.slots.iter().map(Slot::kind).collect()
     }
 
-    fn wrap(&self, id: Uuid, root: &RootKey, new: NewSlot<'_>) -> Result<Wrapping, SealError> {
+    fn wrap(&self, id: Uuid, root: &RootKey, new: &NewSlot<'_>) -> Result<Wrapping, SealError> {
         let store = self.contents.store;
         let under = |key: &[u8]| {
             let key = RecordKey::derive(Term(0), store, key);
@@ -209,26 +234,48 @@ impl Seal {
         };
         Ok(match new {
             NewSlot::KeyFile { path } => {
-                let file = read_or_make_key_file(&self.dir.join(&path))?;
+                if self.uses_key_file(path) {
+                    return Err(SealError::SameKeyFile(path.clone()));
+                }
+                let file = read_or_make_key_file(&self.dir.join(path))?;
                 let wrapped = under(hkdf(file.expose(), id.as_bytes(), &[b"key file slot"]).expose());
-                Wrapping::Keyfile { path, wrapped }
+                Wrapping::Keyfile { path: path.clone(), wrapped }
             }
             NewSlot::Passphrase { passphrase, cost } => {
                 let salt = random::<16>();
-                let key = passphrase_key(&passphrase, &salt, cost).map_err(SealError::NewSlot)?;
-                Wrapping::Passphrase { cost, salt: Base64(salt.to_vec()), wrapped: under(key.expose()) }
+                let key = passphrase_key(passphrase, &salt, *cost).map_err(SealError::NewSlot)?;
+                Wrapping::Passphrase { cost: *cost, salt: Base64(salt.to_vec()), wrapped: under(key.expose()) }
             }
             NewSlot::SystemdCreds { with_key } => {
-                let wrapped = systemd::encrypt(id, &with_key, root.expose()).map_err(SealError::NewSlot)?;
-                Wrapping::SystemdCreds { with_key, wrapped }
+                let wrapped = systemd::encrypt(id, with_key, root.expose()).map_err(SealError::NewSlot)?;
+                Wrapping::SystemdCreds { with_key: with_key.clone(), wrapped }
             }
             NewSlot::Pkcs11 { locator, key } => {
                 let wrapped = key
                     .wrap(root.expose(), &slot_aad(store, id))
                     .map_err(|error| SealError::NewSlot(SlotFailure::Token(error)))?;
-                Wrapping::Pkcs11 { locator, wrapped: Base64(wrapped) }
+                Wrapping::Pkcs11 { locator: locator.clone(), wrapped: Base64(wrapped) }
             }
         })
+    }
+
+    fn uses_key_file(&self, path: &Path) -> bool {
+        let path = self.dir.join(path);
+        let uses = |slot: &Slot| matches!(&slot.wrapping, Wrapping::Keyfile { path: other, .. } if self.dir.join(other) == path);
+        self.contents.slots.iter().any(uses)
+    }
+
+    /// Opens a slot with what it was just made from.
+    fn open_new_slot(&self, slot: &Slot, new: NewSlot<'_>) -> Result<SecretBytes, SlotFailure> {
+        match (new, &slot.wrapping) {
+            (NewSlot::Pkcs11 { key, .. }, Wrapping::Pkcs11 { wrapped, .. }) => {
+                key.unwrap(&wrapped.0, &slot_aad(self.contents.store, slot.id)).map_err(SlotFailure::Token)
+            }
+            (NewSlot::Passphrase { passphrase, .. }, _) => {
+                self.open_slot(slot, &Openers { passphrase: Some(passphrase), pkcs11: None })
+            }
+            _ => self.open_slot(slot, &Openers::default()),
+        }
     }
 
     fn open_slot(&self, slot: &Slot, openers: &Openers<'_>) -> Result<SecretBytes, SlotFailure> {
@@ -299,14 +346,9 @@ fn new_root(secret: &[u8]) -> Result<RootKey, SealError> {
 }
 
 fn read_or_make_key_file(path: &Path) -> Result<SecretBytes, SealError> {
-    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    match made {
-        Ok(mut file) => {
-            let written = file.write_all(random_secret().as_slice()).and_then(|()| file.sync_all());
-            written.map_err(failed("write", path))?;
-        }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(failed("create", path)(error)),
+    // Whole or not at all: half a key file would keep a repeated `init` from going on.
+    if !path.try_exists().map_err(failed("look for", path))? {
+        replace_file(path, random_secret().as_slice()).map_err(failed("write", path))?;
     }
     read_key_file(path)
 }

@@ -25,6 +25,11 @@ fn same(left: &RootKey, right: &RootKey) -> bool {
     left.check(store) == right.check(store)
 }
 
+fn add(seal: &mut Seal, root: &RootKey, new: NewSlot<'_>) -> Result<(), SealError> {
+    let change = seal.with_slot(root, new)?;
+    seal.apply(change)
+}
+
 fn reload(dir: &Path) -> Seal {
     Seal::load(dir).expect("readable")
 }
@@ -33,7 +38,7 @@ fn reload(dir: &Path) -> Seal {
 fn each_slot_opens_the_same_root() {
     let dir = tempfile::tempdir().expect("a directory");
     let (mut seal, root) = Seal::create(dir.path(), NewSlot::default()).expect("created");
-    seal.add_slot(&root, new_passphrase("correct horse")).expect("added");
+    add(&mut seal, &root, new_passphrase("correct horse")).expect("added");
     let by_file = reload(dir.path()).unlock(&Openers::default()).expect("the key file opens it");
     assert!(same(&root, &by_file));
     // The key file is gone: the passphrase still opens.
@@ -56,7 +61,7 @@ fn a_wrong_passphrase_or_lost_key_file_says_what_to_do() {
     let none = said(seal.unlock(&Openers::default()));
     assert!(none.contains("no passphrase given") && none.contains("file descriptor"), "{none}");
 
-    seal.add_slot(&root, NewSlot::default()).expect("added");
+    add(&mut seal, &root, NewSlot::default()).expect("added");
     std::fs::remove_file(dir.path().join("seal.key")).expect("removed");
     let lost = said(seal.unlock(&Openers::default()));
     assert!(lost.contains("keyfile slot: cannot open") && lost.contains("seal.key"), "{lost}");
@@ -82,10 +87,13 @@ fn slots_are_removed_but_never_the_last() {
     let dir = tempfile::tempdir().expect("a directory");
     let (mut seal, root) = Seal::create(dir.path(), NewSlot::default()).expect("created");
     let first = seal.status()[0].id;
-    assert!(matches!(seal.remove_slot(first), Err(SealError::LastSlot(_))));
-    seal.add_slot(&root, new_passphrase("p")).expect("added");
-    seal.remove_slot(first).expect("removed");
-    assert!(matches!(seal.remove_slot(first), Err(SealError::UnknownSlot(_))));
+    assert!(matches!(seal.without_slot(first), Err(SealError::LastSlot(_))));
+    assert!(matches!(add(&mut seal, &root, NewSlot::default()), Err(SealError::SameKeyFile(_))));
+    add(&mut seal, &root, new_passphrase("p")).expect("added");
+    let removal = seal.without_slot(first).expect("one is left");
+    assert_eq!(reload(dir.path()).status().len(), 2, "nothing is removed before it is written");
+    seal.apply(removal).expect("removed");
+    assert!(matches!(seal.without_slot(first), Err(SealError::UnknownSlot(_))));
     let seal = reload(dir.path());
     assert_eq!(seal.kinds(), [SlotKind::Passphrase]);
     assert!(same(&root, &seal.unlock(&with_passphrase("p")).expect("opens")));
@@ -145,6 +153,17 @@ fn a_token_slot_opens_and_a_missing_token_says_so() {
     assert!(gone.contains("C_GetSlotList: none") && gone.contains("hint: plug in or start the token"), "{gone}");
     let unconfigured = seal.unlock(&Openers::default()).err().expect("refused").to_string();
     assert!(unconfigured.contains("no PKCS#11 module and PIN given"), "{unconfigured}");
+}
+
+/// A token that wraps and cannot undo it makes no slot: every slot in the file has opened once.
+#[test]
+fn a_slot_that_does_not_open_is_not_added() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (mut seal, root) = Seal::create(dir.path(), NewSlot::default()).expect("created");
+    let token = Token { key: keyring(), away: true };
+    let refused = add(&mut seal, &root, NewSlot::Pkcs11 { locator: serde_json::json!({}), key: &token });
+    assert!(matches!(refused, Err(SealError::NewSlot(SlotFailure::Token(_)))));
+    assert_eq!(reload(dir.path()).kinds(), [SlotKind::Keyfile]);
 }
 
 /// Works where systemd can make a host key; elsewhere the tool's own complaint is passed on.

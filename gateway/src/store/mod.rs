@@ -41,7 +41,7 @@ pub use ids::{ClientId, EntryId, KeystoreId, ObjectId, OrganisationId, Version};
 pub use locate::{LocatePage, LocateQuery};
 pub use object_row::{Custody, ObjectColumns, ObjectRow};
 pub use open::{OpenError, StoreOptions};
-pub use rewrap::RewrapProgress;
+pub use rewrap::Rewrapped;
 
 use crate::audit::{Event, Verifier, VerifyReport, append_line, read_heads};
 use crate::seal::{Keyring, RootKey, SealedTerm, Term};
@@ -217,7 +217,8 @@ impl Store {
         self.shared.intents()
     }
 
-    /// Adds a keyring term; new records are sealed under it from now on. Old ones stay until [`Store::rewrap`].
+    /// Adds a keyring term; new records are sealed under it from now on. Old ones stay until [`Store::rewrap`]. One caller at a
+    /// time; a crash leaves the term stored or not, and a stored one is in use from the next start on.
     pub async fn add_term(&self) -> Result<Term, CommitError> {
         let stored: SealedTerm = self.shared.keyring.next_term(&self.root);
         let term = stored.term;
@@ -227,10 +228,9 @@ impl Store {
         Ok(term)
     }
 
-    /// Seals rows of older terms again, `batch` objects at most, and drops terms nothing is under any more. Call until it says
-    /// that nothing is left.
-    pub async fn rewrap(&self, batch: u32) -> Result<RewrapProgress, CommitError> {
-        rewrap::rewrap(self, batch).await
+    /// Seals all rows of older terms again while the store is in use, and drops terms nothing is under any more.
+    pub async fn rewrap(&self) -> Result<Rewrapped, CommitError> {
+        rewrap::rewrap(self).await
     }
 
     /// Moves what was destroyed out of the write-ahead log now instead of within a second.

@@ -1,8 +1,12 @@
 //! Rotation's second half: what lies under an older term is sealed again under the newest, then the older term is dropped.
 //!
 //! Crash-safe by order: a row names the term it is under, and a term goes only when a look at all rows finds none under it.
+//! Whatever is left after a crash is found by the next call.
+
+use std::time::Duration;
 
 use sqlx::SqlitePool;
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::writer::Job;
@@ -11,53 +15,97 @@ use crate::audit::{Action, Details, Event};
 use crate::seal::Term;
 use crate::store::writer::now_ms;
 
-/// What one call of [`Store::rewrap`] did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RewrapProgress {
+/// Objects of one look into the database; as many are sealed again at a time, so that they share transactions.
+const PAGE: u32 = 64;
+/// Walks over all rows: objects that clients change under our hands are met again in the next one.
+const WALKS_MAX: u32 = 16;
+
+/// Requests under way may hold rows under a term that was dropped; its key stays in memory so long.
+const RETIRED_KEPT: Duration = Duration::from_secs(60);
+
+/// What a call of [`Store::rewrap`] did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rewrapped {
     /// Objects sealed again.
-    pub objects: u32,
-    /// Objects that changed under our hands and are left for the next call.
-    pub busy: u32,
+    pub objects: u64,
     /// Objects that do not open; they stay as they are and keep their term alive.
-    pub refused: u32,
-    /// Nothing is under an older term and older terms are dropped.
+    pub refused: Vec<ObjectId>,
+    /// Nothing is under an older term, and older terms are dropped.
     pub done: bool,
 }
 
-pub(crate) async fn rewrap(store: &Store, batch: u32) -> Result<RewrapProgress, CommitError> {
-    let newest = store.keyring().newest_term();
-    rewrap_entries(store, newest).await?;
-    let start = ObjectId(Uuid::nil());
-    let ids = sqlite::rows_not_under(&store.readers, newest, start, batch).await.map_err(|error| broken(&error))?;
-    let mut progress = RewrapProgress::default();
-    for id in &ids {
-        match rewrap_object(store, *id).await {
-            Ok(true) => progress.objects += 1,
-            Ok(false) | Err(CommitError::Conflict { .. }) => progress.busy += 1,
-            Err(CommitError::Malformed(_)) => progress.refused += 1,
-            Err(error) => return Err(error),
-        }
-    }
-    if ids.is_empty() {
-        progress.done = drop_old_terms(store, newest).await?;
-    }
-    Ok(progress)
+/// What became of one object.
+enum Outcome {
+    Sealed,
+    /// Changed or destroyed under our hands.
+    Busy,
+    Refused(ObjectId),
 }
 
-async fn rewrap_object(store: &Store, id: ObjectId) -> Result<bool, CommitError> {
+pub(crate) async fn rewrap(store: &Store) -> Result<Rewrapped, CommitError> {
+    let newest = store.keyring().newest_term();
+    let mut result = Rewrapped::default();
+    for _ in 0..WALKS_MAX {
+        rewrap_entries(store, newest).await?;
+        let (sealed, busy, refused) = walk(store, newest).await?;
+        result.objects += sealed;
+        result.refused = refused;
+        if !busy {
+            break;
+        }
+    }
+    result.done = drop_old_terms(store, newest).await?;
+    // The dropped term's sealed copy leaves the write-ahead log too.
+    store.erase_now().await?;
+    let keyring = store.keyring().clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(RETIRED_KEPT).await;
+        keyring.forget_retired(RETIRED_KEPT);
+    });
+    Ok(result)
+}
+
+/// One walk over all objects: how many were sealed again, whether any was busy, and those refused.
+async fn walk(store: &Store, newest: Term) -> Result<(u64, bool, Vec<ObjectId>), CommitError> {
+    let (mut sealed, mut busy, mut refused) = (0, false, Vec::new());
+    let mut after = ObjectId(Uuid::nil());
+    loop {
+        let ids = sqlite::rows_not_under(&store.readers, newest, after, PAGE).await.map_err(|error| broken(&error))?;
+        let Some(last) = ids.last() else { return Ok((sealed, busy, refused)) };
+        after = *last;
+        let mut page = JoinSet::new();
+        for id in ids {
+            let store = store.clone();
+            page.spawn(async move { rewrap_object(&store, id).await });
+        }
+        while let Some(outcome) = page.join_next().await {
+            match outcome.map_err(|error| CommitError::Broken(error.to_string()))?? {
+                Outcome::Sealed => sealed += 1,
+                Outcome::Busy => busy = true,
+                Outcome::Refused(id) => refused.push(id),
+            }
+        }
+    }
+}
+
+async fn rewrap_object(store: &Store, id: ObjectId) -> Result<Outcome, CommitError> {
     let before = match store.object(id).await {
         Ok(Some(row)) => row,
-        Ok(None) => return Ok(false),
-        Err(ReadError::Refused { object }) => return Err(CommitError::Malformed(object.to_string())),
+        Ok(None) => return Ok(Outcome::Busy),
+        Err(ReadError::Refused { object }) => return Ok(Outcome::Refused(object)),
         Err(ReadError::Broken(error)) => return Err(CommitError::Broken(error)),
     };
     let keyring = store.keyring();
-    let material = before.open(keyring).map_err(|_| CommitError::Malformed(id.to_string()))?;
+    let Ok(material) = before.open(keyring) else { return Ok(Outcome::Refused(id)) };
     let columns = ObjectColumns { version: before.version.next(), ..before.columns().clone() };
     // The material is only passed on to be sealed again.
     let after = ObjectRow::seal(keyring, columns, material.expose());
     let changes = vec![Change::UpdateObject { before, after }];
-    store.commit(Commit { changes, events: Vec::new(), erases: true }).await.map(|_| true)
+    match store.commit(Commit { changes, events: Vec::new(), erases: true }).await {
+        Ok(_) => Ok(Outcome::Sealed),
+        Err(CommitError::Conflict { .. }) => Ok(Outcome::Busy),
+        Err(error) => Err(error),
+    }
 }
 
 async fn rewrap_entries(store: &Store, newest: Term) -> Result<(), CommitError> {

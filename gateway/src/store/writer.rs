@@ -305,7 +305,7 @@ impl Writer {
             return Ok(false);
         }
         sqlite::drop_term(&mut self.connection, term).await.map_err(|error| broken(&error))?;
-        self.shared.keyring.drop_term(term);
+        self.shared.keyring.retire_term(term);
         Ok(true)
     }
 
