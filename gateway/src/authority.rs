@@ -1,7 +1,7 @@
 //! The gateway's own certificate authorities and server certificate, kept as sealed settings in the store.
 //!
-//! Names: `ca.root`, `ca.server`, `ca.client`, `ca.admin`, `tls.server`. Private keys are read for the moment they sign and
-//! are on disk only inside sealed rows. Left to others: what a certificate says (pki), who is told (admin).
+//! Names: `ca.root`, `ca.server`, `ca.client`, `ca.admin`, `tls.server`. Private keys are in the heap for the moment they sign,
+//! otherwise in secret pages, and on disk only inside sealed rows. Left to others: what a certificate says (pki), who is told (admin).
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use keygate_pki::{
@@ -13,6 +13,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::{
     audit::{Action, Actor, Details, Event, Outcome},
+    seal::SecretText,
     store::{Change, Commit, CommitError, Directory, Entry, EntryId, OrganisationId, Setting, Store},
 };
 
@@ -28,6 +29,9 @@ pub enum AuthorityError {
     /// The certificate could not be made.
     #[error(transparent)]
     Pki(#[from] PkiError),
+    /// There is no memory page for it.
+    #[error("no memory page for a private key")]
+    Memory(#[source] std::io::Error),
     /// It could not be stored.
     #[error("cannot store the certificate")]
     Store(#[from] CommitError),
@@ -164,14 +168,15 @@ fn find(directory: &Directory, profile: Profile) -> Option<&Setting> {
 fn read(directory: &Directory, profile: Profile) -> Result<Stored, AuthorityError> {
     let name = setting_name(profile);
     let setting = find(directory, profile).ok_or(AuthorityError::Missing(name))?;
-    serde_json::from_str(&setting.value).map_err(|_| AuthorityError::Damaged(name))
+    serde_json::from_str(&setting.value.expose()).map_err(|_| AuthorityError::Damaged(name))
 }
 
 async fn save(store: &Store, profile: Profile, credential: &Credential, now: OffsetDateTime, actor: &Actor) -> Result<(), AuthorityError> {
     let name = setting_name(profile);
     let chain = credential.chain.iter().map(Certificate::to_pem).collect::<Result<_, _>>()?;
     let stored = Stored { chain, key: STANDARD.encode(credential.key.expose_pkcs8()) };
-    let value = serde_json::to_string(&stored).map_err(|_| AuthorityError::Damaged(name))?;
+    let text = Zeroizing::new(serde_json::to_string(&stored).map_err(|_| AuthorityError::Damaged(name))?);
+    let value = SecretText::new(&text).map_err(AuthorityError::Memory)?;
     let directory = store.directory();
     let existing = find(&directory, profile).map(|setting| setting.id);
     let id = existing.unwrap_or_else(EntryId::generate);

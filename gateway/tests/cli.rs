@@ -437,3 +437,16 @@ fn the_keyring_is_rotated() {
     let _server = deployment.serve(&[]);
     assert_eq!(deployment.kmip(&["kmip", "get", &id], &first).stdout, key);
 }
+
+/// Only a running server keeps anything in memory; what it forgets it reads again.
+#[test]
+fn caches_are_flushed() {
+    let deployment = Deployment::initialised();
+    assert!(deployment.fails(1, &["cache", "flush"]).contains("no server is running"));
+    let first = deployment.path("clients/first");
+    let _server = deployment.serve(&[]);
+    let id = String::from_utf8(deployment.kmip(&["kmip", "create"], &first).stdout).unwrap().trim().to_owned();
+    let key = deployment.kmip(&["kmip", "get", &id], &first).stdout;
+    deployment.succeeds(&["cache", "flush"]);
+    assert_eq!(deployment.kmip(&["kmip", "get", &id], &first).stdout, key);
+}

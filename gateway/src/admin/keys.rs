@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Admin, AdminError, AdminReply};
 use crate::{
-    audit::Actor,
+    audit::{Action, Actor, Details},
     store::{ClientId, ObjectId},
 };
 
@@ -59,6 +59,8 @@ pub trait ObjectsAdmin: Send + Sync {
     fn show(&self, id: ObjectId) -> KeysFuture<'_, Option<serde_json::Value>>;
     /// Gives an object to another client.
     fn chown<'a>(&'a self, id: ObjectId, to: ClientId, actor: &'a Actor) -> KeysFuture<'a, ()>;
+    /// Forgets every key and row kept in memory. Operations in parts that are under way have to be begun again.
+    fn flush(&self);
 }
 
 impl Admin<'_> {
@@ -84,6 +86,12 @@ impl Admin<'_> {
         let object = self.existing_object(id).await?;
         let to = self.client(to)?.id;
         self.objects()?.chown(object, to, self.actor).await?;
+        Ok(AdminReply::Done)
+    }
+
+    pub(super) async fn cache_flush(&self) -> Result<AdminReply, AdminError> {
+        self.objects()?.flush();
+        self.record(self.event(Action::CachesFlushed, Details::None)).await?;
         Ok(AdminReply::Done)
     }
 }

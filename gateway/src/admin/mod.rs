@@ -36,6 +36,7 @@ pub async fn handle(app: &App, actor: &Actor, request: AdminRequest) -> Result<A
     let admin = Admin { app, actor };
     match request {
         AdminRequest::AuditVerify => admin.audit_verify().await,
+        AdminRequest::CacheFlush => admin.cache_flush().await,
         AdminRequest::ClientAdd { name, credential, keystore } => admin.client_add(&name, credential, keystore.as_deref()).await,
         AdminRequest::ClientDisable { name } => admin.client_enable(&name, false).await,
         AdminRequest::ClientEnable { name } => admin.client_enable(&name, true).await,
@@ -73,6 +74,12 @@ impl Admin<'_> {
         self.app.store.commit(Commit { changes, events, erases: false }).await?;
         self.app.refresh_directory();
         Ok(AdminReply::Done)
+    }
+
+    /// Commits an event of something that changes no row.
+    async fn record(&self, event: Event) -> Result<(), AdminError> {
+        self.app.store.commit(Commit { events: vec![event], ..Commit::default() }).await?;
+        Ok(())
     }
 
     fn event(&self, action: Action, details: Details) -> Event {

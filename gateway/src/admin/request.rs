@@ -15,6 +15,8 @@ use crate::config::PinSource;
 pub enum AdminRequest {
     /// Checks the audit chain.
     AuditVerify,
+    /// Forgets keys and rows that are kept in memory.
+    CacheFlush,
     /// Enrols a client.
     ClientAdd { name: String, credential: NewCredential, keystore: Option<String> },
     /// Cuts a client off.
@@ -64,7 +66,7 @@ pub enum AdminRequest {
 impl AdminRequest {
     /// Whether the object layer must be open for it.
     pub fn is_about_objects(&self) -> bool {
-        matches!(self, Self::KeysChown { .. } | Self::KeysList { .. } | Self::KeysShow { .. })
+        matches!(self, Self::CacheFlush | Self::KeysChown { .. } | Self::KeysList { .. } | Self::KeysShow { .. })
     }
 }
 

@@ -16,7 +16,6 @@ use crate::{
     app::TokenSlotKey,
     audit::{Action, Details, Event, Outcome},
     seal::{NewSlot, Seal, SealChange, SealError, SecretBytes, SlotFailure, SlotStatus},
-    store::Commit,
 };
 
 impl NewSealSlot {
@@ -81,7 +80,7 @@ impl Admin<'_> {
         let resumed = store.keyring().terms().len() > 1;
         if !resumed {
             let next = store.keyring().newest_term().0 + 1;
-            self.record(Action::TermAdded, next.to_string(), Outcome::Done).await?;
+            self.record(self.event(Action::TermAdded, Details::Seal { id: next.to_string() })).await?;
             store.add_term().await?;
         }
         let rewrapped = store.rewrap().await?;
@@ -99,20 +98,14 @@ impl Admin<'_> {
     }
 
     async fn apply(&self, seal: &mut Seal, change: SealChange, action: Action) -> Result<(), AdminError> {
-        let id = change.slot().to_string();
-        self.record(action, id.clone(), Outcome::Done).await?;
+        let event = self.event(action, Details::Seal { id: change.slot().to_string() });
+        self.record(event.clone()).await?;
         if let Err(error) = seal.apply(change) {
-            if let Err(error) = self.record(action, id, Outcome::Undone).await {
+            if let Err(error) = self.record(Event { outcome: Outcome::Undone, ..event }).await {
                 tracing::error!(error = chain(&error), "cannot record that a change of the seal was not made");
             }
             return Err(error.into());
         }
-        Ok(())
-    }
-
-    async fn record(&self, action: Action, id: String, outcome: Outcome) -> Result<(), AdminError> {
-        let event = Event { outcome, ..self.event(action, Details::Seal { id }) };
-        self.app.store.commit(Commit { events: vec![event], ..Commit::default() }).await?;
         Ok(())
     }
 }

@@ -176,6 +176,7 @@ pub enum Action {
     KeystoreReconciled,
     SealTokenLost,
     SealTokenBack,
+    CachesFlushed,
 }
 
 /// What an event says beyond its fixed fields.

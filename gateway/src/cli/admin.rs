@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{
     Failure,
-    args::{Audit, Client, Command, Credential, Data, Grant, Group, Keys, SealCommand, User},
+    args::{Audit, Cache, Client, Command, Credential, Data, Grant, Group, Keys, SealCommand, User},
     code,
     files::Making,
     output,
@@ -24,6 +24,7 @@ const NEW_PASSPHRASE_CREDENTIAL: &str = "keygate-new-passphrase";
 pub(super) fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Audit(Audit::Verify { data }) => verify(&data),
+        Command::Cache(Cache::Flush { data }) => flush(&data),
         Command::Client(command) => client(command),
         Command::Grant(command) => grant(command),
         Command::Group(command) => group(command),
@@ -44,6 +45,13 @@ fn verify(data: &Data) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
+}
+
+/// Only a running server has anything in memory.
+fn flush(data: &Data) -> Result<(), Failure> {
+    let dir = DataDir::open(&data.data_dir)?;
+    output::print(&admin::send(&dir.admin_socket(), &AdminRequest::CacheFlush)?, data.json);
+    Ok(())
 }
 
 fn client(command: Client) -> Result<(), Failure> {

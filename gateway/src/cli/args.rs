@@ -48,6 +48,9 @@ pub(super) enum Command {
     /// Managed objects: metadata, never material.
     #[command(subcommand)]
     Keys(Keys),
+    /// What the running server keeps in memory.
+    #[command(subcommand)]
+    Cache(Cache),
     /// A small KMIP client, to see a gateway work.
     #[command(subcommand)]
     Kmip(Kmip),
@@ -414,6 +417,16 @@ pub(super) enum Config {
 pub(super) enum Audit {
     /// Checks the whole record: edits, removals, rechaining, truncation. Exit code 5 where it is not intact.
     Verify {
+        #[command(flatten)]
+        data: Data,
+    },
+}
+
+#[derive(Subcommand)]
+pub(super) enum Cache {
+    /// Forgets every key and row kept in memory; they are read and opened again when they are needed. Operations in parts that
+    /// are under way have to be begun again.
+    Flush {
         #[command(flatten)]
         data: Data,
     },

@@ -21,6 +21,10 @@ impl ObjectsAdmin for Gateway {
     fn chown<'a>(&'a self, id: ObjectId, to: ClientId, actor: &'a Actor) -> KeysFuture<'a, ()> {
         Box::pin(self.change_owner(id, to, actor))
     }
+
+    fn flush(&self) {
+        self.flush_keys();
+    }
 }
 
 impl Gateway {

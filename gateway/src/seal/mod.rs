@@ -33,7 +33,7 @@ pub use derive::{IndexKey, IndexToken, MacKey, NameToken};
 pub use keyring::{Keyring, KeyringError, SealedTerm, Term};
 pub use memory::{HardenReport, PageProtection, SecretPage, harden_process};
 pub use record::{Binding, RecordError, RecordKind, SealedRecord};
-pub use secret::SecretBytes;
+pub use secret::{SecretBytes, SecretText};
 pub use slot::{NewSlot, PassphraseCost, SlotKey, SlotKeyError, SlotKind, SlotStatus};
 pub use slot_file::{Seal, SealChange, SealError};
 pub use unlock::{OpenSlotKey, Openers, RootKey, SlotFailure, TokenSlot, Unlocked};

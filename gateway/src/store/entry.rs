@@ -2,7 +2,8 @@
 //!
 //! All live in one table, `entry(kind, id, version, sealed)`, whole row sealed: names, certificates and password hashes are not
 //! readable in the database, and no row can be edited, moved or replaced by an older one (it would re-enable a disabled client).
-//! They are few, so the store keeps them open in memory; [`Directory`] is that snapshot.
+//! They are few, so the store keeps them open in memory, values of settings in secret pages; [`Directory`] is
+//! that snapshot.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{ClientId, EntryId, KeystoreId, ObjectId, OrganisationId};
+use crate::seal::SecretText;
 
 /// What an entry is; the code is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -230,8 +232,8 @@ pub struct Setting {
     pub organisation: OrganisationId,
     /// Unique in the organisation.
     pub name: String,
-    /// Its value.
-    pub value: String,
+    /// Its value, which may be secret.
+    pub value: SecretText,
 }
 
 /// Any entry.

@@ -104,7 +104,7 @@ async fn every_kind_comes_back() {
             locators: vec![vec![1; 16]],
             at_ms: 0,
         }),
-        Entry::Setting(Setting { id: id(), organisation, name: "s".into(), value: "v".into() }),
+        Entry::Setting(Setting { id: id(), organisation, name: "s".into(), value: SecretText::new("v").expect("a page") }),
     ];
     let changes = entries.iter().cloned().map(Change::AddEntry).collect();
     store.commit(Commit { changes, ..Commit::default() }).await.expect("added");
@@ -113,7 +113,7 @@ async fn every_kind_comes_back() {
     let directory = store.directory();
     assert_eq!(directory.certificates.len() + directory.users.len() + directory.groups.len(), 3);
     assert_eq!(directory.members.len() + directory.grants.len() + directory.keystores.len(), 3);
-    assert_eq!(directory.settings[&(organisation, "s".to_owned())].value, "v");
+    assert_eq!(directory.settings[&(organisation, "s".to_owned())].value.expose().as_str(), "v");
     assert_eq!(store.intents().len(), 1);
     assert!(entries.contains(&Entry::Intent(store.intents()[0].clone())));
 }

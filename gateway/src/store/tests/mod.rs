@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::audit::{Action, Actor, Details, Outcome};
-use crate::seal::{NewSlot, Openers, Seal};
+use crate::seal::{NewSlot, Openers, Seal, SecretText};
 
 pub(super) const ORGANISATION: OrganisationId = OrganisationId::DEFAULT;
 

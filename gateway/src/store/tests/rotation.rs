@@ -7,7 +7,7 @@ use super::*;
 async fn an_old_term_is_dropped_when_nothing_is_under_it() {
     let fixture = Fixture::new();
     let store = fixture.create().await;
-    let setting = Setting { id: EntryId::generate(), organisation: ORGANISATION, name: "s".into(), value: "v".into() };
+    let setting = Setting { id: EntryId::generate(), organisation: ORGANISATION, name: "s".into(), value: SecretText::new("v").expect("a page") };
     let changes = vec![Change::AddEntry(Entry::Setting(setting))];
     store.commit(Commit { changes, ..Commit::default() }).await.expect("added");
     let mut ids = Vec::new();
