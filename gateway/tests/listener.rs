@@ -12,6 +12,7 @@ use std::{
 };
 
 use keygate::{
+    audit::{Details, Refusals},
     config::{Config, FileConfig},
     identity::{Caller, CertificateRecord, ClientRecord, DirectoryContent, DirectoryHandle},
     listen::{Disposition, FrameHandler, Listener, ListenerParts, PeerInfo, Registry, ServerIdentity, TlsSettings, Unreadable},
@@ -84,6 +85,7 @@ struct Fixture {
     content: Mutex<DirectoryContent>,
     registry: Arc<Registry>,
     metrics: Arc<Metrics>,
+    refusals: Arc<Refusals>,
     handler: Arc<Named>,
     stop: watch::Sender<bool>,
     accepting: JoinHandle<()>,
@@ -101,6 +103,7 @@ impl Fixture {
         let content = DirectoryContent { issuers: vec![issuer.certificate.clone()], ..DirectoryContent::default() };
         let directory = Arc::new(DirectoryHandle::new(content.clone()));
         let metrics = Arc::new(Metrics::default());
+        let refusals = Arc::new(Refusals::default());
         let registry = Registry::new(&config.limits, metrics.clone());
         directory.subscribe(registry.clone());
         tokio::spawn(registry.clone().sweep());
@@ -113,6 +116,7 @@ impl Fixture {
                 directory: directory.clone(),
                 registry: registry.clone(),
                 metrics: metrics.clone(),
+                refusals: refusals.clone(),
                 handler: handler.clone(),
                 message_bytes_max: config.limits.message_bytes_max,
             },
@@ -121,7 +125,7 @@ impl Fixture {
         let (stop, stopped) = watch::channel(false);
         let address = listener.address().unwrap();
         let accepting = tokio::spawn(listener.run(stopped));
-        Self { address, directory, content: Mutex::new(content), registry, metrics, handler, stop, accepting, server_ca, issuer }
+        Self { address, directory, content: Mutex::new(content), registry, metrics, refusals, handler, stop, accepting, server_ca, issuer }
     }
 
     /// Enrols a client with a certificate of our issuer.
@@ -271,7 +275,7 @@ async fn an_enrolled_client_is_served() {
     }
 }
 
-/// Each certificate that must not be let in meets the TLS alert that says why.
+/// Each certificate that must not be let in meets the TLS alert that says why, and is recorded with the exact reason.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn wrong_certificates_meet_the_right_alert() {
     let fixture = Fixture::new(&[]);
@@ -298,6 +302,17 @@ async fn wrong_certificates_meet_the_right_alert() {
     let text = fixture.metrics.render();
     assert!(text.contains("keygate_handshakes_failed_total{cause=\"refused\"} 5"), "{text}");
     assert!(text.contains("keygate_handshakes_failed_total{cause=\"no_certificate\"} 1"), "{text}");
+    let recorded = fixture.refusals.rest(std::time::Instant::now(), 0).into_iter().map(|event| {
+        assert_eq!(event.source, Some(fixture.address.ip()));
+        match event.details {
+            Details::Counted { reason, count } => (reason, count),
+            other => panic!("{other:?}"),
+        }
+    });
+    let mut recorded: Vec<_> = recorded.collect();
+    recorded.sort();
+    let expected = [("certificate expired", 2), ("client disabled", 1), ("no certificate", 1), ("unknown client", 1), ("unknown issuer", 1)];
+    assert_eq!(recorded, expected.map(|(reason, count)| (reason.to_owned(), count)));
 }
 
 /// Mallory's certificate carries Alice's name as subject and the host's as alternative name: he stays Mallory.

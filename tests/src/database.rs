@@ -52,6 +52,18 @@ impl Database {
         }
     }
 
+    /// The first column of each row, as text.
+    ///
+    /// # Panics
+    /// If the query fails.
+    #[must_use]
+    pub fn texts(&mut self, sql: &'static str) -> Vec<String> {
+        match self.runtime.block_on(sqlx::query(sql).fetch_all(&mut self.connection)) {
+            Ok(rows) => rows.iter().map(|row| row.get(0)).collect(),
+            Err(error) => panic!("{sql}: {error}"),
+        }
+    }
+
     /// Closes it, so that everything is in the file.
     pub fn close(self) {
         // An error here shows in the test that reads the file next.

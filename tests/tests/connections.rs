@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use keygate_kmip::{Operation, ResultReason, Tag};
 use keygate_tests::client::{Credentials, TlsKmipClient};
+use keygate_tests::database::Database;
 use keygate_tests::gateway::{Setup, TestGateway};
 use keygate_tests::request::{self, text};
 use keygate_tests::ttlv::Item;
@@ -265,4 +266,39 @@ fn a_grant_opens_what_it_names() {
     }
     let destroy = other.request(&request::on(V1_4, Operation::Destroy, &key)).expect("an answer");
     assert!(request::outcome(&destroy).is_err(), "Destroy was not granted");
+}
+
+/// Refused handshakes are in the audit record, each reason once with a count, however often somebody knocks.
+#[test]
+fn refused_handshakes_are_recorded_and_cannot_flood_the_record() {
+    let mut gateway = Setup::new().start();
+    let foreign = stranger(&gateway, 2090).tls().expect("a configuration");
+    let nameless = gateway.client("a").tls_without_certificate().expect("a configuration");
+    let disabled = gateway.client("b").tls().expect("a configuration");
+    let _ = gateway.keygate_ok(&["client", "disable", "b"]);
+    for _ in 0..100 {
+        let _ = refused(&gateway, nameless.clone());
+    }
+    let _ = refused(&gateway, foreign);
+    let _ = refused(&gateway, disabled);
+    gateway.stop().expect("stops");
+    let mut database = Database::open(&gateway.data().join("store.db"));
+    let segments = database.texts("SELECT CAST(body AS TEXT) FROM audit_segment");
+    database.close();
+    let events = segments.iter().flat_map(|body| body.lines()).filter(|line| line.contains("ConnectionRefused"));
+    let events: Vec<serde_json::Value> = events.map(|line| serde_json::from_str(line).expect("an event")).collect();
+    let told = |reason: &str| {
+        let events: Vec<_> = events.iter().filter(|event| event["x"]["Counted"]["reason"] == reason).collect();
+        assert!(events.iter().all(|event| event["from"] == "127.0.0.1" && event["by"] == "anon"), "{events:?}");
+        let count: u64 = events.iter().filter_map(|event| event["x"]["Counted"]["count"].as_u64()).sum();
+        (events.len(), count)
+    };
+    assert_eq!(told("unknown issuer"), (1, 1));
+    assert_eq!(told("client disabled"), (1, 1));
+    // One when it began, one for the rest at the end.
+    let (written, counted) = told("no certificate");
+    assert_eq!(counted, 100);
+    assert!((1..=2).contains(&written), "{written} events");
+    let verified = gateway.keygate_ok(&["audit", "verify"]);
+    assert!(verified.contains("intact"), "{verified}");
 }

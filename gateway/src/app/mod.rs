@@ -4,6 +4,7 @@
 
 mod expiry;
 mod gateway;
+mod refusals;
 mod seal_token;
 mod serve;
 mod token;
@@ -21,7 +22,7 @@ pub use unlock::{PASSPHRASE_CREDENTIAL, SecretInput, SecretInputError, UnlockErr
 
 use crate::{
     admin::ObjectsAdmin,
-    audit::{Action, Details, Event, VerifyReport},
+    audit::{Action, Details, Event, Refusals, VerifyReport},
     config::{AuditReads, Config, KeystoreConfig},
     data_dir::{DataDir, DataDirError, DataDirLock},
     identity::{DirectoryContent, DirectoryHandle, Users},
@@ -64,6 +65,8 @@ pub struct App {
     pub users: Arc<Users>,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// Refused handshakes that are not recorded yet.
+    pub refusals: Arc<Refusals>,
     /// Which parts work.
     pub readiness: Arc<Readiness>,
     /// The root key, and the seal slot that opened.
@@ -105,6 +108,7 @@ impl App {
             store,
             directory,
             metrics: Arc::new(Metrics::default()),
+            refusals: Arc::default(),
             readiness,
             unsealed,
             seal_changes: tokio::sync::Mutex::new(()),

@@ -8,7 +8,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{App, Expiry, gateway, seal_token};
+use super::{App, Expiry, gateway, refusals, seal_token};
 use crate::{
     admin::AdminSocket,
     authority::{self, AuthorityError},
@@ -99,6 +99,7 @@ pub async fn serve<H: FrameHandler>(app: Arc<App>, gateway: Arc<Gateway>, handle
     tasks.spawn(follow_directory(app.clone()));
     tasks.spawn(gateway::watch_keystores(app.clone(), gateway));
     tasks.spawn(keep_certificates(app.clone(), identity));
+    tasks.spawn(refusals::write_refusals(app.clone()));
     let (lose, lost) = oneshot::channel();
     tasks.spawn(seal_token::watch(app.clone(), lose));
     add_metrics(&app, &registry);
@@ -131,6 +132,7 @@ pub async fn serve<H: FrameHandler>(app: Arc<App>, gateway: Arc<Gateway>, handle
     let _ = status_stop.send(true);
     reporting.abort();
     tasks.shutdown().await;
+    refusals::write_rest(&app).await;
     // Left behind they would name a server that is gone; the next start replaces them.
     let _ = std::fs::remove_file(app.dir.listeners());
     let _ = std::fs::remove_file(socket);
@@ -149,6 +151,7 @@ fn bind_kmip<H: FrameHandler>(app: &App, tls: Arc<TlsSettings>, registry: &Arc<R
         directory: app.directory.clone(),
         registry: registry.clone(),
         metrics: app.metrics.clone(),
+        refusals: app.refusals.clone(),
         handler,
         message_bytes_max: app.config.limits.message_bytes_max,
     };

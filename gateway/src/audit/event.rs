@@ -233,6 +233,13 @@ pub enum Details {
     },
     /// A reason in words from a fixed set.
     Reason(String),
+    /// So many times since the last such event.
+    Counted {
+        /// A reason in words from a fixed set.
+        reason: String,
+        /// How often.
+        count: u64,
+    },
 }
 
 impl Details {

@@ -11,6 +11,7 @@
 mod chain;
 mod event;
 mod heads;
+mod refusals;
 mod verify;
 
 pub use chain::ChainHead;
@@ -19,5 +20,6 @@ pub(crate) use event::append_line;
 pub use event::{Action, Actor, Details, Event, Outcome};
 pub use heads::HeadsError;
 pub(crate) use heads::{Heads, append_head, read_heads};
+pub use refusals::Refusals;
 pub(crate) use verify::Verifier;
 pub use verify::{Finding, VerifyReport};

@@ -98,6 +98,21 @@ pub enum Refusal {
     UnknownIssuer,
 }
 
+impl Refusal {
+    /// In words, as its audit event says it.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::BadCertificate => "bad certificate",
+            Self::Disabled => "client disabled",
+            Self::Expired => "certificate expired",
+            Self::NotYetValid => "certificate not yet valid",
+            Self::Revoked => "certificate revoked",
+            Self::UnknownClient => "unknown client",
+            Self::UnknownIssuer => "unknown issuer",
+        }
+    }
+}
+
 /// A certificate that was let in.
 #[derive(Debug, Clone)]
 pub struct Admitted {

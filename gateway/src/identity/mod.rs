@@ -18,4 +18,4 @@ pub use caller::{Caller, CallerUser};
 pub use directory::{Admitted, CertificateRecord, ClientRecord, CredentialId, Directory, DirectoryContent, Refusal};
 pub use handle::{DirectoryHandle, OnChange};
 pub use users::{CredentialRefused, PasswordVerifier, UserRecord, Users};
-pub use verifier::DirectoryVerifier;
+pub use verifier::{DirectoryVerifier, with_refusal};

@@ -2,7 +2,7 @@
 //!
 //! rustls does not call a verifier on resumed sessions; the listener identifies the peer again after every handshake.
 
-use std::sync::Arc;
+use std::{cell::Cell, sync::Arc};
 
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
@@ -13,6 +13,17 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use super::{directory::Refusal, handle::DirectoryHandle};
+
+tokio::task_local! {
+    /// Why the verifier refused within [`with_refusal`]: the TLS error says no more than the alert does.
+    static REFUSED: Cell<Option<Refusal>>;
+}
+
+/// Runs a handshake, and says why its certificate was refused, if it was.
+pub async fn with_refusal<T>(handshake: impl Future<Output = T>) -> (T, Option<Refusal>) {
+    let run = async { (handshake.await, REFUSED.with(Cell::take)) };
+    REFUSED.scope(Cell::new(None), run).await
+}
 
 /// Lets in the certificates that the current directory admits.
 #[derive(Debug)]
@@ -45,7 +56,11 @@ impl ClientCertVerifier for DirectoryVerifier {
             std::iter::once(end_entity).chain(intermediates).map(|der| CertificateDer::from(der.as_ref())).collect();
         match directory.identify(&chain, now) {
             Ok(_) => Ok(ClientCertVerified::assertion()),
-            Err(refusal) => Err(Error::InvalidCertificate(alert(refusal))),
+            Err(refusal) => {
+                // Nobody asks where a handshake is run by itself.
+                let _ = REFUSED.try_with(|refused| refused.set(Some(refusal)));
+                Err(Error::InvalidCertificate(alert(refusal)))
+            }
         }
     }
 

@@ -14,7 +14,7 @@ use super::{
     session::{self, Shared},
     tls::TlsSettings,
 };
-use crate::{identity::DirectoryHandle, telemetry::Metrics};
+use crate::{audit::Refusals, identity::DirectoryHandle, telemetry::Metrics};
 
 /// Handshakes the kernel holds ready.
 const BACKLOG: u32 = 1024;
@@ -31,6 +31,8 @@ pub struct ListenerParts<H> {
     pub registry: Arc<Registry>,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// Refused handshakes to be recorded.
+    pub refusals: Arc<Refusals>,
     /// What answers.
     pub handler: Arc<H>,
     /// Largest request.
@@ -54,6 +56,7 @@ impl<H: FrameHandler> Listener<H> {
             directory: parts.directory,
             registry: parts.registry,
             metrics: parts.metrics,
+            refusals: parts.refusals,
             handler: parts.handler,
             message_bytes_max: parts.message_bytes_max,
         };

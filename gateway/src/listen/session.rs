@@ -16,7 +16,8 @@ use super::{
     registry::{Registered, Registry},
 };
 use crate::{
-    identity::{Admitted, Caller, DirectoryHandle, Refusal},
+    audit::Refusals,
+    identity::{Admitted, Caller, DirectoryHandle, Refusal, with_refusal},
     telemetry::{HandshakeFailure, Metrics},
 };
 
@@ -29,6 +30,7 @@ pub(super) struct Shared<H> {
     pub(super) directory: Arc<DirectoryHandle>,
     pub(super) registry: Arc<Registry>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) refusals: Arc<Refusals>,
     pub(super) handler: Arc<H>,
     pub(super) message_bytes_max: usize,
 }
@@ -52,23 +54,28 @@ pub(super) async fn serve<H: FrameHandler>(shared: Arc<Shared<H>>, socket: TcpSt
 }
 
 async fn handshake<H>(shared: &Shared<H>, socket: TcpStream, connection: &Arc<Connection>) -> Option<(TlsStream<TcpStream>, Session)> {
-    let failed = |failure: HandshakeFailure, error: &dyn std::fmt::Display| {
+    let failed = |failure: HandshakeFailure, refusal: Option<Refusal>, error: &dyn std::fmt::Display| {
         shared.metrics.handshake_failed(failure);
+        let reason = refusal.map(Refusal::reason).or((failure == HandshakeFailure::NoCertificate).then_some("no certificate"));
+        if let Some(reason) = reason {
+            shared.refusals.note(reason, connection.address.ip());
+        }
         if shared.registry.may_log() {
             tracing::info!(peer = %connection.address, connection = connection.id, cause = ?failure, %error, "handshake failed");
         }
     };
-    let stream = match shared.acceptor.accept(socket).await {
+    let (accepted, refusal) = with_refusal(shared.acceptor.accept(socket)).await;
+    let stream = match accepted {
         Ok(stream) => stream,
         Err(error) => {
-            failed(HandshakeFailure::of(&error, connection.is_closing()), &error);
+            failed(HandshakeFailure::of(&error, connection.is_closing()), refusal, &error);
             return None;
         }
     };
     match identify(shared, &stream, connection) {
         Ok(session) => Some((stream, session)),
         Err(refusal) => {
-            failed(HandshakeFailure::Refused, &refusal);
+            failed(HandshakeFailure::Refused, Some(refusal), &refusal);
             None
         }
     }
