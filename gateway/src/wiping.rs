@@ -3,22 +3,24 @@
 //! Our own buffers of key material wipe themselves; those inside libraries (the plaintext that TLS received, JSON, the
 //! database's parameters) do not. With this, none of them leaves anything behind in freed memory.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+use std::alloc::{GlobalAlloc, Layout};
 
-/// The system's allocator, wiping on free. Growing moves: the default `realloc` allocates, copies and frees.
+use mimalloc::MiMalloc;
+
+/// An allocator that wipes on free: mimalloc, which takes half the time of the C library's. Growing moves: the default `realloc` allocates, copies and frees.
 pub struct WipingAllocator;
 
-// SAFETY: every call is handed to the system's allocator with the layout it came with; before memory is given back it is
+// SAFETY: every call is handed to mimalloc with the layout it came with; before memory is given back it is
 // written to, while it is still ours and as long as its layout says.
 unsafe impl GlobalAlloc for WipingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's obligations are those of the system's allocator.
-        unsafe { System.alloc(layout) }
+        // SAFETY: the caller's obligations are those of mimalloc.
+        unsafe { MiMalloc.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as above.
-        unsafe { System.alloc_zeroed(layout) }
+        unsafe { MiMalloc.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
@@ -27,7 +29,7 @@ unsafe impl GlobalAlloc for WipingAllocator {
             pointer.write_bytes(0, layout.size());
             // Keeps the compiler from leaving out writes to memory that is about to be freed.
             std::hint::black_box(pointer);
-            System.dealloc(pointer, layout);
+            MiMalloc.dealloc(pointer, layout);
         }
     }
 }

@@ -830,7 +830,7 @@ impl Attributes {
     /// What is wrong with the bytes.
     pub fn from_stored_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
         let frame = Frame::parse(bytes, &Limits::STORED)?;
-        let mut list = Vec::with_capacity(16);
+        let mut list = Vec::with_capacity(24);
         let mut index = 0;
         for item in frame.root().structure()? {
             if item.tag == Tag::ATTRIBUTE_INDEX {

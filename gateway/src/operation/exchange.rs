@@ -15,7 +15,7 @@ use crate::audit::{Action, Actor, Details, Event, Outcome};
 use crate::authorize::{Grants, Permit};
 use crate::identity::Caller;
 use crate::object::{Lifecycle, Material, Object, index_token};
-use crate::store::{Change, Commit, CommitError, LocateQuery, ObjectId, ObjectRow, Version};
+use crate::store::{Change, Commit, CommitError, LocateQuery, ObjectId, ObjectRow, Version, Underway};
 
 /// A request message while it is executed.
 pub struct Exchange<'a> {
@@ -47,6 +47,8 @@ pub struct Exchange<'a> {
     /// How many of them there were when the current batch item began.
     acts_before_item: usize,
     checks_names: bool,
+    /// Until it waits for its commit.
+    underway: Option<Underway>,
 }
 
 /// The ID placeholder. KMIP 2.1 §6.1 (Operations): it is empty at the start of a batch.
@@ -96,6 +98,7 @@ impl<'a> Exchange<'a> {
             acts: Vec::new(),
             acts_before_item: 0,
             checks_names: false,
+            underway: Some(gateway.store.underway()),
         }
     }
 
@@ -374,6 +377,7 @@ impl<'a> Exchange<'a> {
     /// [`OperationError::Conflict`] if the message must be executed again; else why nothing was committed.
     pub async fn finish(mut self) -> Result<(), OperationError> {
         let gateway = self.gateway;
+        drop(self.underway.take());
         let mut changes = Vec::new();
         let mut changed = Vec::new();
         let mut only_served = true;

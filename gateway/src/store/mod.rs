@@ -47,6 +47,7 @@ use crate::audit::{Event, Verifier, VerifyReport, append_line, read_heads};
 use crate::seal::{Keyring, RootKey, SealedTerm, Term};
 use plan::Work;
 use shared::Shared;
+pub use shared::Underway;
 use writer::{Job, Unit};
 
 /// The store, a cheap handle.
@@ -119,6 +120,12 @@ impl Store {
         let count = commit.events.len() as u32;
         let (work, erases) = (Work::new(commit.changes), commit.erases);
         self.ask(|reply| Job::Commit(Unit { work, lines, count, erases, reply })).await
+    }
+
+    /// Tells the writer of a request that is being executed.
+    #[must_use]
+    pub fn underway(&self) -> Underway {
+        Underway::new(self.shared.clone())
     }
 
     /// Records reads. With `durable`, returns when the events are on disk; without, at once (bounded: a long queue waits), and a

@@ -1,6 +1,7 @@
 //! What readers and the writer share.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
@@ -22,8 +23,27 @@ pub(crate) struct Shared {
     cache: Cache<ObjectId, Arc<ObjectRow>, ByBytes>,
     directory: ArcSwap<Directory>,
     intents: ArcSwap<Vec<Intent>>,
+    /// Requests that are executed and wait for no commit yet.
+    underway: AtomicUsize,
     /// Commit sequence of the directory's newest change.
     pub(crate) directory_changed: watch::Sender<u64>,
+}
+
+/// A request that is being executed. Drop it before waiting for a commit: the writer may hold one back a moment for those
+/// that are still underway.
+pub struct Underway(Arc<Shared>);
+
+impl Underway {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        shared.underway.fetch_add(1, Ordering::Relaxed);
+        Self(shared)
+    }
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        self.0.underway.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 #[derive(Clone)]
@@ -45,8 +65,14 @@ impl Shared {
             cache: Cache::with_weighter((cache_bytes / 1024) as usize, cache_bytes, ByBytes),
             directory: ArcSwap::default(),
             intents: ArcSwap::default(),
+            underway: AtomicUsize::new(0),
             directory_changed: watch::Sender::new(0),
         }
+    }
+
+    /// How many requests are executed and wait for no commit yet.
+    pub(crate) fn underway(&self) -> usize {
+        self.underway.load(Ordering::Relaxed)
     }
 
     /// The newest version of an object, `None` when there is no such object.

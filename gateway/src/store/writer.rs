@@ -27,6 +27,10 @@ use crate::seal::{SealedTerm, Term};
 const GROUP_UNITS_MAX: usize = 256;
 /// Bytes of rows in one transaction, about.
 const GROUP_BYTES_MAX: usize = 1 << 20;
+/// With so many requests underway a commit waits for some of them to join it.
+const GATHER_REQUESTS: usize = 8;
+/// But no longer than this. A timer of the runtime: it has milliseconds.
+const GATHER: Duration = Duration::from_millis(1);
 /// Deferred reads wait at most so long for a transaction.
 const TICK: Duration = Duration::from_millis(250);
 /// The chain's head is noted so often.
@@ -101,6 +105,7 @@ impl Writer {
                 () = shared.reads.wake.notified() => if !shared.reads.is_urgent() { continue },
                 _ = tick.tick() => self.housekeeping().await,
             }
+            self.gather().await;
             let mut units = Vec::new();
             let mut other = None;
             let mut bytes = 0;
@@ -125,6 +130,18 @@ impl Writer {
         }
         // Every handle is gone: nobody can be told of a failure here.
         let _ = self.close().await;
+    }
+
+    /// Waits a moment if many requests are underway: keys in devices answer one by one, and a commit for each would cost more
+    /// than the keys do. Requests of this process are over too soon to be counted.
+    async fn gather(&self) {
+        let until = tokio::time::Instant::now() + GATHER;
+        while self.shared.underway() >= GATHER_REQUESTS {
+            tokio::select! {
+                () = self.shared.reads.wake.notified() => {}
+                () = tokio::time::sleep_until(until) => return,
+            }
+        }
     }
 
     /// One group: at most one transaction, unless the database refuses it as a whole.
