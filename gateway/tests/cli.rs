@@ -152,6 +152,24 @@ fn keys_are_listed_shown_and_handed_over() {
     };
     let shown = deployment.succeeds(&["keys", "show", &id]);
     assert!(shown.contains("first") && !shown.contains(&key), "{shown}");
+    for line in [
+        "    Cryptographic Algorithm: AES\n",
+        "    Cryptographic Length: 256\n",
+        "    Cryptographic Usage Mask: Encrypt Decrypt\n",
+        "    Name: NameType=UninterpretedTextString, NameValue=n\n",
+        "    Object Type: SymmetricKey\n",
+    ] {
+        assert!(shown.contains(line), "{line} is not in\n{shown}");
+    }
+    let shown = deployment.succeeds(&["keys", "show", "--json", &id]);
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    let value = |name: &str| {
+        let attributes = shown["attributes"].as_array().unwrap();
+        attributes.iter().find(|attribute| attribute["name"] == name).map(|attribute| attribute["value"].clone()).unwrap()
+    };
+    assert_eq!(value("Cryptographic Usage Mask"), "Encrypt Decrypt");
+    assert_eq!(value("Name"), serde_json::json!({ "NameValue": "n", "NameType": "UninterpretedTextString" }));
+    assert!(value("Initial Date").as_str().unwrap().contains('T'), "a date in RFC 3339");
     deployment.succeeds(&["keys", "chown", &id, "--to", "alice"]);
     let _server = deployment.serve(&[]);
     assert_eq!(String::from_utf8(deployment.kmip(&["kmip", "get", &id], &alice).stdout).unwrap().trim(), key);

@@ -486,7 +486,7 @@ macro_rules! attributes {
             }
 
             /// Appends the value under a tag.
-            fn encode_value(&self, tag: Tag, writer: &mut Writer, version: ProtocolVersion) {
+            pub(crate) fn encode_value(&self, tag: Tag, writer: &mut Writer, version: ProtocolVersion) {
                 match self {
                     $(Self::$variant(value) => value.encode(tag, writer, version),)*
                     Self::CertificateField(_, value) => value.encode(tag, writer, version),

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde_json::Value;
+
 use crate::admin::{AdminReply, IssuedView, SealView};
 
 /// Prints an answer.
@@ -39,7 +41,7 @@ pub(super) fn print(reply: &AdminReply, json: bool) {
             }
         }
         AdminReply::Issued(view) => print_issued(view, None, false),
-        AdminReply::Key(value) => println!("{}", serde_json::to_string_pretty(value).unwrap_or_default()),
+        AdminReply::Key(key) => print_key(key),
         AdminReply::Keys(page) => {
             for key in &page.keys {
                 let length = key.length.map(|length| length.to_string());
@@ -83,6 +85,31 @@ pub(super) fn print(reply: &AdminReply, json: bool) {
     }
 }
 
+/// One line for each column and each attribute of an object.
+fn print_key(key: &Value) {
+    for (name, value) in key.as_object().into_iter().flatten().filter(|(name, value)| *name != "attributes" && !value.is_null()) {
+        println!("{name}: {}", words(value));
+    }
+    for attribute in key["attributes"].as_array().into_iter().flatten() {
+        let index = attribute["index"].as_i64().filter(|index| *index > 0).map(|index| format!(" [{index}]"));
+        println!("    {}{}: {}", words(&attribute["name"]), index.unwrap_or_default(), words(&attribute["value"]));
+    }
+}
+
+fn words(value: &Value) -> String {
+    let all = |values: Vec<String>| values.join(", ");
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(values) => all(values.iter().map(words).collect()),
+        Value::Object(fields) => all(fields.iter().map(|(name, value)| format!("{name}={}", braced(value))).collect()),
+        other => other.to_string(),
+    }
+}
+
+fn braced(value: &Value) -> String {
+    if value.is_object() { format!("{{{}}}", words(value)) } else { words(value) }
+}
+
 fn print_slot(slot: &SealView) {
     println!("{}  {}  {}", slot.id, slot.kind, slot.detail);
     if let Some(warning) = &slot.warning {
@@ -108,7 +135,7 @@ fn print_json(reply: &AdminReply) {
     // The outer name of the enumeration is of no use to a script: lists are lists.
     let value = serde_json::to_value(reply).unwrap_or_default();
     let inner = match value {
-        serde_json::Value::Object(map) if map.len() == 1 => map.into_iter().next().map(|(_, inner)| inner).unwrap_or_default(),
+        Value::Object(map) if map.len() == 1 => map.into_iter().next().map(|(_, inner)| inner).unwrap_or_default(),
         _ => serde_json::json!({ "ok": true }),
     };
     println!("{inner}");

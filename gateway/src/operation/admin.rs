@@ -1,6 +1,6 @@
 //! Managed objects as administrators see and hand them over. Metadata only: no path here reaches key material.
 
-use keygate_kmip::{Attribute, AttributeInstance};
+use keygate_kmip::{Attribute, AttributeInstance, xml::ValueText};
 use serde_json::{Value, json};
 
 use super::Gateway;
@@ -110,8 +110,25 @@ impl Gateway {
     }
 }
 
-/// An attribute for people: its name, its index, and its value as far as it is text or a number.
+/// An attribute for people and scripts: its name, its index, and its value in the words of the standard.
 fn described(instance: &AttributeInstance) -> Value {
     let name = instance.attribute.name().to_text();
-    json!({ "name": name, "index": instance.index.unwrap_or(0), "value": format!("{:?}", instance.attribute) })
+    json!({ "name": name, "index": instance.index.unwrap_or(0), "value": value_of(ValueText::of(&instance.attribute)) })
+}
+
+fn value_of(text: ValueText) -> Value {
+    let fields = match text {
+        ValueText::Text(text) => return Value::String(text),
+        ValueText::Fields(fields) => fields,
+    };
+    let mut object = serde_json::Map::new();
+    for (name, value) in fields {
+        let value = value_of(value);
+        match object.get_mut(&name) {
+            None => drop(object.insert(name, value)),
+            Some(Value::Array(list)) => list.push(value),
+            Some(first) => *first = Value::Array(vec![first.take(), value]),
+        }
+    }
+    Value::Object(object)
 }

@@ -6,9 +6,11 @@
 
 mod names;
 mod read;
+mod text;
 mod write;
 
 pub use read::{Error, Limits, Reason, read};
+pub use text::ValueText;
 pub use write::{Masking, Writer, write};
 
 #[cfg(test)]

@@ -165,7 +165,7 @@ pub fn write(message: &[u8], limits: &Limits, masking: Masking) -> Result<String
 }
 
 /// Tags whose value, or whose fields, may be key material, a credential or the data it protects.
-fn is_secret(tag: Tag) -> bool {
+pub(super) fn is_secret(tag: Tag) -> bool {
     matches!(
         tag,
         Tag::KEY_VALUE
