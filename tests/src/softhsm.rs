@@ -1,6 +1,6 @@
 //! A throw-away SoftHSM token, made by the project's own helper.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -64,5 +64,26 @@ impl Token {
     /// If the file is gone.
     pub fn pin(&self) -> io::Result<String> {
         Ok(std::fs::read_to_string(&self.pin_file)?.trim().to_owned())
+    }
+
+    /// The secret and private keys on the token, by label, as OpenSC's tool lists them: a program that shares nothing with ours.
+    ///
+    /// # Errors
+    /// If the tool is not installed, or the token cannot be read.
+    pub fn keys(&self) -> io::Result<BTreeSet<String>> {
+        let mut command = Command::new("pkcs11-tool");
+        command.env("SOFTHSM2_CONF", &self.configuration).env("KEYGATE_TEST_PIN", self.pin()?);
+        command.arg("--module").arg(&self.module).args(["--token-label", &self.label, "--login", "--pin", "env:KEYGATE_TEST_PIN"]);
+        let listed = succeed(command.arg("--list-objects"))?;
+        let mut keys = BTreeSet::new();
+        let mut is_key = false;
+        for line in listed.lines() {
+            if !line.starts_with(' ') {
+                is_key = line.starts_with("Private Key Object") || line.starts_with("Secret Key Object");
+            } else if let Some(label) = line.trim().strip_prefix("label:").filter(|_| is_key) {
+                keys.insert(label.trim().to_owned());
+            }
+        }
+        Ok(keys)
     }
 }

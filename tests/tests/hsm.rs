@@ -1,11 +1,13 @@
 //! Goal: keys that live in a token are used there, never leave it, and its absence is an error that passes.
 //! Method: a throw-away SoftHSM token as the default keystore of the real binary; its files are moved away and back.
 
+use std::net::SocketAddr;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use keygate_kmip::{Operation, ResultReason, Tag};
-use keygate_tests::client::TlsKmipClient;
+use keygate_tests::client::{Credentials, TlsKmipClient};
 use keygate_tests::gateway::{Setup, TestGateway};
 use keygate_tests::request::{self, bytes, enumeration, structure, text};
 use keygate_tests::softhsm::Token;
@@ -16,15 +18,29 @@ const V1_4: (i32, i32) = (1, 4);
 
 /// A gateway whose default keystore is a token in its scratch folder.
 fn gateway() -> TestGateway {
+    gateway_and_token().0
+}
+
+fn gateway_and_token() -> (TestGateway, Token) {
     let mut gateway = Setup::new().set("keystore.default", "hsm").prepare().expect("initialised");
     let token = Token::make(&gateway.scratch().join("hsm"), "keygate-test").expect("a token; is softhsm2 installed?");
     token.join(&mut gateway, "hsm", 2);
     gateway.start().expect("starts");
-    gateway
+    (gateway, token)
 }
 
 /// An active P-256 pair: private and public identifier.
 fn create_pair(client: &mut TlsKmipClient) -> (String, String) {
+    let answer = client.request(&pair_request()).expect("an answer");
+    pair_of(&request::outcome(&answer).expect("Create Key Pair"))
+}
+
+fn pair_of(made: &Item) -> (String, String) {
+    let identifier = |tag: Tag| made.field(tag.0).and_then(Item::text).expect("an identifier").to_owned();
+    (identifier(Tag::PRIVATE_KEY_UNIQUE_IDENTIFIER), identifier(Tag::PUBLIC_KEY_UNIQUE_IDENTIFIER))
+}
+
+fn pair_request() -> Item {
     let common = vec![
         request::attribute("Cryptographic Algorithm", Value::Enumeration(6)),
         request::attribute("Cryptographic Length", Value::Integer(256)),
@@ -40,10 +56,7 @@ fn create_pair(client: &mut TlsKmipClient) -> (String, String) {
         structure(Tag::PRIVATE_KEY_TEMPLATE_ATTRIBUTE, usage(1)),
         structure(Tag::PUBLIC_KEY_TEMPLATE_ATTRIBUTE, usage(2)),
     ];
-    let answer = client.request(&request::message(V1_4, vec![(Operation::CreateKeyPair, payload)])).expect("an answer");
-    let made = request::outcome(&answer).expect("Create Key Pair");
-    let identifier = |tag: Tag| made.field(tag.0).and_then(Item::text).expect("an identifier").to_owned();
-    (identifier(Tag::PRIVATE_KEY_UNIQUE_IDENTIFIER), identifier(Tag::PUBLIC_KEY_UNIQUE_IDENTIFIER))
+    request::message(V1_4, vec![(Operation::CreateKeyPair, payload)])
 }
 
 fn sign(client: &mut TlsKmipClient, private: &str) -> Result<Vec<u8>, (u32, String)> {
@@ -138,54 +151,104 @@ fn a_missing_token_degrades_and_does_not_stop() {
     request::outcome(&answer).expect("a key in the local keystore");
 }
 
-/// A destroyed key is gone from the token; SIGKILL during creation and destruction leaves no orphan and loses nothing acknowledged.
+/// What clients were told before the server died.
+#[derive(Default)]
+struct Told {
+    /// Private keys whose creation was acknowledged and whose destruction was not begun.
+    kept: Vec<String>,
+    /// Whose destruction was acknowledged.
+    destroyed: Vec<String>,
+}
+
+/// Creates pairs and destroys every second one until the server dies.
+fn create_and_destroy(address: SocketAddr, credentials: &Credentials, told: &Mutex<Told>) {
+    // Any failure is the death of the server: that is the point.
+    let Ok(mut client) = TlsKmipClient::connect(address, credentials) else { return };
+    for number in 0.. {
+        let Ok(answer) = client.request(&pair_request()) else { return };
+        let (private, _) = pair_of(&request::outcome(&answer).expect("Create Key Pair"));
+        if number % 2 == 0 {
+            told.lock().expect("no client failed").kept.push(private);
+            continue;
+        }
+        let Ok(answer) = client.request(&revoke(&private)) else { return };
+        request::outcome(&answer).expect("Revoke");
+        let Ok(answer) = client.request(&request::on(V1_4, Operation::Destroy, &private)) else { return };
+        request::outcome(&answer).expect("Destroy");
+        told.lock().expect("no client failed").destroyed.push(private);
+    }
+}
+
+fn revoke(private: &str) -> Item {
+    let reason = structure(Tag::REVOCATION_REASON, vec![enumeration(Tag::REVOCATION_REASON_CODE, 5)]);
+    request::message(V1_4, vec![(Operation::Revoke, vec![text(Tag::UNIQUE_IDENTIFIER, private), reason])])
+}
+
+/// Private keys that the gateway says are in the token, with their states.
+fn private_keys(gateway: &TestGateway) -> Vec<(String, String)> {
+    let listed = gateway.keygate_ok(&["keys", "list", "--limit", "1000", "--json"]);
+    let listed: serde_json::Value = serde_json::from_str(&listed).expect("JSON");
+    assert!(listed["next"].is_null() && listed["refused"].as_array().is_some_and(Vec::is_empty), "{listed}");
+    let keys = listed["keys"].as_array().expect("a list").iter();
+    let private = keys.filter(|key| key["object_type"] == "PrivateKey");
+    let text = |value: &serde_json::Value| value.as_str().expect("text").to_owned();
+    private.inspect(|key| assert_eq!(key["keystore"], "hsm")).map(|key| (text(&key["id"]), text(&key["state"]))).collect()
+}
+
+/// SIGKILL while clients create and destroy keys in the token: afterwards every acknowledged key is there and signs, no destroyed
+/// one does, and the token itself, listed by another program, holds exactly the keys that the gateway has: no orphan, none missing.
 #[test]
 fn sigkill_during_create_and_destroy_leaves_no_orphan() {
     if tools::skipped("softhsm") {
         return;
     }
-    let mut gateway = gateway();
+    let (mut gateway, token) = gateway_and_token();
+    let mut told = Told::default();
     for round in 0..5 {
-        let mut kept: Vec<(String, String)> = Vec::new();
-        let mut destroyed = Vec::new();
-        let mut client = gateway.connect("a");
-        for number in 0..6 {
-            let pair = create_pair(&mut client);
-            if number % 2 == 0 {
-                let mut revoke = request::on(V1_4, Operation::Revoke, &pair.0);
-                if let Value::Structure(fields) = &mut revoke.value
-                    && let Value::Structure(item) = &mut fields[1].value
-                    && let Value::Structure(payload) = &mut item[1].value
-                {
-                    payload.push(structure(Tag::REVOCATION_REASON, vec![enumeration(Tag::REVOCATION_REASON_CODE, 5)]));
-                }
-                request::outcome(&client.request(&revoke).expect("an answer")).expect("Revoke");
-                let answer = client.request(&request::on(V1_4, Operation::Destroy, &pair.0)).expect("an answer");
-                request::outcome(&answer).expect("Destroy");
-                destroyed.push(pair.0);
-            } else {
-                kept.push(pair);
-            }
-        }
-        // One more creation is under way when the process dies.
-        let credentials = gateway.client("a");
-        let address = gateway.address("kmip");
+        let now = Mutex::new(Told::default());
+        let (address, credentials) = (gateway.address("kmip"), gateway.client("a"));
         std::thread::scope(|scope| {
-            scope.spawn(move || {
-                // Either fails when the server dies: that is the point.
-                let Ok(mut client) = TlsKmipClient::connect(address, &credentials) else { return };
-                let _ = client.request(&request::create_aes(V1_4, 256, None));
-            });
+            for _ in 0..3 {
+                scope.spawn(|| create_and_destroy(address, &credentials, &now));
+            }
+            // At a different point of the work each round, in the midst of all three clients' requests.
+            let deadline = Instant::now() + Duration::from_secs(60);
+            while now.lock().expect("no client failed").destroyed.len() < 2 + round {
+                assert!(Instant::now() < deadline, "no progress");
+                std::thread::yield_now();
+            }
             gateway.kill().expect("killed");
         });
+        let now = now.into_inner().expect("no client failed");
+        told.kept.extend(now.kept);
+        told.destroyed.extend(now.destroyed);
         gateway.start().expect("starts");
         let mut client = gateway.connect("a");
-        for (private, _) in &kept {
-            sign(&mut client, private)
-                .unwrap_or_else(|error| panic!("round {round}: an acknowledged key is lost: {error:?}"));
+        for private in &told.kept {
+            sign(&mut client, private).unwrap_or_else(|error| panic!("round {round}: an acknowledged key is lost: {error:?}"));
         }
-        for private in &destroyed {
+        for private in &told.destroyed {
             sign(&mut client, private).expect_err("a destroyed key signs");
         }
+        // What was under way is reconciled in the background; then the token and the gateway agree.
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let alive = private_keys(&gateway).into_iter().filter(|(_, state)| !state.starts_with("Destroyed"));
+            let alive: Vec<String> = alive.map(|(id, _)| id).collect();
+            let on_token = token.keys().expect("the token is listed");
+            if on_token.len() == alive.len() {
+                assert!(told.kept.iter().all(|private| alive.contains(private)), "round {round}");
+                assert!(on_token.iter().all(|label| label.starts_with("keygate:hsm:")), "{on_token:?}");
+                break;
+            }
+            let counts = (on_token.len(), alive.len());
+            assert!(Instant::now() < deadline, "round {round}: keys on the token, and of the gateway: {counts:?}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
+    let (code, text) = {
+        let output = gateway.keygate(&["audit", "verify"]).expect("the command runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    assert_eq!(code, Some(0), "{text}");
 }

@@ -183,7 +183,8 @@ impl<'a> Verifier<'a> {
     /// The end of the chain.
     pub(crate) fn finish(mut self) -> VerifyReport {
         let last = self.previous.seq;
-        if let Some((noted_in, head)) = self.noted.iter().rev().find(|(_, head)| head.seq > last) {
+        // Renumbered segments are as many as they would be under their own numbers.
+        if let Some((noted_in, head)) = self.noted.iter().rev().find(|(_, head)| head.seq > last + self.shift) {
             self.findings.push(Finding::CutShort { last, noted: head.seq, noted_in });
         }
         if let Some(first) = self.broken_since {
@@ -232,8 +233,9 @@ impl<'a> Verifier<'a> {
 
     fn compare_with_noted(&mut self, segment: &Segment) {
         self.noted_mac = None;
-        while let Some((noted_in, head)) = self.noted.get(self.noted_next).filter(|(_, head)| head.seq <= segment.seq) {
-            if head.seq == segment.seq {
+        let own = segment.seq.saturating_add(self.shift);
+        while let Some((noted_in, head)) = self.noted.get(self.noted_next).filter(|(_, head)| head.seq <= own) {
+            if head.seq == own {
                 if head.mac != segment.mac && self.noted_mac.is_none() {
                     self.findings.push(Finding::HeadDiffers { seq: segment.seq, noted_in });
                 }
