@@ -195,3 +195,37 @@ async fn save(store: &Store, profile: Profile, credential: &Credential, now: Off
     store.commit(Commit { changes: vec![change], events: vec![event], erases: false }).await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use keygate_pki::OffsetDateTime;
+
+    use super::*;
+    use crate::seal::{NewSlot, Seal};
+    use crate::store::StoreOptions;
+
+    const DAY: i64 = 86_400;
+
+    /// The server certificate stays for two thirds of its life, and is made anew for other hosts.
+    #[tokio::test]
+    async fn the_server_certificate_renews_itself() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let (seal, root) = Seal::create(dir.path(), NewSlot::default()).expect("a new seal");
+        let store = Store::create(dir.path(), seal.store_id(), std::sync::Arc::new(root), StoreOptions::default()).await.expect("a store");
+        let start = OffsetDateTime::now_utc();
+        create_missing(&store, start, &Actor::System).await.expect("authorities");
+        let hosts = [SubjectAltName::parse("localhost").expect("a name")];
+        let (first, is_new) = server_credential(&store, &hosts, start).await.expect("a credential");
+        assert!(is_new);
+        let life = (first.chain[0].not_after() - first.chain[0].not_before()).whole_days();
+
+        let at = |days: i64| OffsetDateTime::from_unix_timestamp(start.unix_timestamp() + days * DAY).expect("a time");
+        let (same, is_new) = server_credential(&store, &hosts, at(life * 2 / 3 - 2)).await.expect("a credential");
+        assert!(!is_new && same.chain[0].der() == first.chain[0].der());
+        let (renewed, is_new) = server_credential(&store, &hosts, at(life * 2 / 3 + 2)).await.expect("a credential");
+        assert!(is_new && renewed.chain[0].der() != first.chain[0].der());
+        let other = [SubjectAltName::parse("kms.example.com").expect("a name")];
+        let (moved, is_new) = server_credential(&store, &other, at(life * 2 / 3 + 2)).await.expect("a credential");
+        assert!(is_new && moved.chain[0].subject_alt_names() == other);
+    }
+}

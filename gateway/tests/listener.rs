@@ -87,6 +87,7 @@ struct Fixture {
     metrics: Arc<Metrics>,
     refusals: Arc<Refusals>,
     handler: Arc<Named>,
+    identity: Arc<ServerIdentity>,
     stop: watch::Sender<bool>,
     accepting: JoinHandle<()>,
     server_ca: Identity,
@@ -112,7 +113,7 @@ impl Fixture {
         let listener = Listener::bind(
             config.kmip.listen,
             ListenerParts {
-                tls: Arc::new(TlsSettings::new(identity, &directory).unwrap()),
+                tls: Arc::new(TlsSettings::new(identity.clone(), &directory).unwrap()),
                 directory: directory.clone(),
                 registry: registry.clone(),
                 metrics: metrics.clone(),
@@ -125,7 +126,7 @@ impl Fixture {
         let (stop, stopped) = watch::channel(false);
         let address = listener.address().unwrap();
         let accepting = tokio::spawn(listener.run(stopped));
-        Self { address, directory, content: Mutex::new(content), registry, metrics, refusals, handler, stop, accepting, server_ca, issuer }
+        Self { address, directory, content: Mutex::new(content), registry, metrics, refusals, handler, identity, stop, accepting, server_ca, issuer }
     }
 
     /// Enrols a client with a certificate of our issuer.
@@ -488,4 +489,20 @@ async fn shutdown_drains() {
     assert_eq!(end_of(&mut busy).await, b"");
     assert_eq!(patiently(drained).await.unwrap(), 0);
     TcpStream::connect(fixture.address).await.expect_err("still accepting");
+}
+
+/// A renewed server certificate meets the next handshake; who is connected stays connected.
+#[tokio::test]
+async fn a_renewed_server_certificate_is_presented_at_once() {
+    let fixture = Fixture::new(&[]);
+    let identity = fixture.enrol("alice");
+    let mut connected = fixture.client(Some(&identity)).connect().await.unwrap();
+    request(&mut connected, b"before").await.unwrap();
+    let renewed = issue(&fixture.server_ca, Profile::ServerCertificate, "localhost", OffsetDateTime::now_utc(), 1);
+    fixture.identity.replace(&[renewed.certificate.clone()], &renewed.key).unwrap();
+
+    let next = fixture.client(Some(&identity)).connect().await.unwrap();
+    assert_eq!(next.get_ref().1.peer_certificates().unwrap()[0].as_ref(), renewed.certificate.der());
+    assert_ne!(connected.get_ref().1.peer_certificates().unwrap()[0].as_ref(), renewed.certificate.der());
+    assert_eq!(request(&mut connected, b"after").await.unwrap(), b"alice:after");
 }

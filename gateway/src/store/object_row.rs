@@ -1,5 +1,7 @@
 //! One row of table `object`: clear columns and the sealed record that authenticates them.
 
+use std::sync::OnceLock;
+
 use aws_lc_rs::digest::{Context, SHA256};
 
 use super::{ClientId, KeystoreId, ObjectId, OrganisationId, Version};
@@ -55,11 +57,21 @@ pub struct ObjectColumns {
 
 /// A row as stored. It comes from [`ObjectRow::seal`] or from the database; in the latter case nothing in it is trusted before
 /// [`ObjectRow::open`] has succeeded.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct ObjectRow {
     columns: ObjectColumns,
     sealed: SealedRecord,
+    /// Of the columns, which do not change any more: computed when first asked for.
+    digest: OnceLock<[u8; 32]>,
 }
+
+impl PartialEq for ObjectRow {
+    fn eq(&self, other: &Self) -> bool {
+        self.columns == other.columns && self.sealed == other.sealed
+    }
+}
+
+impl Eq for ObjectRow {}
 
 impl ObjectRow {
     /// Seals `material` (empty for objects without any) with the columns as its binding.
@@ -68,17 +80,19 @@ impl ObjectRow {
         columns.index.dedup();
         columns.names.sort_unstable();
         columns.names.dedup();
-        let sealed = keyring.seal(&columns.binding(), material);
-        Self { columns, sealed }
+        let digest = columns.digest();
+        let sealed = keyring.seal(&columns.binding(digest), material);
+        Self { columns, sealed, digest: digest.into() }
     }
 
     /// Opens the material; proves at the same time that no clear column was altered and the row was not moved.
     pub fn open(&self, keyring: &Keyring) -> Result<SecretBytes, RecordError> {
-        keyring.open_record(&self.columns.binding(), &self.sealed)
+        let digest = *self.digest.get_or_init(|| self.columns.digest());
+        keyring.open_record(&self.columns.binding(digest), &self.sealed)
     }
 
     pub(crate) fn from_stored(columns: ObjectColumns, sealed: SealedRecord) -> Self {
-        Self { columns, sealed }
+        Self { columns, sealed, digest: OnceLock::new() }
     }
 
     /// The clear columns.
@@ -94,7 +108,7 @@ impl ObjectRow {
     /// Bytes it takes in a cache.
     pub(crate) fn weight(&self) -> u64 {
         let tokens = 16 * (self.columns.index.len() + self.columns.names.len());
-        (self.columns.attributes.len() + self.sealed.as_bytes().len() + tokens + 320) as u64
+        (self.columns.attributes.len() + self.sealed.as_bytes().len() + tokens + 360) as u64
     }
 }
 
@@ -107,8 +121,8 @@ impl std::ops::Deref for ObjectRow {
 }
 
 impl ObjectColumns {
-    fn binding(&self) -> Binding {
-        Binding { kind: RecordKind::Object, id: *self.id.as_bytes(), version: self.version.0, digest: self.digest() }
+    fn binding(&self, digest: [u8; 32]) -> Binding {
+        Binding { kind: RecordKind::Object, id: *self.id.as_bytes(), version: self.version.0, digest }
     }
 
     /// SHA-256 over all columns: fixed lengths first, then each variable part with its length in front.

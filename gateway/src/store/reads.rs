@@ -67,6 +67,11 @@ impl Reads {
         !pending.waiters.is_empty() || pending.body.len() > WAKE_BYTES
     }
 
+    /// How many wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.lock().waiters.len()
+    }
+
     /// The events are on disk.
     pub(crate) fn written(&self, pending: Pending) {
         self.blocked.store(false, Ordering::Release);

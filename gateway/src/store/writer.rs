@@ -27,6 +27,8 @@ use crate::seal::{SealedTerm, Term};
 const GROUP_UNITS_MAX: usize = 256;
 /// Bytes of rows in one transaction, about.
 const GROUP_BYTES_MAX: usize = 1 << 20;
+/// Turns that a commit leaves to requests that are ready to run.
+const GATHER_TURNS: usize = 8;
 /// With so many requests underway a commit waits for some of them to join it.
 const GATHER_REQUESTS: usize = 8;
 /// But no longer than this. A timer of the runtime: it has milliseconds.
@@ -105,7 +107,7 @@ impl Writer {
                 () = shared.reads.wake.notified() => if !shared.reads.is_urgent() { continue },
                 _ = tick.tick() => self.housekeeping().await,
             }
-            self.gather().await;
+            self.gather(&jobs).await;
             let mut units = Vec::new();
             let mut other = None;
             let mut bytes = 0;
@@ -132,9 +134,20 @@ impl Writer {
         let _ = self.close().await;
     }
 
-    /// Waits a moment if many requests are underway: keys in devices answer one by one, and a commit for each would cost more
-    /// than the keys do. Requests of this process are over too soon to be counted.
-    async fn gather(&self) {
+    /// Lets others join the group. Requests that are ready to run go first as long as each turn brings another one: with nobody
+    /// else there it is one turn. And with many requests underway it is a moment: keys in devices answer one by one, and a
+    /// commit for each would cost more than the keys do.
+    async fn gather(&self, jobs: &mpsc::Receiver<Job>) {
+        let waiting = || jobs.len() + self.shared.reads.waiting();
+        let mut before = waiting();
+        for _ in 0..GATHER_TURNS {
+            tokio::task::yield_now().await;
+            let now = waiting();
+            if now == before || now >= GROUP_UNITS_MAX {
+                break;
+            }
+            before = now;
+        }
         let until = tokio::time::Instant::now() + GATHER;
         while self.shared.underway() >= GATHER_REQUESTS {
             tokio::select! {
