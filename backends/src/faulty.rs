@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// A method of [`Keystore`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "the methods they are named after are documented")]
 pub enum Call {
     Probe,
     Generate,

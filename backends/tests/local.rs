@@ -1,5 +1,5 @@
 //! The software cryptography against published vectors, OpenSSL and its own rules.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![expect(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 
 #[path = "local/bench.rs"]
 mod bench;

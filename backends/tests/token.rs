@@ -1,6 +1,7 @@
 //! The PKCS#11 backend on SoftHSM: conformance, loss and return of a token, login.
 // A test holds its turn to the end; each runs in a runtime of its own.
-#![allow(missing_docs, clippy::unwrap_used, clippy::await_holding_lock)]
+#![expect(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+#![expect(clippy::await_holding_lock, reason = "token tests go one at a time, each for its whole length")]
 
 #[path = "token/bench.rs"]
 mod bench;

@@ -334,7 +334,6 @@ pub struct ResponseItem {
 
 /// How a batch item ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(clippy::large_enum_variant, reason = "one per batch item, moved once")]
 pub enum ItemResult {
     /// Success.
     Success(ResponsePayload),

@@ -15,7 +15,7 @@ pub struct Item {
 
 /// The value of an item.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names are the standard's item types")]
+#[expect(missing_docs, reason = "the names are the standard's item types")]
 pub enum Value {
     Structure(Vec<Item>),
     Integer(i32),

@@ -17,10 +17,10 @@ pub(super) async fn check(exchange: &mut Exchange<'_>, request: CheckRequest) ->
     if object.is_archived() {
         return Err(OperationError::Archived);
     }
-    if let Some(wanted) = request.cryptographic_usage_mask {
-        if !object.attributes.cryptographic_usage_mask().contains(wanted) {
-            return Err(OperationError::UsageNotAllowed("the usage mask does not hold every bit asked for".to_owned()));
-        }
+    if let Some(wanted) = request.cryptographic_usage_mask
+        && !object.attributes.cryptographic_usage_mask().contains(wanted)
+    {
+        return Err(OperationError::UsageNotAllowed("the usage mask does not hold every bit asked for".to_owned()));
     }
     if let Some(wanted) = request.usage_limits_count {
         let left = object.attributes.find(|attribute| match attribute {

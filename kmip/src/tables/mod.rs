@@ -319,7 +319,7 @@ pub enum ClientChange {
 
 /// Which object types an attribute applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names are the table cells")]
+#[expect(missing_docs, reason = "the names are the table cells")]
 pub enum AppliesTo {
     AllObjects,
     AsymmetricKeys,

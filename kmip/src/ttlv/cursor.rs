@@ -104,8 +104,8 @@ impl Checker<'_> {
         // KMIP 2.1 §9.1.1.3: the length of each type, and of Big Integer "SHALL be a multiple of eight".
         let fits = match (item_type.fixed_length(), item_type) {
             (Some(fixed), _) => length == fixed,
-            (None, Type::BigInteger) => length % 8 == 0 && length > 0,
-            (None, Type::Structure) => length % 8 == 0,
+            (None, Type::BigInteger) => length.is_multiple_of(8) && length > 0,
+            (None, Type::Structure) => length.is_multiple_of(8),
             (None, _) => true,
         };
         if !fits {
