@@ -4,10 +4,11 @@
 #   make test    installs what the tests need (Debian; as root, else it names what is missing) and runs everything
 #   make check   formatting-free checks: clippy with warnings as errors, documentation
 #   make bench   measures against the limits of this machine
-#   make fuzz    200,000 random inputs for each property of the parsers
+#   make fuzz    200,000 random inputs for each property of the parsers, then FUZZ_SECONDS (60) of libFuzzer for each target
 #   make soak    an hour under load
 
 DATA ?= keygate-data
+FUZZ_SECONDS ?= 60
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 KEYGATE = $(CARGO_TARGET_DIR)/release/keygate
 
@@ -35,6 +36,7 @@ bench:
 
 fuzz:
 	PROPTEST_CASES=200000 cargo test --release --package keygate-kmip --package keygate-pki
+	sh fuzz/run.sh $(FUZZ_SECONDS)
 
 soak:
 	cargo build --release --package keygate --package keygate-bench

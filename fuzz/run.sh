@@ -18,7 +18,7 @@ for name in "$@"; do
     cargo build --release --quiet --target "$host" --bin "$name"
 done
 # The seeds are written by an uninstrumented program: an instrumented one lacks libFuzzer's hooks.
-RUSTFLAGS="" cargo run --release --quiet --bin seeds -- corpus
+RUSTFLAGS="" cargo run --quiet --bin seeds -- corpus
 [ "$seconds" -gt 0 ] || exit 0
 for name in "$@"; do
     mkdir -p "corpus/$name" "artifacts/$name"

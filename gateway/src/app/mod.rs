@@ -1,6 +1,6 @@
 //! Wiring: a data directory is unlocked, its store opened, and the parts that share it put together.
 //!
-//! [`App`] is what both a running server and a command that works alone have. [`serve`] adds listeners and background work.
+//! [`App`] is what both a running server and a command that works alone have. [`serve()`] adds listeners and background work.
 
 mod expiry;
 mod gateway;

@@ -1,6 +1,6 @@
 //! The OASIS test cases: read, run against a server, compare.
 //!
-//! [`file`] reads a case as it is written, with all its leniencies; [`state`] holds what placeholders stand for;
+//! [`mod@file`] reads a case as it is written, with all its leniencies; [`state`] holds what placeholders stand for;
 //! [`compare`](mod@compare) decides whether an answer is the expected one under the variations the KMIP profiles permit (§4.1,
 //! "Permitted Test Case Variations") and nothing else; [`run`] plays a case over TLS; [`suite`] runs all of them and
 //! [`report`] writes down the outcome. The cases are read from where they are and never copied.
