@@ -2,7 +2,7 @@
 //!
 //! Serves KMIP 2.1 §3.1 (Key Block), §3.4 to §3.12 (transparent keys) and §11.25 (Key Format Type). A registered object
 //! keeps its bytes as they came; converting happens only when another format is asked for, or for use. Leaves to others:
-//! wrapping and unwrapping ([`crate::operation`]), which attributes a value tells ([`mod@super::facts`]).
+//! wrapping and unwrapping ([`crate::operation`]), which attributes a value tells (`facts`).
 
 use keygate_backends::local::{KeyMaterial, KeyValueForm, Role};
 use keygate_backends::{Class, Fault, KsError, SecretBytes};
