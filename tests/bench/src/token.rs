@@ -32,7 +32,8 @@ fn sign(pkcs11: &Pkcs11, token: &Token, duration: Duration) -> io::Result<f64> {
     // Object identifier prime256v1.
     let curve = vec![0x06, 0x08, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x03, 0x01, 0x07];
     let public = [Attribute::EcParams(curve), Attribute::Verify(true), Attribute::Token(false)];
-    let private = [Attribute::Sign(true), Attribute::Token(false), Attribute::Sensitive(true)];
+    // On the token, like the gateway's keys: the library reads those anew for each signature.
+    let private = [Attribute::Sign(true), Attribute::Token(true), Attribute::Private(true), Attribute::Sensitive(true)];
     let (_, key) = session.generate_key_pair(&Mechanism::EccKeyPairGen, &public, &private).map_err(io::Error::other)?;
     let digest = [0x5A; 32];
     let start = Instant::now();
@@ -44,5 +45,7 @@ fn sign(pkcs11: &Pkcs11, token: &Token, duration: Duration) -> io::Result<f64> {
         }
         count += 1;
     }
-    Ok(f64::from(count) / start.elapsed().as_secs_f64())
+    let rate = f64::from(count) / start.elapsed().as_secs_f64();
+    session.destroy_object(key).map_err(io::Error::other)?;
+    Ok(rate)
 }
