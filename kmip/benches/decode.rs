@@ -12,6 +12,10 @@ use keygate_kmip::{
     ResponsePayload, Secret, Tag, UniqueIdentifier, encode_request,
 };
 
+/// The allocator of the server.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const VERSION: ProtocolVersion = ProtocolVersion::V1_2;
 
 fn main() {

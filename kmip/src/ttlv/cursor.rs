@@ -153,6 +153,7 @@ pub struct Item<'a> {
 
 impl<'a> Item<'a> {
     /// Reads the header at the start of checked bytes.
+    #[inline]
     fn at(bytes: &'a [u8], at: usize) -> Self {
         let length = u32::from_be_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]) as usize;
         let tag = Tag(u32::from_be_bytes([0, bytes[0], bytes[1], bytes[2]]));
@@ -178,6 +179,7 @@ impl<'a> Item<'a> {
         self.error(Kind::BadValue { tag: self.tag, rule })
     }
 
+    #[inline]
     fn expect(&self, expected: Type) -> Result<&'a [u8], DecodeError> {
         if self.item_type == expected {
             return Ok(self.value);
@@ -185,11 +187,13 @@ impl<'a> Item<'a> {
         Err(self.error(Kind::WrongType { tag: self.tag, found: self.item_type, expected }))
     }
 
+    #[inline]
     fn four(&self, expected: Type) -> Result<[u8; 4], DecodeError> {
         let bytes = self.expect(expected)?;
         bytes.try_into().map_err(|_| self.bad_length())
     }
 
+    #[inline]
     fn eight(&self, expected: Type) -> Result<[u8; 8], DecodeError> {
         let bytes = self.expect(expected)?;
         bytes.try_into().map_err(|_| self.bad_length())
@@ -252,6 +256,7 @@ impl<'a> Item<'a> {
     ///
     /// # Errors
     /// [`Kind::WrongType`].
+    #[inline]
     pub fn text(&self) -> Result<&'a str, DecodeError> {
         std::str::from_utf8(self.expect(Type::TextString)?).map_err(|_| self.error(Kind::BadText(self.tag)))
     }
@@ -311,15 +316,22 @@ impl<'a> Fields<'a> {
     }
 
     /// The next item if it has this tag. Items of the extension range (54....) before it are passed over.
+    #[inline]
     pub fn optional(&mut self, tag: Tag) -> Option<Item<'a>> {
-        let item = self.peek()?;
-        if item.tag == tag {
-            self.advance(&item);
-            return Some(item);
+        // Most fields of most structures are absent: the tag alone is looked at first.
+        let header = self.bytes.first_chunk::<HEADER>()?;
+        let found = Tag(u32::from_be_bytes([0, header[0], header[1], header[2]]));
+        if found == tag {
+            return self.next();
         }
-        if !item.tag.is_extension() {
+        if !found.is_extension() {
             return None;
         }
+        self.beyond_extensions(tag)
+    }
+
+    #[cold]
+    fn beyond_extensions(&mut self, tag: Tag) -> Option<Item<'a>> {
         let mut ahead = self.clone();
         ahead.skip_extensions();
         let item = ahead.next().filter(|item| item.tag == tag)?;
@@ -331,6 +343,7 @@ impl<'a> Fields<'a> {
     ///
     /// # Errors
     /// [`Kind::Missing`].
+    #[inline]
     pub fn required(&mut self, tag: Tag) -> Result<Item<'a>, DecodeError> {
         match self.optional(tag) {
             Some(item) => Ok(item),
@@ -339,6 +352,7 @@ impl<'a> Fields<'a> {
     }
 
     /// An error at this place: an item is missing.
+    #[cold]
     pub(crate) fn missing(&self, missing: Tag) -> DecodeError {
         DecodeError { kind: Kind::Missing { missing, within: self.within }, at: self.at }
     }
@@ -362,6 +376,7 @@ impl<'a> Fields<'a> {
         }
     }
 
+    #[inline]
     fn advance(&mut self, item: &Item<'a>) {
         let taken = HEADER + item.value.len().next_multiple_of(8);
         self.bytes = &self.bytes[taken..];
