@@ -81,7 +81,8 @@ pub enum Reason {
     },
 }
 
-/// Reads one message and sends its items to `sink`.
+/// Reads one message and sends its items to `sink`. A simple item by itself is read too: that it is no message shows when what the
+/// sink holds is parsed as one.
 ///
 /// # Errors
 /// On the first departure from the encoding. The sink may then hold the beginning of a message; discard it.
