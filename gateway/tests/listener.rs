@@ -499,7 +499,7 @@ async fn a_renewed_server_certificate_is_presented_at_once() {
     let mut connected = fixture.client(Some(&identity)).connect().await.unwrap();
     request(&mut connected, b"before").await.unwrap();
     let renewed = issue(&fixture.server_ca, Profile::ServerCertificate, "localhost", OffsetDateTime::now_utc(), 1);
-    fixture.identity.replace(&[renewed.certificate.clone()], &renewed.key).unwrap();
+    fixture.identity.replace(std::slice::from_ref(&renewed.certificate), &renewed.key).unwrap();
 
     let next = fixture.client(Some(&identity)).connect().await.unwrap();
     assert_eq!(next.get_ref().1.peer_certificates().unwrap()[0].as_ref(), renewed.certificate.der());
