@@ -87,7 +87,11 @@ impl Certificate {
         const END: &str = "-----END CERTIFICATE-----";
         let Ok(text) = std::str::from_utf8(bytes) else { return Self::from_der(bytes) };
         let Some(start) = text.find(LABEL) else {
-            return if text.contains("-----BEGIN") { Err(PkiError::NoPem { label: "CERTIFICATE" }) } else { Self::from_der(bytes) };
+            return if text.contains("-----BEGIN") {
+                Err(PkiError::NoPem { label: "CERTIFICATE" })
+            } else {
+                Self::from_der(bytes)
+            };
         };
         let block = text[start..].find(END).map_or(&text[start..], |end| &text[start..start + end + END.len()]);
         let inner = x509_cert::Certificate::from_pem(block.as_bytes())
@@ -170,7 +174,9 @@ impl Certificate {
     /// The DNS names and IP addresses of the subject alternative name; names of other kinds are left out.
     pub fn subject_alt_names(&self) -> Vec<SubjectAltName> {
         match self.inner.tbs_certificate().get_extension::<SubjectAltNames>() {
-            Ok(Some((_, names))) => names.0.iter().filter_map(|name| SubjectAltName::from_general_name(name).ok()).collect(),
+            Ok(Some((_, names))) => {
+                names.0.iter().filter_map(|name| SubjectAltName::from_general_name(name).ok()).collect()
+            }
             Ok(None) | Err(_) => Vec::new(),
         }
     }

@@ -1,6 +1,6 @@
 //! What can go wrong while reading or making certificates, and who is at fault.
 
-use crate::signer::SignerError;
+use crate::{public_key::KeyFault, signer::SignerError};
 
 /// A certificate, key or name that cannot be read or made.
 #[derive(Debug, thiserror::Error)]
@@ -32,8 +32,8 @@ pub enum PkiError {
     #[error("\"{0}\" is neither an IP address nor a DNS name")]
     Host(String),
     /// A public key of a type or size that is not accepted.
-    #[error("public key refused: {0}")]
-    PublicKey(&'static str),
+    #[error("public key refused")]
+    PublicKey(#[source] KeyFault),
     /// A private key that cannot be read, or is of another type.
     #[error("private key refused: {0}")]
     PrivateKey(&'static str),
@@ -72,8 +72,8 @@ pub enum RequestError {
     #[error("not a PKCS#10 certification request")]
     Malformed(#[source] der::Error),
     /// The key is of a type or size that is not accepted.
-    #[error("public key refused: {0}")]
-    PublicKey(&'static str),
+    #[error("public key refused")]
+    PublicKey(#[source] KeyFault),
     /// The signature algorithm is unknown or does not fit the key.
     #[error("signature algorithm {0} is not accepted for this key")]
     SignatureAlgorithm(String),

@@ -1,8 +1,8 @@
 //! Assembles and signs certificates (RFC 5280 §4.1). Signing is a step of its own, so that a key in a device can do it.
 
 use const_oid::db::rfc5280::{
-    ID_CE_AUTHORITY_KEY_IDENTIFIER, ID_CE_BASIC_CONSTRAINTS, ID_CE_EXT_KEY_USAGE, ID_CE_KEY_USAGE, ID_CE_SUBJECT_ALT_NAME,
-    ID_CE_SUBJECT_KEY_IDENTIFIER,
+    ID_CE_AUTHORITY_KEY_IDENTIFIER, ID_CE_BASIC_CONSTRAINTS, ID_CE_EXT_KEY_USAGE, ID_CE_KEY_USAGE,
+    ID_CE_SUBJECT_ALT_NAME, ID_CE_SUBJECT_KEY_IDENTIFIER,
 };
 use der::{
     Decode, Encode, Sequence,
@@ -131,12 +131,22 @@ impl<'a> Issuer<'a> {
     }
 
     /// Makes and signs a certificate of `profile`. `notAfter` never exceeds the issuer's own.
-    pub fn issue(&self, order: &Order<'_>, now: OffsetDateTime, serials: &mut impl SerialSource) -> Result<Certificate, PkiError> {
+    pub fn issue(
+        &self,
+        order: &Order<'_>,
+        now: OffsetDateTime,
+        serials: &mut impl SerialSource,
+    ) -> Result<Certificate, PkiError> {
         self.prepare(order, now, serials)?.sign(self.signer)
     }
 
     /// Makes a certificate of `profile` up to its signature.
-    pub fn prepare(&self, order: &Order<'_>, now: OffsetDateTime, serials: &mut impl SerialSource) -> Result<Unsigned, PkiError> {
+    pub fn prepare(
+        &self,
+        order: &Order<'_>,
+        now: OffsetDateTime,
+        serials: &mut impl SerialSource,
+    ) -> Result<Unsigned, PkiError> {
         let days = order.days.unwrap_or(order.profile.days());
         let validity = validity(now, days, Some(self.certificate.not_after()))?;
         // RFC 5280 §4.2.1.1: "derived from ... the subject key identifier of the issuer's certificate".

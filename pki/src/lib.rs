@@ -8,23 +8,27 @@
 //! clock and the random source. Every function that needs the time takes it as an argument; serial numbers come from
 //! the caller's [`SerialSource`]. No I/O.
 //!
-//! Known limits: no CRLs and no OCSP yet; issuers sign with ECDSA P-256 or P-384.
+//! Known limits: RSA issuers sign with PKCS#1 v1.5 and SHA-256 only.
 
 mod certificate;
 mod error;
 mod issue;
 mod name;
+mod private_key;
 mod profile;
 mod public_key;
 mod request;
 mod signer;
+mod verification;
+mod weak_key;
 
 pub use certificate::{Certificate, Fingerprint, SpkiHash};
 pub use error::{PkiError, RequestError};
 pub use issue::{Issuer, Order, SerialSource, SystemSerials, Unsigned};
 pub use name::{COMMON_NAME_CHARS_MAX, DistinguishedName, SubjectAltName};
+pub use private_key::{PRIVATE_KEY_BYTES_MAX, PrivateKey};
 pub use profile::{Days, Profile};
-pub use public_key::{KeyType, PublicKey};
+pub use public_key::{KeyFault, KeyType, PublicKey};
 pub use request::{CSR_BYTES_MAX, CertificateRequest};
-pub use signer::{PrivateKey, Signer, SignerError, SignatureAlgorithm};
+pub use signer::{SignatureAlgorithm, Signer, SignerError};
 pub use time::OffsetDateTime;

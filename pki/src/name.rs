@@ -26,7 +26,9 @@ impl DistinguishedName {
     /// A name of one organisation and one common name, both UTF-8.
     pub fn new(organisation: Option<&str>, common_name: &str) -> Result<Self, PkiError> {
         let mut sequence = RdnSequence::default();
-        for (oid, value) in organisation.map(|value| (ORGANIZATION_NAME, value)).into_iter().chain([(COMMON_NAME, common_name)]) {
+        for (oid, value) in
+            organisation.map(|value| (ORGANIZATION_NAME, value)).into_iter().chain([(COMMON_NAME, common_name)])
+        {
             let chars = value.chars().count();
             if chars == 0 || chars > COMMON_NAME_CHARS_MAX {
                 return Err(PkiError::CommonName { chars, max: COMMON_NAME_CHARS_MAX });

@@ -3,26 +3,9 @@
 //! Taken over from a request: the public key and checked subject alternative names. Everything else it asks for
 //! (subject, key usage, constraints) is ignored: the profile decides.
 
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA384_ASN1, ECDSA_P256_SHA512_ASN1, ECDSA_P384_SHA256_ASN1, ECDSA_P384_SHA384_ASN1,
-    ECDSA_P384_SHA512_ASN1, ECDSA_P521_SHA256_ASN1, ECDSA_P521_SHA384_ASN1, ECDSA_P521_SHA512_ASN1, ED25519,
-    RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512, RSA_PSS_2048_8192_SHA256,
-    RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512, UnparsedPublicKey, VerificationAlgorithm,
-};
-use const_oid::{
-    ObjectIdentifier,
-    db::{
-        rfc5280::ID_CE_SUBJECT_ALT_NAME,
-        rfc5912::{
-            ECDSA_WITH_SHA_256, ECDSA_WITH_SHA_384, ECDSA_WITH_SHA_512, ID_EXTENSION_REQ, ID_RSASSA_PSS, ID_SHA_256, ID_SHA_384,
-            ID_SHA_512, SHA_256_WITH_RSA_ENCRYPTION, SHA_384_WITH_RSA_ENCRYPTION, SHA_512_WITH_RSA_ENCRYPTION,
-        },
-        rfc8410::ID_ED_25519,
-    },
-};
-use der::{Decode, Reader, Sequence, SliceReader};
+use const_oid::db::{rfc5280::ID_CE_SUBJECT_ALT_NAME, rfc5912::ID_EXTENSION_REQ};
+use der::{Decode, Reader, SliceReader};
 use x509_cert::{
-    AlgorithmIdentifier,
     ext::{Extension, pkix::SubjectAltName as SubjectAltNames},
     request::CertReq,
 };
@@ -30,7 +13,8 @@ use x509_cert::{
 use crate::{
     error::RequestError,
     name::SubjectAltName,
-    public_key::{KeyType, PublicKey},
+    public_key::PublicKey,
+    verification::{self, SignatureFault},
 };
 
 /// Largest request that is read.
@@ -57,7 +41,8 @@ impl CertificateRequest {
         // RFC 7468 §7: parsers "MAY treat" the older label NEW CERTIFICATE REQUEST as equivalent.
         let text = String::from_utf8_lossy(bytes).replace("NEW CERTIFICATE REQUEST", "CERTIFICATE REQUEST");
         let text = text.find("-----BEGIN ").map_or(text.as_str(), |start| &text[start..]);
-        let (label, der) = der::pem::decode_vec(text.as_bytes()).map_err(|error| RequestError::Malformed(error.into()))?;
+        let (label, der) =
+            der::pem::decode_vec(text.as_bytes()).map_err(|error| RequestError::Malformed(error.into()))?;
         if label != "CERTIFICATE REQUEST" {
             return Err(RequestError::Malformed(der::ErrorKind::Failed.into()));
         }
@@ -68,12 +53,11 @@ impl CertificateRequest {
         let request = CertReq::from_der(der).map_err(RequestError::Malformed)?;
         let signed = signed_bytes(der).map_err(RequestError::Malformed)?;
         let public_key = PublicKey::check(request.info.public_key.clone()).map_err(RequestError::PublicKey)?;
-        let algorithm = verification(public_key.key_type(), &request.algorithm)
-            .ok_or_else(|| RequestError::SignatureAlgorithm(request.algorithm.oid.to_string()))?;
         let signature = request.signature.as_bytes().ok_or(RequestError::Signature)?;
-        UnparsedPublicKey::new(algorithm, public_key.raw())
-            .verify(signed, signature)
-            .map_err(|_| RequestError::Signature)?;
+        verification::verify(&public_key, &request.algorithm, signed, signature).map_err(|fault| match fault {
+            SignatureFault::Algorithm(oid) => RequestError::SignatureAlgorithm(oid.to_string()),
+            SignatureFault::Wrong => RequestError::Signature,
+        })?;
         Ok(Self { names: names(&request)?, subject: request.info.subject.to_string(), public_key })
     }
 
@@ -107,7 +91,8 @@ fn names(request: &CertReq) -> Result<Vec<SubjectAltName>, RequestError> {
         for value in attribute.values.iter() {
             let extensions: Vec<Extension> = value.decode_as().map_err(RequestError::Malformed)?;
             for extension in extensions.iter().filter(|extension| extension.extn_id == ID_CE_SUBJECT_ALT_NAME) {
-                let names = SubjectAltNames::from_der(extension.extn_value.as_bytes()).map_err(RequestError::Malformed)?;
+                let names =
+                    SubjectAltNames::from_der(extension.extn_value.as_bytes()).map_err(RequestError::Malformed)?;
                 for name in &names.0 {
                     list.push(SubjectAltName::from_general_name(name).map_err(RequestError::SubjectAltName)?);
                 }
@@ -115,49 +100,4 @@ fn names(request: &CertReq) -> Result<Vec<SubjectAltName>, RequestError> {
         }
     }
     Ok(list)
-}
-
-/// RFC 4055 §3.1: `RSASSA-PSS-params`. A mask of another hash than the signature's fails to verify.
-#[derive(Sequence)]
-struct RsaPssHash {
-    #[asn1(context_specific = "0", tag_mode = "EXPLICIT", optional = "true")]
-    hash: Option<AlgorithmIdentifier>,
-    #[asn1(context_specific = "1", tag_mode = "EXPLICIT", optional = "true")]
-    mask: Option<AlgorithmIdentifier>,
-    #[asn1(context_specific = "2", tag_mode = "EXPLICIT", optional = "true")]
-    salt: Option<u32>,
-    #[asn1(context_specific = "3", tag_mode = "EXPLICIT", optional = "true")]
-    trailer: Option<u32>,
-}
-
-fn verification(key: KeyType, algorithm: &AlgorithmIdentifier) -> Option<&'static dyn VerificationAlgorithm> {
-    const SHA256: ObjectIdentifier = ECDSA_WITH_SHA_256;
-    const SHA384: ObjectIdentifier = ECDSA_WITH_SHA_384;
-    const SHA512: ObjectIdentifier = ECDSA_WITH_SHA_512;
-    Some(match (key, algorithm.oid) {
-        (KeyType::EcP256, SHA256) => &ECDSA_P256_SHA256_ASN1,
-        (KeyType::EcP256, SHA384) => &ECDSA_P256_SHA384_ASN1,
-        (KeyType::EcP256, SHA512) => &ECDSA_P256_SHA512_ASN1,
-        (KeyType::EcP384, SHA256) => &ECDSA_P384_SHA256_ASN1,
-        (KeyType::EcP384, SHA384) => &ECDSA_P384_SHA384_ASN1,
-        (KeyType::EcP384, SHA512) => &ECDSA_P384_SHA512_ASN1,
-        (KeyType::EcP521, SHA256) => &ECDSA_P521_SHA256_ASN1,
-        (KeyType::EcP521, SHA384) => &ECDSA_P521_SHA384_ASN1,
-        (KeyType::EcP521, SHA512) => &ECDSA_P521_SHA512_ASN1,
-        (KeyType::Ed25519, ID_ED_25519) => &ED25519,
-        (KeyType::Rsa, SHA_256_WITH_RSA_ENCRYPTION) => &RSA_PKCS1_2048_8192_SHA256,
-        (KeyType::Rsa, SHA_384_WITH_RSA_ENCRYPTION) => &RSA_PKCS1_2048_8192_SHA384,
-        (KeyType::Rsa, SHA_512_WITH_RSA_ENCRYPTION) => &RSA_PKCS1_2048_8192_SHA512,
-        (KeyType::Rsa, ID_RSASSA_PSS) => {
-            let parameters: RsaPssHash = algorithm.parameters.as_ref()?.decode_as().ok()?;
-            // RFC 4055 §3.1: "the recommended value is the number of octets in the hash value"; no other is verified here.
-            match (parameters.hash?.oid, parameters.salt?) {
-                (ID_SHA_256, 32) => &RSA_PSS_2048_8192_SHA256,
-                (ID_SHA_384, 48) => &RSA_PSS_2048_8192_SHA384,
-                (ID_SHA_512, 64) => &RSA_PSS_2048_8192_SHA512,
-                _ => return None,
-            }
-        }
-        _ => return None,
-    })
 }

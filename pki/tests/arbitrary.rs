@@ -17,7 +17,11 @@ fn read_all(octets: &[u8]) {
 }
 
 fn real() -> Vec<Vec<u8>> {
-    let pems = [include_str!("requests/rsa.csr"), include_str!("requests/prime256v1.csr"), include_str!("requests/ed25519.csr")];
+    let pems = [
+        include_str!("requests/rsa.csr"),
+        include_str!("requests/prime256v1.csr"),
+        include_str!("requests/ed25519.csr"),
+    ];
     let ders = pems.iter().filter_map(|pem| der::pem::decode_vec(pem.as_bytes()).ok()).map(|(_, der)| der);
     ders.chain(pems.iter().map(|pem| pem.as_bytes().to_vec())).collect()
 }
