@@ -1,5 +1,8 @@
 //! What can go wrong while reading or making certificates, and who is at fault.
 
+use const_oid::ObjectIdentifier;
+use time::OffsetDateTime;
+
 use crate::{public_key::KeyFault, signer::SignerError};
 
 /// A certificate, key or name that cannot be read or made.
@@ -43,6 +46,9 @@ pub enum PkiError {
         /// Days asked for.
         days: u32,
     },
+    /// A moment before 1970 or after 9999.
+    #[error("{0} is outside the calendar of certificates")]
+    Time(OffsetDateTime),
     /// The issuer's certificate is not a CA certificate, or its key is another one.
     #[error("issuer refused: {0}")]
     Issuer(&'static str),
@@ -83,4 +89,35 @@ pub enum RequestError {
     /// A subject alternative name that is not a DNS name or an IP address.
     #[error("subject alternative name refused: {0}")]
     SubjectAltName(&'static str),
+    /// The key of a CA: whoever shows it would be taken for the CA.
+    #[error("the request is for the key of a CA")]
+    CaKey,
+    /// The key is certified for another client already.
+    #[error("the key is certified for another client")]
+    KeyOfAnother,
+    /// An extension asked for twice.
+    #[error("extension {0} is asked for twice")]
+    DuplicateExtension(ObjectIdentifier),
+    /// An extension that the requester calls critical, and that no certificate here has.
+    #[error("critical extension {0} is not known here")]
+    UnknownCriticalExtension(ObjectIdentifier),
+    /// More than one list of extensions.
+    #[error("extensionRequest must have one value")]
+    RepeatedAttribute,
+    /// More names than [`crate::REQUEST_NAMES_MAX`].
+    #[error("request has {names} subject alternative names, more than {max}")]
+    TooManyNames {
+        /// Names given.
+        names: usize,
+        /// Names allowed.
+        max: usize,
+    },
+    /// A name that the provisioning key does not allow.
+    #[error("name \"{name}\" does not match the allowed pattern \"{pattern}\"")]
+    NameNotAllowed {
+        /// The name asked for.
+        name: String,
+        /// The pattern it does not match.
+        pattern: String,
+    },
 }

@@ -12,8 +12,11 @@
 
 mod certificate;
 mod error;
+mod extension;
+mod hierarchy;
 mod issue;
 mod name;
+mod name_pattern;
 mod private_key;
 mod profile;
 mod public_key;
@@ -24,11 +27,17 @@ mod weak_key;
 
 pub use certificate::{Certificate, Fingerprint, SpkiHash};
 pub use error::{PkiError, RequestError};
+pub use hierarchy::{
+    Active, CLIENT_DAYS_DEFAULT, Draft, Generation, HTTP_URL_BYTES_MAX, HttpUrl, ImportError, ImportedIssuer,
+    Initialised, Locations, NewRequest, Published, Retired, RotationError, Tier, UrlError, Window,
+};
 pub use issue::{Issuer, Order, SerialSource, SystemSerials, Unsigned};
-pub use name::{COMMON_NAME_CHARS_MAX, DistinguishedName, SubjectAltName};
+pub use name::{COMMON_NAME_CHARS_MAX, DistinguishedName, NameListError, SubjectAltName};
+pub use name_pattern::{NAME_PATTERN_CHARS_MAX, NamePattern, NamePatternError};
 pub use private_key::{PRIVATE_KEY_BYTES_MAX, PrivateKey};
 pub use profile::{Days, Profile};
 pub use public_key::{KeyFault, KeyType, PublicKey};
-pub use request::{CSR_BYTES_MAX, CertificateRequest};
+pub use request::{CSR_BYTES_MAX, CertificateRequest, CheckedRequest, REQUEST_NAMES_MAX, RequestPolicy};
 pub use signer::{SignatureAlgorithm, Signer, SignerError};
 pub use time::OffsetDateTime;
+pub use weak_key::{BLOCK_LIST_ENTRIES_MAX, BlockList, BlockListError, REQUEST_RSA_BITS_MAX, REQUEST_RSA_BITS_MIN};

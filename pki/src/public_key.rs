@@ -147,9 +147,8 @@ impl PublicKey {
         SpkiHash::of(&self.der)
     }
 
-    /// RFC 7093 §2 (1): "the leftmost 160-bits of the SHA-256 hash of the value of the BIT STRING subjectPublicKey".
     pub(crate) fn key_identifier(&self) -> Vec<u8> {
-        digest::digest(&digest::SHA256, self.raw()).as_ref()[..20].to_vec()
+        key_identifier(self.raw())
     }
 
     pub(crate) fn spki(&self) -> &SubjectPublicKeyInfo {
@@ -160,6 +159,11 @@ impl PublicKey {
     pub(crate) fn raw(&self) -> &[u8] {
         self.spki.subject_public_key.raw_bytes()
     }
+}
+
+/// RFC 7093 §2 (1): "the leftmost 160-bits of the SHA-256 hash of the value of the BIT STRING subjectPublicKey".
+pub(crate) fn key_identifier(subject_public_key: &[u8]) -> Vec<u8> {
+    digest::digest(&digest::SHA256, subject_public_key).as_ref()[..20].to_vec()
 }
 
 fn key_type(spki: &SubjectPublicKeyInfo) -> Result<KeyType, KeyFault> {

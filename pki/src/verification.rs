@@ -18,7 +18,7 @@ use const_oid::{
         rfc8410::ID_ED_25519,
     },
 };
-use der::Sequence;
+use der::{Decode, Reader, Sequence, SliceReader};
 use x509_cert::AlgorithmIdentifier;
 
 use crate::public_key::{KeyType, PublicKey};
@@ -43,6 +43,14 @@ pub(crate) fn verify(
 ) -> Result<(), SignatureFault> {
     let known = verification(key.key_type(), algorithm).ok_or(SignatureFault::Algorithm(algorithm.oid))?;
     UnparsedPublicKey::new(known, key.raw()).verify(signed, signature).map_err(|_| SignatureFault::Wrong)
+}
+
+/// The bytes of the first part of a signed structure as they were sent: a signature is over these, not over a re-encoding.
+pub(crate) fn first_part(der: &[u8]) -> der::Result<&[u8]> {
+    let mut outer = SliceReader::new(der)?;
+    let header = der::Header::decode(&mut outer)?;
+    header.tag().assert_eq(der::Tag::Sequence)?;
+    outer.tlv_bytes()
 }
 
 /// RFC 4055 §3.1: `RSASSA-PSS-params`. A mask of another hash than the signature's fails to verify.

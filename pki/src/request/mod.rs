@@ -3,18 +3,25 @@
 //! Taken over from a request: the public key and checked subject alternative names. Everything else it asks for
 //! (subject, key usage, constraints) is ignored: the profile decides.
 
-use const_oid::db::{rfc5280::ID_CE_SUBJECT_ALT_NAME, rfc5912::ID_EXTENSION_REQ};
-use der::{Decode, Reader, SliceReader};
-use x509_cert::{
-    ext::{Extension, pkix::SubjectAltName as SubjectAltNames},
-    request::CertReq,
+mod extensions;
+mod policy;
+
+use const_oid::db::rfc4519::COMMON_NAME;
+use der::{
+    Decode,
+    asn1::{PrintableStringRef, TeletexStringRef, Utf8StringRef},
 };
+use x509_cert::{name::Name, request::CertReq};
+
+pub use extensions::REQUEST_NAMES_MAX;
+pub use policy::{CheckedRequest, RequestPolicy};
 
 use crate::{
     error::RequestError,
     name::SubjectAltName,
     public_key::PublicKey,
     verification::{self, SignatureFault},
+    weak_key,
 };
 
 /// Largest request that is read.
@@ -26,6 +33,7 @@ pub struct CertificateRequest {
     public_key: PublicKey,
     names: Vec<SubjectAltName>,
     subject: String,
+    common_name: Option<String>,
 }
 
 impl CertificateRequest {
@@ -51,14 +59,20 @@ impl CertificateRequest {
 
     fn from_der(der: &[u8]) -> Result<Self, RequestError> {
         let request = CertReq::from_der(der).map_err(RequestError::Malformed)?;
-        let signed = signed_bytes(der).map_err(RequestError::Malformed)?;
+        let signed = verification::first_part(der).map_err(RequestError::Malformed)?;
         let public_key = PublicKey::check(request.info.public_key.clone()).map_err(RequestError::PublicKey)?;
         let signature = request.signature.as_bytes().ok_or(RequestError::Signature)?;
         verification::verify(&public_key, &request.algorithm, signed, signature).map_err(|fault| match fault {
             SignatureFault::Algorithm(oid) => RequestError::SignatureAlgorithm(oid.to_string()),
             SignatureFault::Wrong => RequestError::Signature,
         })?;
-        Ok(Self { names: names(&request)?, subject: request.info.subject.to_string(), public_key })
+        weak_key::check_requested(&public_key).map_err(RequestError::PublicKey)?;
+        Ok(Self {
+            names: extensions::names(&request.info.attributes)?,
+            subject: request.info.subject.to_string(),
+            common_name: common_name(&request.info.subject),
+            public_key,
+        })
     }
 
     /// The key that signed the request.
@@ -71,33 +85,25 @@ impl CertificateRequest {
         &self.names
     }
 
+    /// The common name asked for: the last one of the subject.
+    pub fn common_name(&self) -> Option<&str> {
+        self.common_name.as_deref()
+    }
+
     /// The subject asked for, for messages only.
     pub fn subject(&self) -> &str {
         &self.subject
     }
 }
 
-/// The bytes of CertificationRequestInfo as they were sent: a signature is over these, not over a re-encoding.
-fn signed_bytes(der: &[u8]) -> der::Result<&[u8]> {
-    let mut outer = SliceReader::new(der)?;
-    let header = der::Header::decode(&mut outer)?;
-    header.tag().assert_eq(der::Tag::Sequence)?;
-    outer.tlv_bytes()
-}
-
-fn names(request: &CertReq) -> Result<Vec<SubjectAltName>, RequestError> {
-    let mut list = Vec::new();
-    for attribute in request.info.attributes.iter().filter(|attribute| attribute.oid == ID_EXTENSION_REQ) {
-        for value in attribute.values.iter() {
-            let extensions: Vec<Extension> = value.decode_as().map_err(RequestError::Malformed)?;
-            for extension in extensions.iter().filter(|extension| extension.extn_id == ID_CE_SUBJECT_ALT_NAME) {
-                let names =
-                    SubjectAltNames::from_der(extension.extn_value.as_bytes()).map_err(RequestError::Malformed)?;
-                for name in &names.0 {
-                    list.push(SubjectAltName::from_general_name(name).map_err(RequestError::SubjectAltName)?);
-                }
-            }
-        }
-    }
-    Ok(list)
+fn common_name(subject: &Name) -> Option<String> {
+    let value = &subject.iter().filter(|attribute| attribute.oid == COMMON_NAME).last()?.value;
+    // RFC 5280 §4.1.2.4: DirectoryString; BMPString and UniversalString are long out of use.
+    let text = value
+        .decode_as::<Utf8StringRef<'_>>()
+        .map(|text| text.as_str().to_owned())
+        .or_else(|_| value.decode_as::<PrintableStringRef<'_>>().map(|text| text.as_str().to_owned()))
+        .or_else(|_| value.decode_as::<TeletexStringRef<'_>>().map(|text| text.as_str().to_owned()))
+        .ok()?;
+    Some(text).filter(|text| !text.is_empty())
 }
