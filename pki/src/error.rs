@@ -49,6 +49,20 @@ pub enum PkiError {
     /// A moment before 1970 or after 9999.
     #[error("{0} is outside the calendar of certificates")]
     Time(OffsetDateTime),
+    /// A serial number of no octets, of zero, or longer than RFC 5280 allows.
+    #[error("serial number of {octets} octets is zero or longer than 20")]
+    Serial {
+        /// Octets of the INTEGER.
+        octets: usize,
+    },
+    /// A list or window that ends before it begins.
+    #[error("nextUpdate {next} is not after thisUpdate {this}")]
+    Times {
+        /// Start.
+        this: OffsetDateTime,
+        /// End.
+        next: OffsetDateTime,
+    },
     /// The issuer's certificate is not a CA certificate, or its key is another one.
     #[error("issuer refused: {0}")]
     Issuer(&'static str),

@@ -11,6 +11,7 @@
 //! Known limits: RSA issuers sign with PKCS#1 v1.5 and SHA-256 only.
 
 mod certificate;
+mod crl;
 mod error;
 mod extension;
 mod hierarchy;
@@ -26,6 +27,7 @@ mod verification;
 mod weak_key;
 
 pub use certificate::{Certificate, Fingerprint, SpkiHash};
+pub use crl::{Crl, CrlScope, CrlTimes, NewCrl, Reason, ReasonError, RevokedList, SHARD_SERIALS_MAX, UnsignedCrl};
 pub use error::{PkiError, RequestError};
 pub use hierarchy::{
     Active, CLIENT_DAYS_DEFAULT, Draft, Generation, HTTP_URL_BYTES_MAX, HttpUrl, ImportError, ImportedIssuer,

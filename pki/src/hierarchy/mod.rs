@@ -22,3 +22,4 @@ pub use request::NewRequest;
 pub use rotation::{Active, Generation, Initialised, Published, Retired, RotationError};
 pub use tier::{CLIENT_DAYS_DEFAULT, Tier};
 pub use window::Window;
+pub(crate) use window::{asn1_time, date_time};
