@@ -166,7 +166,7 @@ impl<'a> Issuer<'a> {
         self.certificate
     }
 
-    pub(crate) fn signer(&self) -> &dyn Signer {
+    pub(crate) fn signer(&self) -> &'a dyn Signer {
         self.signer
     }
 

@@ -18,6 +18,7 @@ mod hierarchy;
 mod issue;
 mod name;
 mod name_pattern;
+mod ocsp;
 mod private_key;
 mod profile;
 mod public_key;
@@ -36,6 +37,10 @@ pub use hierarchy::{
 pub use issue::{Issuer, Order, SerialSource, SystemSerials, Unsigned};
 pub use name::{COMMON_NAME_CHARS_MAX, DistinguishedName, NameListError, SubjectAltName};
 pub use name_pattern::{NAME_PATTERN_CHARS_MAX, NamePattern, NamePatternError};
+pub use ocsp::{
+    CertId, IssuerIds, OCSP_CERTS_MAX, OCSP_REQUEST_BYTES_MAX, OcspFailure, OcspRequest, OcspRequestError,
+    OcspResponder, OcspTimes, Status,
+};
 pub use private_key::{PRIVATE_KEY_BYTES_MAX, PrivateKey};
 pub use profile::{Days, Profile};
 pub use public_key::{KeyFault, KeyType, PublicKey};
