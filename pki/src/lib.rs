@@ -13,6 +13,7 @@
 mod certificate;
 mod crl;
 mod error;
+pub mod est;
 mod extension;
 mod hierarchy;
 mod issue;
