@@ -22,6 +22,7 @@ mod name_pattern;
 mod ocsp;
 mod private_key;
 mod profile;
+pub mod provisioning;
 mod public_key;
 mod request;
 mod signer;
@@ -32,8 +33,8 @@ pub use certificate::{Certificate, Fingerprint, SpkiHash};
 pub use crl::{Crl, CrlScope, CrlTimes, NewCrl, Reason, ReasonError, RevokedList, SHARD_SERIALS_MAX, UnsignedCrl};
 pub use error::{PkiError, RequestError};
 pub use hierarchy::{
-    Active, CLIENT_DAYS_DEFAULT, Draft, Generation, HTTP_URL_BYTES_MAX, HttpUrl, ImportError, ImportedIssuer,
-    Initialised, Locations, NewRequest, Published, Retired, RotationError, Tier, UrlError, Window,
+    CLIENT_DAYS_DEFAULT, Draft, HTTP_URL_BYTES_MAX, HttpUrl, ImportError, ImportedIssuer, Locations, NewRequest, Tier,
+    UrlError, Window, rotation,
 };
 pub use issue::{Issuer, Order, SerialSource, SystemSerials, Unsigned};
 pub use name::{COMMON_NAME_CHARS_MAX, DistinguishedName, NameListError, SubjectAltName};

@@ -11,7 +11,7 @@ mod import;
 mod issue;
 mod location;
 mod request;
-mod rotation;
+pub mod rotation;
 mod tier;
 mod window;
 
@@ -19,7 +19,6 @@ pub use import::{ImportError, ImportedIssuer};
 pub use issue::Draft;
 pub use location::{HTTP_URL_BYTES_MAX, HttpUrl, Locations, UrlError};
 pub use request::NewRequest;
-pub use rotation::{Active, Generation, Initialised, Published, Retired, RotationError};
 pub use tier::{CLIENT_DAYS_DEFAULT, Tier};
 pub use window::Window;
 pub(crate) use window::{asn1_time, date_time};
