@@ -86,7 +86,7 @@ impl Stated<'_> {
             list.push(extension(ID_CE_SUBJECT_ALT_NAME, false, &names)?);
         }
         if let Some(url) = &self.locations.crl {
-            // RFC 5280 §4.2.1.13: "the DistributionPoint ... consists of either ... distributionPoint or cRLIssuer".
+            // RFC 5280 §4.2.1.13: "either distributionPoint or cRLIssuer MUST be present."
             let point =
                 DistributionPoint { distribution_point: Some(full_name(url)?), reasons: None, crl_issuer: None };
             list.push(extension(ID_CE_CRL_DISTRIBUTION_POINTS, false, &CrlDistributionPoints(vec![point]))?);
@@ -95,7 +95,7 @@ impl Stated<'_> {
             list.push(extension(ID_PE_AUTHORITY_INFO_ACCESS, false, &access)?);
         }
         if self.powers.ocsp_nocheck {
-            // RFC 6960 §4.2.2.2.1: "The value of the extension SHALL be NULL ... SHOULD be a non-critical extension".
+            // RFC 6960 §4.2.2.2.1: "This extension SHOULD be a non-critical extension. The value of the extension SHALL be NULL."
             list.push(extension(ID_PKIX_OCSP_NOCHECK, false, &Null)?);
         }
         Ok(list)

@@ -103,6 +103,11 @@ impl<'a> Issuer<'a> {
         if !certificate.is_ca() {
             return Err(PkiError::Issuer("its certificate is not a CA certificate"));
         }
+        // RFC 5280 §4.2.1.3: "The keyCertSign bit is asserted when the subject public key is used for verifying signatures
+        // on public key certificates."
+        if !certificate.may_sign_certificates() {
+            return Err(PkiError::Issuer("its certificate does not allow to sign certificates"));
+        }
         if certificate.spki_hash() != signer.public_key().spki_hash() {
             return Err(PkiError::Issuer("its key does not belong to its certificate"));
         }

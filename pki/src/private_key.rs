@@ -1,7 +1,7 @@
 //! A private key held in this process: of an issuer, of a server, or made for a client.
 //!
 //! Keys are kept and handed on as PKCS#8 version 1, the form every other program reads: EC with its curve, Ed25519 as
-//! RFC 8410 §7, ML-DSA-65 as its 32-octet seed (RFC 9881 §6), RSA as RFC 8017 A.1.2.
+//! RFC 8410 §7, ML-DSA-65 as its 32-octet seed (RFC 9881), RSA as RFC 8017 A.1.2.
 
 use aws_lc_rs::{
     encoding::AsDer,
@@ -182,7 +182,7 @@ impl Pair {
                 (ID_EC_PUBLIC_KEY, Some(der::Any::from(curve)), pair.public_key().as_ref())
             }
             Self::Ed25519(pair) => (ID_ED_25519, None, pair.public_key().as_ref()),
-            // RFC 9881 §4: "subjectPublicKey contains the raw octet string of the public key".
+            // RFC 9881: the BIT STRING holds the raw public key, in no further structure.
             Self::MlDsa65(pair) => (ID_ML_DSA_65, None, pair.public_key().as_ref()),
             // RFC 3279 §2.3.1: "The parameters field MUST have ASN.1 type NULL".
             Self::Rsa(pair) => (RSA_ENCRYPTION, Some(der::Any::null()), pair.public_key().as_ref()),

@@ -187,7 +187,7 @@ fn key_type(spki: &SubjectPublicKeyInfo) -> Result<KeyType, KeyFault> {
                 _ => Err(KeyFault::Curve),
             }
         }
-        // RFC 8410 §3 and RFC 9881 §4: "the parameters MUST be absent".
+        // RFC 8410 §3: "For all of the OIDs, the parameters MUST be absent." RFC 9881 says the same of ML-DSA.
         ID_ED_25519 if parameters.is_none() => Ok(KeyType::Ed25519),
         ID_ML_DSA_65 if parameters.is_none() => Ok(KeyType::MlDsa65),
         _ => Err(KeyFault::Type),

@@ -56,9 +56,9 @@ impl SignatureAlgorithm {
             Self::EcdsaP384Sha384 => (ECDSA_WITH_SHA_384, None),
             // RFC 8410 §3: "the parameters MUST be absent".
             Self::Ed25519 => (ID_ED_25519, None),
-            // RFC 9881 §2: "The contents of the parameters component for each algorithm MUST be absent."
+            // RFC 9881: the parameters are absent, of the key and of the signature alike.
             Self::MlDsa65 => (ID_ML_DSA_65, None),
-            // RFC 4055 §5: "the parameters field MUST ... be NULL".
+            // RFC 4055 §5: the parameters of sha256WithRSAEncryption are NULL.
             Self::RsaPkcs1Sha256 => (SHA_256_WITH_RSA_ENCRYPTION, Some(der::Any::null())),
         };
         AlgorithmIdentifier { oid, parameters }

@@ -80,7 +80,7 @@ fn verification(key: KeyType, algorithm: &AlgorithmIdentifier) -> Option<&'stati
         (KeyType::EcP521, SHA256) => &ECDSA_P521_SHA256_ASN1,
         (KeyType::EcP521, SHA384) => &ECDSA_P521_SHA384_ASN1,
         (KeyType::EcP521, SHA512) => &ECDSA_P521_SHA512_ASN1,
-        // RFC 8410 §3 and RFC 9881 §2: "the parameters ... MUST be absent".
+        // RFC 8410 §3: "For all of the OIDs, the parameters MUST be absent." RFC 9881 says the same of ML-DSA.
         (KeyType::Ed25519, ID_ED_25519) if algorithm.parameters.is_none() => &ED25519,
         (KeyType::MlDsa65, ID_ML_DSA_65) if algorithm.parameters.is_none() => &ML_DSA_65,
         (KeyType::Rsa, SHA_256_WITH_RSA_ENCRYPTION) => &RSA_PKCS1_2048_8192_SHA256,

@@ -88,7 +88,7 @@ fn extensions_that_cannot_be_honoured_are_refused() {
         attributes.insert(Attribute { oid: ID_EXTENSION_REQ, values: SetOfVec::try_from(values).unwrap() }).unwrap();
         CertificateRequest::from_pem_or_der(&signed(&key, attributes))
     };
-    assert_eq!(ask(&[&[names.clone()]]).unwrap().names(), [SubjectAltName::Dns("a".into())]);
+    assert_eq!(ask(&[std::slice::from_ref(&names)]).unwrap().names(), [SubjectAltName::Dns("a".into())]);
     assert!(ask(&[&[names.clone(), extension(unknown, false, &[5, 0])]]).is_ok());
     let refused = ask(&[&[names.clone(), names.clone()]]).unwrap_err();
     assert!(matches!(refused, RequestError::DuplicateExtension(ID_CE_SUBJECT_ALT_NAME)), "{refused}");

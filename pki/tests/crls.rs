@@ -18,6 +18,9 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use time::Duration;
 use x509_parser::prelude::FromDer;
 
+/// What a CA lists, and why.
+type Listed<'a> = &'a [(&'a Certificate, Reason)];
+
 fn shard() -> HttpUrl {
     "http://pki.example/crl/shard-7".parse().unwrap()
 }
@@ -100,7 +103,7 @@ fn relying_parties_follow_the_state_of_the_key() {
     let world = World::new();
     let folder = folder("crls");
     let (key, client) = (&world.key.certificate, &world.client);
-    let cases: [(&str, &[(&Certificate, Reason)], &[(&Certificate, Reason)], bool); 5] = [
+    let cases: [(&str, Listed<'_>, Listed<'_>, bool); 5] = [
         ("active", &[], &[], true),
         ("revoked", &[(key, Reason::CaCompromise)], &[], false),
         ("service disabled", &[(key, Reason::CertificateHold)], &[], false),

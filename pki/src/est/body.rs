@@ -13,7 +13,7 @@ pub const EST_BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// The DER in a body. Base64 with or without line breaks, and bare DER, as some clients send it.
 ///
-/// RFC 8951 §3.1: "the Content-Transfer-Encoding header ... MUST be ignored"; the octets themselves tell.
+/// RFC 8951 takes the Content-Transfer-Encoding header out of EST: the octets themselves tell.
 pub fn decode_body(body: &[u8]) -> Result<Vec<u8>, EstError> {
     if body.len() > EST_BODY_BYTES_MAX {
         return Err(EstError::TooLarge { bytes: body.len(), max: EST_BODY_BYTES_MAX });
@@ -22,7 +22,7 @@ pub fn decode_body(body: &[u8]) -> Result<Vec<u8>, EstError> {
     if is_one_sequence(body) {
         return Ok(body.to_vec());
     }
-    // RFC 8951 §3.2.4: whoever decodes "MUST ... ignore ... CR, LF, TAB and SP".
+    // RFC 8951: whoever decodes tolerates white space between the characters.
     let text: Vec<u8> = body.iter().copied().filter(|octet| !b"\r\n\t ".contains(octet)).collect();
     let der = LENIENT.decode(text).map_err(|_| EstError::NotBase64)?;
     if der.is_empty() { Err(EstError::NotBase64) } else { Ok(der) }

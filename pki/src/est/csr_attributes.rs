@@ -1,4 +1,4 @@
-//! What a server wants to see in requests: `CsrAttrs` (RFC 7030 §4.5.2, RFC 8951 §3.5, RFC 9908).
+//! What a server wants to see in requests: `CsrAttrs` (RFC 7030 §4.5.2, corrected by RFC 8951 and RFC 9908).
 
 use const_oid::{
     ObjectIdentifier,
@@ -22,7 +22,7 @@ pub enum CsrAttribute {
     Other(ObjectIdentifier),
 }
 
-/// RFC 8951 §3.5: `AttrOrOID ::= CHOICE { oid OBJECT IDENTIFIER, attribute Attribute {YouNeedToFillThisOut} }`.
+/// `AttrOrOID ::= CHOICE { oid OBJECT IDENTIFIER, attribute Attribute }`.
 #[derive(Choice)]
 enum AttributeOrOid {
     Oid(ObjectIdentifier),
@@ -53,7 +53,7 @@ fn encoded(attribute: &CsrAttribute) -> der::Result<AttributeOrOid> {
         Ok(AttributeOrOid::Attribute(CsrAttributeAsn1 { oid, values: SetOfVec::try_from(vec![value])? }))
     };
     match attribute {
-        // RFC 7030 §4.5.2: "If the server requires ... a particular key type ... the OID ... with the values" of its curve.
+        // RFC 7030 §4.5.2: the type of key as an attribute, its curve or size as the value.
         CsrAttribute::EcKey(curve) => with(ID_EC_PUBLIC_KEY, Any::from(*curve)),
         CsrAttribute::RsaKey(bits) => with(RSA_ENCRYPTION, Any::encode_from(bits)?),
         CsrAttribute::Oid(oid) | CsrAttribute::Other(oid) => Ok(AttributeOrOid::Oid(*oid)),

@@ -34,8 +34,8 @@ impl FromStr for HttpUrl {
 
     fn from_str(url: &str) -> Result<Self, UrlError> {
         let refuse = |reason| Err(UrlError { url: url.chars().take(80).collect(), reason });
-        // RFC 5280 §4.2.1.13: "the URI ... MUST be ... an absolute URI"; relying parties fetch no other scheme without
-        // further configuration.
+        // RFC 5280 §4.2.1.6: "The name MUST NOT be a relative URI"; relying parties fetch no other scheme without further
+        // configuration.
         let Some(rest) = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://")) else {
             return refuse("it must begin with http:// or https://");
         };

@@ -24,7 +24,7 @@ impl Window {
     pub fn until(now: OffsetDateTime, end: OffsetDateTime) -> Result<Self, PkiError> {
         let days = u32::try_from((end - now).whole_days()).unwrap_or(0);
         let not_before = now.checked_sub(Duration::minutes(5)).ok_or(PkiError::Validity { days })?;
-        // RFC 5280 §4.1.2.5: "both ... can be encoded as UTCTime or GeneralizedTime", neither with a fraction of a second.
+        // RFC 5280 §4.1.2.5.1 and §4.1.2.5.2: neither time type has fractions of a second.
         let whole = |moment: OffsetDateTime| moment.replace_nanosecond(0).map_err(|_| PkiError::Validity { days });
         if end <= now {
             return Err(PkiError::Validity { days });

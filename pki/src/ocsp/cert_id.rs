@@ -60,7 +60,8 @@ struct Hashes {
 impl IssuerIds {
     /// The names of the CA whose certificate this is. SHA-1 is what most clients send; nothing depends on its strength.
     pub fn of(issuer: &Certificate) -> Result<Self, PkiError> {
-        // RFC 6960 §4.1.1: "issuerNameHash is the hash of the issuer's distinguished name"; "issuerKeyHash is the hash of
+        // RFC 6960 §4.1.1: "issuerNameHash is the hash of the issuer's distinguished name
+        // (DN)"; "issuerKeyHash is the hash of
         // the issuer's public key. The hash shall be calculated over the value (excluding tag and length) of the subject
         // public key field in the issuer's certificate."
         let name = issuer.subject_name().to_der().map_err(PkiError::Encode)?;
@@ -70,5 +71,15 @@ impl IssuerIds {
             Hashes { name: hash(&name), key: hash(key) }
         };
         Ok(Self { sha1: hashes(&digest::SHA1_FOR_LEGACY_USE_ONLY), sha256: hashes(&digest::SHA256) })
+    }
+
+    /// The hashes of the name and of the key by SHA-1: what most requests carry, to look the issuer up by.
+    pub fn sha1(&self) -> (&[u8], &[u8]) {
+        (&self.sha1.name, &self.sha1.key)
+    }
+
+    /// The hashes of the name and of the key by SHA-256.
+    pub fn sha256(&self) -> (&[u8], &[u8]) {
+        (&self.sha256.name, &self.sha256.key)
     }
 }

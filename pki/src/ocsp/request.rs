@@ -13,11 +13,11 @@ use super::{CertId, OcspFailure};
 /// Largest request that is read. One certificate takes about 120 bytes.
 pub const OCSP_REQUEST_BYTES_MAX: usize = 4096;
 
-/// Most certificates in a request. RFC 5019 §2.1.1: "OCSP clients conforming to this profile MUST include only one".
+/// Most certificates in a request. RFC 5019 §2.1.1: requests "MUST include only one Request in the
+/// OCSPRequest.RequestList structure"; RFC 6960 has no bound.
 pub const OCSP_CERTS_MAX: usize = 16;
 
-/// RFC 9654 §2.1: "A server MUST reject any OCSP request that has a nonce in the Nonce extension with a length of either 0
-/// octets or greater than 128 octets".
+/// RFC 9654 §2.1: a nonce of no octets, or of more than 128, is answered with malformedRequest.
 const NONCE_BYTES_MAX: usize = 128;
 
 /// A request: one to [`OCSP_CERTS_MAX`] certificates, perhaps a nonce.
@@ -118,7 +118,8 @@ impl OcspRequest {
         let extensions = request.request_extensions.unwrap_or_default();
         let single =
             request.request_list.iter().filter_map(|single| single.single_request_extensions.as_deref()).flatten();
-        // RFC 6960 §4.4: "If the extension is marked critical and is not recognized, the request is to be rejected".
+        // RFC 6960 §4.1.2: "Unrecognized extensions MUST be ignored (unless they have the critical flag set and are not
+        // understood)."
         let unknown = |extension: &&Extension| extension.critical && extension.extn_id != ID_PKIX_OCSP_NONCE;
         if let Some(extension) = extensions.iter().chain(single).find(unknown) {
             return Err(OcspRequestError::CriticalExtension(extension.extn_id));
@@ -159,7 +160,7 @@ impl OcspRequest {
     }
 }
 
-/// RFC 9654 §2.1: `Nonce ::= OCTET STRING(SIZE(1..128))`. Clients of before RFC 8954 put the octets there bare.
+/// RFC 9654 §2.1: the value of the extension is an OCTET STRING of its own. Some older clients put the octets there bare.
 fn check_nonce(value: &[u8]) -> Result<(), OcspRequestError> {
     let bytes = <&OctetStringRef>::from_der(value).map_or(value.len(), |nonce| nonce.as_bytes().len());
     if (1..=NONCE_BYTES_MAX).contains(&bytes) {

@@ -143,7 +143,7 @@ impl<'a> OcspResponder<'a> {
             responder_id: ResponderId::ByKey(self.key_hash()?),
             produced_at: generalized(times.produced)?,
             responses,
-            // RFC 9654 §2.1: the nonce of the request "is included as one of the responseExtensions".
+            // RFC 9654 §2.1: "in responses it would be included as one of the responseExtensions".
             response_extensions: request.nonce().map(|nonce| vec![Extension { critical: false, ..nonce.clone() }]),
         };
         let tbs = data.to_der().map_err(PkiError::Encode)?;

@@ -6,7 +6,9 @@ use crate::{
     error::RequestError,
     name::SubjectAltName,
     name_pattern::NamePattern,
+    private_key::PrivateKey,
     public_key::{KeyFault, PublicKey},
+    signer::Signer,
     weak_key::BlockList,
 };
 
@@ -15,9 +17,9 @@ pub struct RequestPolicy<'a> {
     /// Keys known to others.
     pub blocked: &'a BlockList,
     /// Whether a key is that of a CA: a client that shows a CA's key would be taken for it.
-    pub is_ca_key: &'a dyn Fn(&SpkiHash) -> bool,
+    pub is_ca_key: &'a (dyn Fn(&SpkiHash) -> bool + Sync),
     /// Whether a key is certified for another client already.
-    pub is_key_of_another: &'a dyn Fn(&SpkiHash) -> bool,
+    pub is_key_of_another: &'a (dyn Fn(&SpkiHash) -> bool + Sync),
     /// The pattern that the common name and every subject alternative name must match; any name where `None`.
     pub names: Option<&'a NamePattern>,
 }
@@ -70,7 +72,7 @@ impl CheckedRequest {
     }
 
     /// The same names for a key made here (RFC 7030 §4.4 serverkeygen): the key of the request only carried the names.
-    pub fn with_generated_key(self, key: PublicKey) -> Self {
-        Self { public_key: key, ..self }
+    pub fn with_generated_key(self, key: &PrivateKey) -> Self {
+        Self { public_key: key.public_key().clone(), ..self }
     }
 }

@@ -2,7 +2,7 @@
 
 use num_bigint::BigUint;
 
-/// Rounds of the method, as the CA/Browser Forum Baseline Requirements §6.1.1.3 (5) ask: "100 rounds". A pair of primes of
+/// Rounds of the method, as many as the CA/Browser Forum Baseline Requirements §6.1.1.3 ask for. A pair of primes of
 /// independent random origin would need more than 2^500.
 const ROUNDS: usize = 100;
 
