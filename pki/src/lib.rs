@@ -1,8 +1,9 @@
 //! Certificates for Keygate: profile -> checked request -> signed certificate, over a [`Signer`].
 //!
-//! What it does: builds the certificates of the gateway's own small hierarchy (RFC 5280), checks PKCS#10 requests
-//! (RFC 2986), and reads from any certificate what the gateway identifies a client by: issuer key, serial number,
-//! fingerprint, validity.
+//! What it does: builds the certificates of the gateway's own small hierarchy and of the one that provisioning keys stand
+//! in (RFC 5280), checks PKCS#10 requests (RFC 2986), makes CRLs and OCSP answers (RFC 6960), reads and writes EST messages
+//! (RFC 7030), keeps the states of provisioning keys, and reads from any certificate what the gateway identifies a client by:
+//! issuer key, serial number, fingerprint, validity.
 //!
 //! What it leaves to others: where keys and certificates are kept, chain building at the TLS handshake (webpki), the
 //! clock and the random source. Every function that needs the time takes it as an argument; serial numbers come from

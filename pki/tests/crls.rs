@@ -119,6 +119,30 @@ fn relying_parties_follow_the_state_of_the_key() {
     }
 }
 
+/// GnuTLS decides the same.
+#[test]
+fn gnutls_follows_the_state_of_the_key() {
+    live_today();
+    let (world, folder) = (World::new(), folder("crls-gnutls"));
+    let (key, client) = (&world.key.certificate, &world.client);
+    let cases: [(&str, Listed<'_>, Listed<'_>, bool); 4] = [
+        ("active", &[], &[], true),
+        ("revoked", &[(key, Reason::CaCompromise)], &[], false),
+        ("service disabled", &[(key, Reason::CertificateHold)], &[], false),
+        ("one client revoked", &[], &[(client, Reason::KeyCompromise)], false),
+    ];
+    write(&folder, "root.pem", &[&world.root.certificate]);
+    write(&folder, "chain.pem", &[client, key, &world.organisation.certificate]);
+    for (state, by_organisation, by_key, accepted) in cases {
+        let pems: String = world.crls(by_organisation, by_key).iter().map(|crl| crl.to_pem().unwrap()).collect();
+        std::fs::write(folder.join("crls.pem"), pems).unwrap();
+        let arguments = "--verify --load-ca-certificate root.pem --load-crl crls.pem --infile chain.pem";
+        let Some(output) = tool("certtool", &folder, &arguments.split(' ').collect::<Vec<_>>()) else { return };
+        assert_eq!(output.status.success(), accepted, "{state}: {}", printed(&output));
+        assert_eq!(printed(&output).contains("revoked"), !accepted, "{state}: {}", printed(&output));
+    }
+}
+
 /// After a renewal with the same key, a list with one of the two serial numbers lets the other through: both must be on it.
 #[test]
 fn a_renewed_key_is_revoked_only_when_every_serial_is_listed() {

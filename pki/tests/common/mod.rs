@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 
 use std::{
+    cell::Cell,
     path::PathBuf,
     process::{Command, Output, Stdio},
 };
@@ -17,8 +18,17 @@ use keygate_pki::{
 /// The moment all tests live in.
 pub(crate) const NOW: i64 = 1_800_000_000;
 
+thread_local! {
+    static CLOCK: Cell<i64> = const { Cell::new(NOW) };
+}
+
 pub(crate) fn now() -> OffsetDateTime {
-    OffsetDateTime::from_unix_timestamp(NOW).unwrap()
+    OffsetDateTime::from_unix_timestamp(CLOCK.get()).unwrap()
+}
+
+/// From here on this test lives today: for tools whose clock cannot be set.
+pub(crate) fn live_today() {
+    CLOCK.set(OffsetDateTime::now_utc().unix_timestamp());
 }
 
 /// A folder of its own for a test, emptied first.
