@@ -22,7 +22,7 @@ run:
 test:
 	sh tests/setup.sh
 	@rm -f $(CARGO_TARGET_DIR)/skipped
-	@result=0; cargo test --workspace || result=$$?; \
+	@result=0; cargo test --workspace --no-fail-fast || result=$$?; \
 	if [ -s $(CARGO_TARGET_DIR)/skipped ]; then echo 'left out:'; sort -u $(CARGO_TARGET_DIR)/skipped; fi; \
 	exit $$result
 

@@ -20,6 +20,7 @@ need() { # command, package
 need cc gcc
 need openssl openssl
 need curl curl
+need certtool gnutls-bin
 if ! skipped softhsm; then
     need softhsm2-util softhsm2
     need pkcs11-tool opensc

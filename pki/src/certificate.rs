@@ -9,12 +9,11 @@ use const_oid::{
 };
 use der::{Decode, DecodePem, Encode, EncodePem, pem::LineEnding};
 use time::OffsetDateTime;
-use x509_cert::{
-    ext::pkix::{BasicConstraints, ExtendedKeyUsage, SubjectAltName as SubjectAltNames, SubjectKeyIdentifier},
-    name::Name,
-};
+use x509_cert::ext::pkix::{ExtendedKeyUsage, SubjectAltName as SubjectAltNames};
 
 use crate::{error::PkiError, name::SubjectAltName};
+
+mod authority;
 
 /// SHA-256 over a SubjectPublicKeyInfo: the lasting name of an issuer's key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -87,7 +86,11 @@ impl Certificate {
         const END: &str = "-----END CERTIFICATE-----";
         let Ok(text) = std::str::from_utf8(bytes) else { return Self::from_der(bytes) };
         let Some(start) = text.find(LABEL) else {
-            return if text.contains("-----BEGIN") { Err(PkiError::NoPem { label: "CERTIFICATE" }) } else { Self::from_der(bytes) };
+            return if text.contains("-----BEGIN") {
+                Err(PkiError::NoPem { label: "CERTIFICATE" })
+            } else {
+                Self::from_der(bytes)
+            };
         };
         let block = text[start..].find(END).map_or(&text[start..], |end| &text[start..start + end + END.len()]);
         let inner = x509_cert::Certificate::from_pem(block.as_bytes())
@@ -147,11 +150,6 @@ impl Certificate {
         self.inner.tbs_certificate().issuer().to_string()
     }
 
-    /// Whether the certificate is a CA's.
-    pub fn is_ca(&self) -> bool {
-        matches!(self.inner.tbs_certificate().get_extension::<BasicConstraints>(), Ok(Some((_, constraints))) if constraints.ca)
-    }
-
     /// The purposes of the extended key usage; `None` where the extension is absent, hence no purpose is excluded.
     pub fn extended_key_usage(&self) -> Option<Vec<ObjectIdentifier>> {
         match self.inner.tbs_certificate().get_extension::<ExtendedKeyUsage>() {
@@ -170,19 +168,10 @@ impl Certificate {
     /// The DNS names and IP addresses of the subject alternative name; names of other kinds are left out.
     pub fn subject_alt_names(&self) -> Vec<SubjectAltName> {
         match self.inner.tbs_certificate().get_extension::<SubjectAltNames>() {
-            Ok(Some((_, names))) => names.0.iter().filter_map(|name| SubjectAltName::from_general_name(name).ok()).collect(),
+            Ok(Some((_, names))) => {
+                names.0.iter().filter_map(|name| SubjectAltName::from_general_name(name).ok()).collect()
+            }
             Ok(None) | Err(_) => Vec::new(),
-        }
-    }
-
-    pub(crate) fn subject_name(&self) -> &Name {
-        self.inner.tbs_certificate().subject()
-    }
-
-    pub(crate) fn subject_key_identifier(&self) -> Option<Vec<u8>> {
-        match self.inner.tbs_certificate().get_extension::<SubjectKeyIdentifier>() {
-            Ok(Some((_, identifier))) => Some(identifier.0.as_bytes().to_vec()),
-            Ok(None) | Err(_) => None,
         }
     }
 }

@@ -1,29 +1,17 @@
 //! Assembles and signs certificates (RFC 5280 §4.1). Signing is a step of its own, so that a key in a device can do it.
 
-use const_oid::db::rfc5280::{
-    ID_CE_AUTHORITY_KEY_IDENTIFIER, ID_CE_BASIC_CONSTRAINTS, ID_CE_EXT_KEY_USAGE, ID_CE_KEY_USAGE, ID_CE_SUBJECT_ALT_NAME,
-    ID_CE_SUBJECT_KEY_IDENTIFIER,
-};
-use der::{
-    Decode, Encode, Sequence,
-    asn1::{BitString, OctetString},
-    flagset::FlagSet,
-};
-use time::{Duration, OffsetDateTime};
+use der::{Decode, Encode, Sequence, asn1::BitString};
+use time::OffsetDateTime;
 use x509_cert::{
-    AlgorithmIdentifier, SubjectPublicKeyInfo, Version,
-    ext::{
-        Extension,
-        pkix::{AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectKeyIdentifier},
-    },
-    name::Name,
-    serial_number::SerialNumber,
-    time::{Time, Validity},
+    AlgorithmIdentifier, SubjectPublicKeyInfo, Version, ext::Extension, name::Name, serial_number::SerialNumber,
+    time::Validity,
 };
 
 use crate::{
     certificate::Certificate,
     error::PkiError,
+    extension::{Powers, Stated},
+    hierarchy::{Locations, Window},
     name::{DistinguishedName, SubjectAltName},
     profile::{Days, Profile},
     public_key::PublicKey,
@@ -70,6 +58,7 @@ struct SignedCertificate {
 
 /// A certificate that waits for its signature: redeemed once, by [`Unsigned::sign`] or [`Unsigned::assemble`].
 pub struct Unsigned {
+    serial: Vec<u8>,
     tbs: Vec<u8>,
     algorithm: AlgorithmIdentifier,
 }
@@ -78,6 +67,11 @@ impl Unsigned {
     /// The bytes to be signed.
     pub fn tbs(&self) -> &[u8] {
         &self.tbs
+    }
+
+    /// The serial number it will have, as octets: to be recorded before the key is asked to sign.
+    pub fn serial(&self) -> &[u8] {
+        &self.serial
     }
 
     /// Signs with `signer`, which must be the key the certificate was prepared for.
@@ -109,6 +103,11 @@ impl<'a> Issuer<'a> {
         if !certificate.is_ca() {
             return Err(PkiError::Issuer("its certificate is not a CA certificate"));
         }
+        // RFC 5280 §4.2.1.3: "The keyCertSign bit is asserted when the subject public key is used for verifying signatures
+        // on public key certificates."
+        if !certificate.may_sign_certificates() {
+            return Err(PkiError::Issuer("its certificate does not allow to sign certificates"));
+        }
         if certificate.spki_hash() != signer.public_key().spki_hash() {
             return Err(PkiError::Issuer("its key does not belong to its certificate"));
         }
@@ -123,35 +122,67 @@ impl<'a> Issuer<'a> {
         now: OffsetDateTime,
         serials: &mut impl SerialSource,
     ) -> Result<Certificate, PkiError> {
-        let key = signer.public_key();
-        let validity = validity(now, profile.days(), None)?;
-        let authority = key.key_identifier();
-        let content = Content { profile, subject: subject.as_name(), key, names: &[], authority };
-        tbs(&content, subject.as_name(), signer, validity, serials)?.sign(signer)
+        let powers = profile.powers();
+        let window = Window::days(now, profile.days())?;
+        let template = template(&powers, subject, signer.public_key(), &[], window);
+        Template::self_signed(template, signer, serials)?.sign(signer)
     }
 
     /// Makes and signs a certificate of `profile`. `notAfter` never exceeds the issuer's own.
-    pub fn issue(&self, order: &Order<'_>, now: OffsetDateTime, serials: &mut impl SerialSource) -> Result<Certificate, PkiError> {
+    pub fn issue(
+        &self,
+        order: &Order<'_>,
+        now: OffsetDateTime,
+        serials: &mut impl SerialSource,
+    ) -> Result<Certificate, PkiError> {
         self.prepare(order, now, serials)?.sign(self.signer)
     }
 
     /// Makes a certificate of `profile` up to its signature.
-    pub fn prepare(&self, order: &Order<'_>, now: OffsetDateTime, serials: &mut impl SerialSource) -> Result<Unsigned, PkiError> {
+    pub fn prepare(
+        &self,
+        order: &Order<'_>,
+        now: OffsetDateTime,
+        serials: &mut impl SerialSource,
+    ) -> Result<Unsigned, PkiError> {
         let days = order.days.unwrap_or(order.profile.days());
-        let validity = validity(now, days, Some(self.certificate.not_after()))?;
-        // RFC 5280 §4.2.1.1: "derived from ... the subject key identifier of the issuer's certificate".
-        let authority = match self.certificate.subject_key_identifier() {
-            Some(identifier) => identifier,
-            None => self.signer.public_key().key_identifier(),
-        };
-        let content = Content {
-            profile: order.profile,
-            subject: order.subject.as_name(),
-            key: order.public_key,
-            names: order.names,
-            authority,
-        };
-        tbs(&content, self.certificate.subject_name(), self.signer, validity, serials)
+        let window =
+            Window::days(now, days)?.ending_by(self.certificate.not_after()).ok_or(PkiError::Validity { days })?;
+        let powers = order.profile.powers();
+        self.prepare_template(&template(&powers, order.subject, order.public_key, order.names, window), serials)
+    }
+
+    pub(crate) fn prepare_template(
+        &self,
+        template: &Template<'_>,
+        serials: &mut impl SerialSource,
+    ) -> Result<Unsigned, PkiError> {
+        self.check_room(template.powers)?;
+        template.unsigned(self.certificate.subject_name(), self.key_identifier(), self.signer, serials)
+    }
+
+    /// RFC 5280 §4.2.1.1: "derived from ... the subject key identifier of the issuer's certificate".
+    pub(crate) fn key_identifier(&self) -> Vec<u8> {
+        self.certificate.subject_key_identifier().unwrap_or_else(|| self.signer.public_key().key_identifier())
+    }
+
+    /// The issuer's certificate.
+    pub fn certificate(&self) -> &Certificate {
+        self.certificate
+    }
+
+    pub(crate) fn signer(&self) -> &'a dyn Signer {
+        self.signer
+    }
+
+    /// RFC 5280 §4.2.1.9: the path length "gives the maximum number of non-self-issued intermediate certificates that may
+    /// follow this certificate in a valid certification path".
+    fn check_room(&self, powers: &Powers) -> Result<(), PkiError> {
+        let (Some(below), Some(own)) = (powers.ca, self.certificate.ca_path_len().flatten()) else { return Ok(()) };
+        if own == 0 || below.is_none_or(|below| below >= own) {
+            return Err(PkiError::Issuer("its path length leaves no room for this CA"));
+        }
+        Ok(())
     }
 }
 
@@ -169,33 +200,73 @@ pub struct Order<'a> {
     pub days: Option<Days>,
 }
 
-struct Content<'a> {
-    profile: Profile,
-    subject: &'a Name,
-    key: &'a PublicKey,
-    names: &'a [SubjectAltName],
-    authority: Vec<u8>,
+/// A certificate without its issuer.
+pub(crate) struct Template<'a> {
+    pub(crate) powers: &'a Powers,
+    pub(crate) subject: &'a Name,
+    pub(crate) spki: &'a SubjectPublicKeyInfo,
+    pub(crate) subject_key: Vec<u8>,
+    pub(crate) names: &'a [SubjectAltName],
+    pub(crate) locations: &'a Locations,
+    pub(crate) window: Window,
 }
 
-fn tbs(
-    content: &Content<'_>,
-    issuer: &Name,
-    signer: &dyn Signer,
-    validity: Validity,
-    serials: &mut impl SerialSource,
-) -> Result<Unsigned, PkiError> {
-    let algorithm = signer.algorithm().identifier();
-    let tbs = TbsCertificate {
-        version: Version::V3,
-        serial_number: serial_number(serials)?,
-        signature: algorithm.clone(),
-        issuer: issuer.clone(),
-        validity,
-        subject: content.subject.clone(),
-        subject_public_key_info: content.key.spki().clone(),
-        extensions: Some(extensions(content)?),
-    };
-    Ok(Unsigned { tbs: tbs.to_der().map_err(PkiError::Encode)?, algorithm })
+impl Template<'_> {
+    pub(crate) fn self_signed(
+        template: Self,
+        signer: &dyn Signer,
+        serials: &mut impl SerialSource,
+    ) -> Result<Unsigned, PkiError> {
+        template.unsigned(template.subject, template.subject_key.clone(), signer, serials)
+    }
+
+    fn unsigned(
+        &self,
+        issuer: &Name,
+        authority_key: Vec<u8>,
+        signer: &dyn Signer,
+        serials: &mut impl SerialSource,
+    ) -> Result<Unsigned, PkiError> {
+        let algorithm = signer.algorithm().identifier();
+        let stated = Stated {
+            powers: self.powers,
+            subject_key: self.subject_key.clone(),
+            authority_key,
+            names: self.names,
+            locations: self.locations,
+        };
+        let tbs = TbsCertificate {
+            version: Version::V3,
+            serial_number: serial_number(serials)?,
+            signature: algorithm.clone(),
+            issuer: issuer.clone(),
+            validity: self.window.validity()?,
+            subject: self.subject.clone(),
+            subject_public_key_info: self.spki.clone(),
+            extensions: Some(stated.extensions()?),
+        };
+        let serial = tbs.serial_number.as_bytes().to_vec();
+        Ok(Unsigned { serial, tbs: tbs.to_der().map_err(PkiError::Encode)?, algorithm })
+    }
+}
+
+fn template<'a>(
+    powers: &'a Powers,
+    subject: &'a DistinguishedName,
+    key: &'a PublicKey,
+    names: &'a [SubjectAltName],
+    window: Window,
+) -> Template<'a> {
+    let subject_key = key.key_identifier();
+    Template {
+        powers,
+        subject: subject.as_name(),
+        spki: key.spki(),
+        subject_key,
+        names,
+        locations: &Locations::NONE,
+        window,
+    }
 }
 
 /// RFC 5280 §4.1.2.2: "a positive integer ... Conforming CAs MUST NOT use serialNumber values longer than 20 octets".
@@ -205,58 +276,4 @@ fn serial_number(serials: &mut impl SerialSource) -> Result<SerialNumber, PkiErr
     serials.fill(&mut octets)?;
     octets[0] = (octets[0] & 0x3f) | 0x40;
     SerialNumber::new(&octets).map_err(PkiError::Encode)
-}
-
-/// From five minutes ago (clocks differ) for `days`, but not beyond the issuer's end.
-fn validity(now: OffsetDateTime, days: Days, issuer_end: Option<OffsetDateTime>) -> Result<Validity, PkiError> {
-    let impossible = || PkiError::Validity { days };
-    let not_before = now.checked_sub(Duration::minutes(5)).ok_or_else(impossible)?;
-    let wished = now.checked_add(Duration::days(i64::from(days))).ok_or_else(impossible)?;
-    let not_after = issuer_end.map_or(wished, |end| wished.min(end));
-    if days == 0 || not_after <= now {
-        return Err(impossible());
-    }
-    let time = |moment: OffsetDateTime| {
-        u64::try_from(moment.unix_timestamp())
-            .ok()
-            .and_then(|seconds| der::DateTime::from_unix_duration(std::time::Duration::from_secs(seconds)).ok())
-            .map(Time::from)
-            .ok_or_else(impossible)
-    };
-    Ok(Validity::new(time(not_before)?, time(not_after)?))
-}
-
-fn extensions(content: &Content<'_>) -> Result<Vec<Extension>, PkiError> {
-    let profile = content.profile;
-    let key_identifier = |bytes: Vec<u8>| OctetString::new(bytes).map_err(PkiError::Encode);
-    let mut list = Vec::with_capacity(6);
-    // RFC 5280 §4.2.1.9: "Conforming CAs MUST include this extension in all CA certificates ... and MUST mark the
-    // extension as critical in such certificates."
-    if let Some(path_len) = profile.path_len() {
-        let constraints = BasicConstraints { ca: true, path_len_constraint: Some(path_len) };
-        list.push(extension(ID_CE_BASIC_CONSTRAINTS, true, &constraints)?);
-    }
-    // RFC 5280 §4.2.1.3: "When present, conforming CAs SHOULD mark this extension as critical."
-    let usages = profile.key_usages().iter().fold(FlagSet::default(), |set, usage| set | *usage);
-    list.push(extension(ID_CE_KEY_USAGE, true, &KeyUsage(usages))?);
-    if let Some(purpose) = profile.extended_key_usage() {
-        list.push(extension(ID_CE_EXT_KEY_USAGE, false, &ExtendedKeyUsage(vec![purpose]))?);
-    }
-    let subject = SubjectKeyIdentifier(key_identifier(content.key.key_identifier())?);
-    list.push(extension(ID_CE_SUBJECT_KEY_IDENTIFIER, false, &subject)?);
-    let authority = AuthorityKeyIdentifier {
-        key_identifier: Some(key_identifier(content.authority.clone())?),
-        ..AuthorityKeyIdentifier::default()
-    };
-    list.push(extension(ID_CE_AUTHORITY_KEY_IDENTIFIER, false, &authority)?);
-    if !content.names.is_empty() {
-        let names = content.names.iter().map(SubjectAltName::general_name).collect::<Result<Vec<_>, _>>()?;
-        list.push(extension(ID_CE_SUBJECT_ALT_NAME, false, &names)?);
-    }
-    Ok(list)
-}
-
-fn extension(oid: const_oid::ObjectIdentifier, critical: bool, value: &impl Encode) -> Result<Extension, PkiError> {
-    let der = value.to_der().map_err(PkiError::Encode)?;
-    Ok(Extension { extn_id: oid, critical, extn_value: OctetString::new(der).map_err(PkiError::Encode)? })
 }

@@ -7,7 +7,8 @@ use const_oid::{
     ObjectIdentifier,
     db::rfc5280::{ID_KP_CLIENT_AUTH, ID_KP_SERVER_AUTH},
 };
-use x509_cert::ext::pkix::KeyUsages;
+
+use crate::extension::Powers;
 
 /// A number of days.
 pub type Days = u32;
@@ -33,7 +34,7 @@ pub enum Profile {
 
 impl Profile {
     /// `Some(pathLenConstraint)` for a CA.
-    pub(crate) fn path_len(self) -> Option<u8> {
+    fn path_len(self) -> Option<u8> {
         match self {
             // The root leaves room for an organisation's issuer and the issuing CAs of its provisioning keys.
             Self::RootCa => Some(2),
@@ -67,18 +68,20 @@ impl Profile {
         }
     }
 
-    /// RFC 5280 §4.2.1.3: "If the keyCertSign bit is asserted, then the cA bit in the basic constraints extension
-    /// (Section 4.2.1.9) MUST also be asserted."
-    pub(crate) fn key_usages(self) -> &'static [KeyUsages] {
-        if self.is_ca() { &[KeyUsages::KeyCertSign, KeyUsages::CRLSign] } else { &[KeyUsages::DigitalSignature] }
-    }
-
     /// The extended key usage, if the profile has one. On an issuer it narrows what its certificates are good for.
-    pub(crate) fn extended_key_usage(self) -> Option<ObjectIdentifier> {
+    fn extended_key_usage(self) -> Option<ObjectIdentifier> {
         match self {
             Self::AdminCertificate | Self::ClientCertificate | Self::ClientIssuer => Some(ID_KP_CLIENT_AUTH),
             Self::ServerCa | Self::ServerCertificate => Some(ID_KP_SERVER_AUTH),
             Self::AdminCa | Self::RootCa => None,
+        }
+    }
+
+    pub(crate) fn powers(self) -> Powers {
+        let purposes = self.extended_key_usage().into_iter().collect();
+        match self.path_len() {
+            Some(path_len) => Powers::ca(Some(path_len), purposes),
+            None => Powers::leaf(purposes),
         }
     }
 }

@@ -179,7 +179,9 @@ fn weak_or_unknown_generation() {
     refused(PARAMETERS, "RSA of 1024 bits", generate_pair(&PairSpec::Rsa { bits: 1024 }));
     refused(Class::Unsupported, "no curve", generate_pair(&PairSpec::Ec { curve: RecommendedCurve::Brainpoolp256r1 }));
     refused(PARAMETERS, "AES key of 100 bits", generate(&KeySpec { algorithm: A::Aes, bits: 100 }));
-    refused(Class::Unsupported, "no generation of Blowfish", generate(&KeySpec { algorithm: A::Blowfish, bits: 128 }));
+    refused(Class::Unsupported, "no generation of DES", generate(&KeySpec { algorithm: A::Des, bits: 56 }));
+    refused(PARAMETERS, "Blowfish key of 24 bits", generate(&KeySpec { algorithm: A::Blowfish, bits: 24 }));
+    assert_eq!(generate(&KeySpec { algorithm: A::Idea, bits: 128 }).unwrap().expose_canonical().len(), 16);
 }
 
 #[test]

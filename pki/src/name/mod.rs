@@ -1,5 +1,7 @@
 //! Subject names and subject alternative names, built from checked parts and never from a string that is parsed.
 
+mod list;
+
 use std::net::IpAddr;
 
 use const_oid::db::rfc4519::{COMMON_NAME, ORGANIZATION_NAME};
@@ -12,6 +14,8 @@ use x509_cert::{
     ext::pkix::name::GeneralName,
     name::{Name, RdnSequence, RelativeDistinguishedName},
 };
+
+pub use list::NameListError;
 
 use crate::error::PkiError;
 
@@ -26,7 +30,9 @@ impl DistinguishedName {
     /// A name of one organisation and one common name, both UTF-8.
     pub fn new(organisation: Option<&str>, common_name: &str) -> Result<Self, PkiError> {
         let mut sequence = RdnSequence::default();
-        for (oid, value) in organisation.map(|value| (ORGANIZATION_NAME, value)).into_iter().chain([(COMMON_NAME, common_name)]) {
+        for (oid, value) in
+            organisation.map(|value| (ORGANIZATION_NAME, value)).into_iter().chain([(COMMON_NAME, common_name)])
+        {
             let chars = value.chars().count();
             if chars == 0 || chars > COMMON_NAME_CHARS_MAX {
                 return Err(PkiError::CommonName { chars, max: COMMON_NAME_CHARS_MAX });
@@ -39,6 +45,17 @@ impl DistinguishedName {
         }
         let der = sequence.to_der().map_err(PkiError::Encode)?;
         Name::from_der(&der).map(Self).map_err(PkiError::Encode)
+    }
+
+    /// The name of an issuing CA of one provisioning key: unique for each key and each generation of its CA key, so that
+    /// no relying party takes one CA's CRL for another's.
+    pub fn of_key_issuer(organisation: &str, key_id: &str, generation: u32) -> Result<Self, PkiError> {
+        Self::new(Some(organisation), &format!("Issuing {key_id} G{generation}"))
+    }
+
+    /// The name of an organisation's issuer, unique for each generation of its key.
+    pub fn of_organisation_issuer(organisation: &str, generation: u32) -> Result<Self, PkiError> {
+        Self::new(Some(organisation), &format!("Issuer G{generation}"))
     }
 
     pub(crate) fn as_name(&self) -> &Name {
@@ -69,6 +86,14 @@ impl SubjectAltName {
             return Ok(Self::Ip(ip));
         }
         if is_dns_name(host) { Ok(Self::Dns(host.to_ascii_lowercase())) } else { Err(PkiError::Host(host.into())) }
+    }
+
+    /// The bare name or address as text.
+    pub fn value(&self) -> String {
+        match self {
+            Self::Dns(name) => name.clone(),
+            Self::Ip(ip) => ip.to_string(),
+        }
     }
 
     pub(crate) fn general_name(&self) -> Result<GeneralName, PkiError> {
