@@ -232,10 +232,10 @@ fn each_fault_of_a_payload_has_its_own_error() {
         ),
         (
             "a field of a later version",
-            ProtocolVersion::V1_2,
+            ProtocolVersion::V1_0,
             Operation::Locate,
-            |writer| writer.integer(Tag::OFFSET_ITEMS, 1),
-            Kind::Unexpected { unexpected: Tag::OFFSET_ITEMS, within },
+            |writer| writer.enumeration(Tag::OBJECT_GROUP_MEMBER, 1),
+            Kind::Unexpected { unexpected: Tag::OBJECT_GROUP_MEMBER, within },
             0,
         ),
         (

@@ -290,6 +290,11 @@ pub(super) fn check_use(exchange: &Exchange<'_>, permit: &Permit, wanted: &Use) 
     check_mask(object, wanted.mask)
 }
 
+/// Whether an object may protect now.
+pub(super) fn check_protects(exchange: &Exchange<'_>, permit: &Permit) -> Result<(), OperationError> {
+    check_state(exchange.object(permit), Effect::Protect, exchange.now)
+}
+
 fn check_type(object: &Object, wanted: &Use) -> Result<(), OperationError> {
     if wanted.object_types.contains(&object.object_type) {
         return Ok(());
@@ -327,15 +332,25 @@ fn check_mask(object: &Object, wanted: CryptographicUsageMask) -> Result<(), Ope
 
 /// KMIP 2.1 §4.59: the count "is decremented" by each use that applies protection, by bytes or by objects.
 fn take_from_limits(exchange: &mut Exchange<'_>, permit: &Permit, charge: Charge) -> Result<(), OperationError> {
-    let limits = exchange.object(permit).attributes.find(|attribute| match attribute {
-        Attribute::UsageLimits(limits) => Some(limits.clone()),
-        _ => None,
-    });
-    let Some(UsageLimits { total, count, unit }) = limits else { return Ok(()) };
-    let amount = match unit {
+    let Some(limits) = usage_limits(exchange, permit) else { return Ok(()) };
+    let amount = match limits.unit {
         UsageLimitsUnit::Byte => i64::try_from(charge.bytes).map_err(|_| OperationError::UsageLimitExceeded)?,
         _ => charge.objects,
     };
+    take(exchange, permit, limits, amount)
+}
+
+/// The Usage Limits of an object.
+pub(super) fn usage_limits(exchange: &Exchange<'_>, permit: &Permit) -> Option<UsageLimits> {
+    exchange.object(permit).attributes.find(|attribute| match attribute {
+        Attribute::UsageLimits(limits) => Some(limits.clone()),
+        _ => None,
+    })
+}
+
+/// Takes an amount, in the unit of the limits, off them.
+pub(super) fn take(exchange: &mut Exchange<'_>, permit: &Permit, limits: UsageLimits, amount: i64) -> Result<(), OperationError> {
+    let UsageLimits { total, count, unit } = limits;
     let left = count.unwrap_or(total).checked_sub(amount).filter(|left| *left >= 0).ok_or(OperationError::UsageLimitExceeded)?;
     if amount > 0 {
         exchange.change(permit).attributes.set(Attribute::UsageLimits(UsageLimits { total, count: Some(left), unit }));

@@ -20,6 +20,7 @@ mod exchange;
 mod generate;
 mod get;
 mod get_attributes;
+mod get_usage_allocation;
 mod hash;
 mod intent;
 mod key;
@@ -149,6 +150,7 @@ pub async fn perform(exchange: &mut Exchange<'_>, request: RequestPayload) -> Re
         RequestPayload::Get(request) => get::get(exchange, request).await?.into(),
         RequestPayload::GetAttributeList(request) => get_attributes::get_attribute_list(exchange, request).await?.into(),
         RequestPayload::GetAttributes(request) => get_attributes::get_attributes(exchange, request).await?.into(),
+        RequestPayload::GetUsageAllocation(request) => get_usage_allocation::get_usage_allocation(exchange, request).await?.into(),
         RequestPayload::Hash(request) => hash::hash(exchange, request)?.into(),
         RequestPayload::Interop(request) => query::interop(exchange, request)?.into(),
         RequestPayload::Locate(request) => locate::locate(exchange, request).await?.into(),
@@ -189,6 +191,7 @@ pub fn action(operation: Operation) -> Option<Action> {
         Operation::Get => Action::Get,
         Operation::GetAttributeList => Action::GetAttributeList,
         Operation::GetAttributes => Action::GetAttributes,
+        Operation::GetUsageAllocation => Action::GetUsageAllocation,
         Operation::Locate => Action::Locate,
         Operation::Log => Action::Log,
         Operation::Mac => Action::Mac,

@@ -1,5 +1,5 @@
-//! Activate, Revoke, Destroy, Archive, Recover, Check, Obtain Lease: KMIP 2.1 §6.1.1, §6.1.49, §6.1.14, §6.1.4, §6.1.43,
-//! §6.1.7, §6.1.33.
+//! Activate, Revoke, Destroy, Archive, Recover, Check, Get Usage Allocation, Obtain Lease: KMIP 2.1 §6.1.1, §6.1.49,
+//! §6.1.14, §6.1.4, §6.1.43, §6.1.7, §6.1.23, §6.1.33.
 
 use crate::codec::{DateTime, Interval, structure};
 use crate::{CryptographicUsageMask, RevocationReason, UniqueIdentifier};
@@ -48,6 +48,8 @@ answers_one_object! {
     ArchiveResponse;
     /// Destroy response.
     DestroyResponse;
+    /// Get Usage Allocation response.
+    GetUsageAllocationResponse;
     /// Recover response.
     RecoverResponse;
     /// Revoke response.
@@ -91,6 +93,16 @@ structure! {
         cryptographic_usage_mask: optional CryptographicUsageMask = CRYPTOGRAPHIC_USAGE_MASK;
         /// Lease Time that cannot be had.
         lease_time: optional Interval = LEASE_TIME;
+    }
+}
+
+structure! {
+    /// Get Usage Allocation request.
+    GetUsageAllocationRequest {
+        /// The object; the ID placeholder if absent.
+        unique_identifier: optional UniqueIdentifier = UNIQUE_IDENTIFIER;
+        /// Usage Limits Count to set aside, in the unit of the object's limits.
+        usage_limits_count: required i64 = USAGE_LIMITS_COUNT;
     }
 }
 

@@ -164,6 +164,7 @@ operations! {
     Get(GetRequest, GetResponse) since V1_0;
     GetAttributeList(GetAttributeListRequest, GetAttributeListResponse) since V1_0;
     GetAttributes(GetAttributesRequest, GetAttributesResponse) since V1_0;
+    GetUsageAllocation(GetUsageAllocationRequest, GetUsageAllocationResponse) since V1_0;
     Hash(HashRequest, HashResponse) since V1_2;
     Interop(InteropRequest, InteropResponse) since V2_0;
     Locate(LocateRequest, LocateResponse) since V1_0;
