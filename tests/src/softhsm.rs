@@ -68,6 +68,9 @@ impl Token {
 
     /// The secret and private keys on the token, by label, as OpenSC's tool lists them: a program that shares nothing with ours.
     ///
+    /// Left out are objects without label: SoftHSM writes an object's class first, its label and id next and its value last, so
+    /// one that was killed in between leaves an object that holds no key, and that nothing tells from another application's.
+    ///
     /// # Errors
     /// If the tool is not installed, or the token cannot be read.
     pub fn keys(&self) -> io::Result<BTreeSet<String>> {
@@ -80,8 +83,8 @@ impl Token {
         for line in listed.lines() {
             if !line.starts_with(' ') {
                 is_key = line.starts_with("Private Key Object") || line.starts_with("Secret Key Object");
-            } else if let Some(label) = line.trim().strip_prefix("label:").filter(|_| is_key) {
-                keys.insert(label.trim().to_owned());
+            } else if let Some(label) = line.trim().strip_prefix("label:").map(str::trim).filter(|label| is_key && !label.is_empty()) {
+                keys.insert(label.to_owned());
             }
         }
         Ok(keys)

@@ -166,7 +166,9 @@ fn create_and_destroy(address: SocketAddr, credentials: &Credentials, told: &Mut
     let Ok(mut client) = TlsKmipClient::connect(address, credentials) else { return };
     for number in 0.. {
         let Ok(answer) = client.request(&pair_request()) else { return };
-        let (private, _) = pair_of(&request::outcome(&answer).expect("Create Key Pair"));
+        // After a SIGKILL SoftHSM now and then answers CKR_GENERAL_ERROR to C_GenerateKeyPair: refused is not acknowledged.
+        let Ok(made) = request::outcome(&answer) else { continue };
+        let (private, _) = pair_of(&made);
         if number % 2 == 0 {
             told.lock().expect("no client failed").kept.push(private);
             continue;
@@ -174,7 +176,9 @@ fn create_and_destroy(address: SocketAddr, credentials: &Credentials, told: &Mut
         let Ok(answer) = client.request(&revoke(&private)) else { return };
         request::outcome(&answer).expect("Revoke");
         let Ok(answer) = client.request(&request::on(V1_4, Operation::Destroy, &private)) else { return };
-        request::outcome(&answer).expect("Destroy");
+        if request::outcome(&answer).is_err() {
+            continue;
+        }
         told.lock().expect("no client failed").destroyed.push(private);
     }
 }
