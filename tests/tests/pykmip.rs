@@ -60,3 +60,22 @@ fn pykmip_integration_suite_passes() {
     assert!(failed.is_empty(), "{failed:?}\n{printed}");
     assert!(summary.starts_with("37 passed"), "{summary}");
 }
+
+/// What the README shows is what works.
+#[test]
+fn the_lines_of_the_readme_work() {
+    if tools::skipped("pykmip") {
+        return;
+    }
+    let gateway = Setup::new().start();
+    let readme = include_str!("../../README.md");
+    let lines = readme.split("```python").nth(1).and_then(|rest| rest.split("```").next()).expect("the README shows Python");
+    let address = gateway.address("kmip");
+    let lines = lines
+        .replace("keygate-data/clients/first", &gateway.client_folder("a").display().to_string())
+        .replace("5696", &address.port().to_string());
+    let output = Command::new(tools::python()).args(["-c", &lines]).output().expect("python runs");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(printed.trim().len(), 64, "an AES-256 key in hexadecimal, not {printed:?}");
+}

@@ -22,19 +22,7 @@ pub(super) async fn create_key_pair(exchange: &mut Exchange<'_>, request: Create
     let mut private = new_object::build(exchange, ObjectType::PrivateKey, private_given, (keystore, Custody::Envelope))?;
     let mut public = new_object::build(exchange, ObjectType::PublicKey, public_given, (keystore, Custody::Envelope))?;
 
-    let pair = generate_pair(exchange, &private, &public).await?;
-    private.custody = pair.custody;
-    for object in [&mut private, &mut public] {
-        object.attributes.set(Attribute::CryptographicAlgorithm(pair.algorithm));
-        object.attributes.set(Attribute::CryptographicLength(pair.bits.cast_signed()));
-        object.attributes.set(Attribute::OriginalCreationDate(DateTime(exchange.now)));
-        object.attributes.set_default(Attribute::RandomNumberGenerator(create::rng()));
-    }
-    describe(&mut public, &Material::Held(Box::new(pair.public.clone())));
-    describe(&mut private, &pair.private);
-    new_object::link(&mut private, LinkType::PublicKeyLink, public.id);
-    new_object::link(&mut public, LinkType::PrivateKeyLink, private.id);
-
+    let pair = make(exchange, &mut private, &mut public).await?;
     let (private_id, public_id) = (private.id, public.id);
     exchange.insert(public, Material::Held(Box::new(pair.public)));
     exchange.insert(private, pair.private);
@@ -49,6 +37,23 @@ pub(super) async fn create_key_pair(exchange: &mut Exchange<'_>, request: Create
     })
 }
 
+/// Makes the keys of two objects, completes their attributes and links them to each other.
+pub(super) async fn make(exchange: &mut Exchange<'_>, private: &mut Object, public: &mut Object) -> Result<generate::NewPair, OperationError> {
+    let pair = generate_pair(exchange, private, public).await?;
+    private.custody = pair.custody;
+    for object in [&mut *private, &mut *public] {
+        object.attributes.set(Attribute::CryptographicAlgorithm(pair.algorithm));
+        object.attributes.set(Attribute::CryptographicLength(pair.bits.cast_signed()));
+        object.attributes.set(Attribute::OriginalCreationDate(DateTime(exchange.now)));
+        object.attributes.set_default(Attribute::RandomNumberGenerator(create::rng()));
+    }
+    describe(public, &Material::Held(Box::new(pair.public.clone())));
+    describe(private, &pair.private);
+    new_object::link(private, LinkType::PublicKeyLink, public.id);
+    new_object::link(public, LinkType::PrivateKeyLink, private.id);
+    Ok(pair)
+}
+
 async fn generate_pair(exchange: &mut Exchange<'_>, private: &Object, public: &Object) -> Result<generate::NewPair, OperationError> {
     let from_either = |pick: &dyn Fn(&Object) -> Option<i32>| pick(private).or_else(|| pick(public));
     let algorithm = private.attributes.cryptographic_algorithm().or_else(|| public.attributes.cryptographic_algorithm());
@@ -59,7 +64,8 @@ async fn generate_pair(exchange: &mut Exchange<'_>, private: &Object, public: &O
     generate::pair(exchange, private.keystore, algorithm, bits, curve).await
 }
 
-async fn merged(exchange: &mut Exchange<'_>, common: &Attributes, own: Option<Attributes>) -> Result<Vec<AttributeInstance>, OperationError> {
+/// The attributes of one half: its own, then those of both.
+pub(super) async fn merged(exchange: &mut Exchange<'_>, common: &Attributes, own: Option<Attributes>) -> Result<Vec<AttributeInstance>, OperationError> {
     let mut list = new_object::expand(exchange, own.unwrap_or_default()).await?;
     for instance in new_object::expand(exchange, common.clone()).await? {
         if !list.iter().any(|known| known.attribute.name() == instance.attribute.name()) {

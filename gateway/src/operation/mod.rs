@@ -33,6 +33,7 @@ mod obtain_lease;
 mod policy;
 mod query;
 mod re_key;
+mod re_key_key_pair;
 mod register;
 mod revoke;
 mod rng;
@@ -162,6 +163,7 @@ pub async fn perform(exchange: &mut Exchange<'_>, request: RequestPayload) -> Re
         RequestPayload::Ping(request) => query::ping(request).into(),
         RequestPayload::Query(request) => query::query(exchange, request).into(),
         RequestPayload::ReKey(request) => re_key::re_key(exchange, request).await?.into(),
+        RequestPayload::ReKeyKeyPair(request) => re_key_key_pair::re_key_key_pair(exchange, request).await?.into(),
         RequestPayload::Recover(request) => archive::recover(exchange, request).await?.into(),
         RequestPayload::Register(request) => register::register(exchange, request).await?.into(),
         RequestPayload::Revoke(request) => revoke::revoke(exchange, request).await?.into(),
@@ -199,6 +201,7 @@ pub fn action(operation: Operation) -> Option<Action> {
         Operation::ModifyAttribute => Action::ModifyAttribute,
         Operation::ObtainLease => Action::ObtainLease,
         Operation::ReKey => Action::ReKey,
+        Operation::ReKeyKeyPair => Action::ReKeyKeyPair,
         Operation::Recover => Action::Recover,
         Operation::Register => Action::Register,
         Operation::Revoke => Action::Revoke,

@@ -4,7 +4,7 @@
 use keygate_kmip::{
     CapabilityInformation, DestroyAction, DiscoverVersionsRequest, DiscoverVersionsResponse, InteropRequest,
     InteropResponse, LogRequest, LogResponse, OPERATIONS, ObjectType, Operation, PingRequest, PingResponse,
-    ProtectionStorageMask, ProtectionStorageMasks, ProtocolVersion, QueryFunction, QueryRequest, QueryResponse, RngMode,
+    ProfileInformation, ProfileName, ProtectionStorageMask, ProtectionStorageMasks, ProtocolVersion, QueryFunction, QueryRequest, QueryResponse, RngMode,
     ServerInformation, ShreddingAlgorithm, UnwrapMode,
 };
 
@@ -35,14 +35,13 @@ pub(super) fn query(exchange: &Exchange<'_>, request: QueryRequest) -> QueryResp
                 let masks = vec![ProtectionStorageMask::SOFTWARE];
                 response.protection_storage_masks = Some(ProtectionStorageMasks { masks });
             }
-            // No application namespaces, extensions, attestation, validations, registration or defaults to tell of; and no
-            // profile is claimed before its cases pass.
+            QueryFunction::QueryProfiles => response.profiles = profiles(exchange),
+            // No application namespaces, extensions, attestation, validations, registration or defaults to tell of.
             QueryFunction::QueryApplicationNamespaces
             | QueryFunction::QueryExtensionList
             | QueryFunction::QueryExtensionMap
             | QueryFunction::QueryAttestationTypes
             | QueryFunction::QueryValidations
-            | QueryFunction::QueryProfiles
             | QueryFunction::QueryClientRegistrationMethods
             | QueryFunction::QueryDefaultsInformation
             | QueryFunction::Extension(_) => {}
@@ -52,6 +51,58 @@ pub(super) fn query(exchange: &Exchange<'_>, request: QueryRequest) -> QueryResp
     }
     response
 }
+
+/// The profiles whose official cases all pass, of the versions up to the caller's. Since 2.0 a profile is named without
+/// its version; those names are told when their cases are served too.
+fn profiles(exchange: &Exchange<'_>) -> Vec<ProfileInformation> {
+    let legacy = exchange.gateway.policy.legacy_algorithms;
+    let claimed = PROFILES.iter().filter(|(_, version, needs_legacy)| *version <= exchange.version && (legacy || !needs_legacy));
+    claimed.map(|(name, ..)| ProfileInformation { name: *name, server_uri: None, server_port: None, version: None }).collect()
+}
+
+/// Profile, its version, and whether its cases need legacy algorithms (3DES).
+const PROFILES: &[(ProfileName, ProtocolVersion, bool)] = {
+    use ProfileName as P;
+    const V1_0: ProtocolVersion = ProtocolVersion::V1_0;
+    const V1_1: ProtocolVersion = ProtocolVersion::V1_1;
+    const V1_2: ProtocolVersion = ProtocolVersion::V1_2;
+    const V1_3: ProtocolVersion = ProtocolVersion::V1_3;
+    const V1_4: ProtocolVersion = ProtocolVersion::V1_4;
+    &[
+        (P::SymmetricKeyLifecycleServerKmipv1_0, V1_0, false),
+        (P::SymmetricKeyLifecycleServerKmipv1_1, V1_1, false),
+        (P::SymmetricKeyLifecycleServerKmipv1_2, V1_2, false),
+        (P::SymmetricKeyLifecycleServerKmipv1_3, V1_3, false),
+        (P::SymmetricKeyLifecycleServerKmipv1_4, V1_4, false),
+        (P::AsymmetricKeyLifecycleServerKmipv1_0, V1_0, false),
+        (P::AsymmetricKeyLifecycleServerKmipv1_1, V1_1, false),
+        (P::AsymmetricKeyLifecycleServerKmipv1_2, V1_2, false),
+        (P::AsymmetricKeyLifecycleServerKmipv1_3, V1_3, false),
+        (P::AsymmetricKeyLifecycleServerKmipv1_4, V1_4, false),
+        (P::OpaqueManagedObjectStoreServerKmipv1_0, V1_0, false),
+        (P::OpaqueManagedObjectStoreServerKmipv1_1, V1_1, false),
+        (P::OpaqueManagedObjectStoreServerKmipv1_2, V1_2, false),
+        (P::OpaqueManagedObjectStoreServerKmipv1_3, V1_3, false),
+        (P::OpaqueManagedObjectStoreServerKmipv1_4, V1_4, false),
+        (P::StorageArrayWithSelfEncryptingDriveServerKmipv1_0, V1_0, false),
+        (P::StorageArrayWithSelfEncryptingDriveServerKmipv1_1, V1_1, false),
+        (P::StorageArrayWithSelfEncryptingDriveServerKmipv1_2, V1_2, false),
+        (P::StorageArrayWithSelfEncryptingDriveServerKmipv1_3, V1_3, false),
+        (P::StorageArrayWithSelfEncryptingDriveServerKmipv1_4, V1_4, false),
+        (P::SymmetricKeyFoundryServerKmipv1_0, V1_0, true),
+        (P::SymmetricKeyFoundryServerKmipv1_1, V1_1, true),
+        (P::SymmetricKeyFoundryServerKmipv1_2, V1_2, true),
+        (P::SymmetricKeyFoundryServerKmipv1_3, V1_3, true),
+        (P::SymmetricKeyFoundryServerKmipv1_4, V1_4, true),
+        (P::AdvancedCryptographicServerKmipv1_2, V1_2, false),
+        (P::AdvancedCryptographicServerKmipv1_3, V1_3, false),
+        (P::AdvancedCryptographicServerKmipv1_4, V1_4, false),
+        (P::RngCryptographicServerKmipv1_2, V1_2, false),
+        (P::RngCryptographicServerKmipv1_3, V1_3, false),
+        (P::RngCryptographicServerKmipv1_4, V1_4, false),
+        (P::BasicCryptographicServerKmipv1_4, V1_4, true),
+    ]
+};
 
 fn operations(exchange: &Exchange<'_>) -> Vec<Operation> {
     let policy = &exchange.gateway.policy;

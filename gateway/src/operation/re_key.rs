@@ -6,8 +6,9 @@ use keygate_kmip::{
 
 use super::{Exchange, OperationError, create, new_object};
 use crate::audit::Details;
+use crate::authorize::Permit;
 use crate::object::Object;
-use crate::store::Custody;
+use crate::store::{Custody, ObjectId};
 
 /// Makes the new key; the existing one stays as it is but for its names, which move, and its link to the new one.
 ///
@@ -35,7 +36,16 @@ pub(super) async fn re_key(exchange: &mut Exchange<'_>, request: ReKeyRequest) -
     new_object::link(&mut replacement, LinkType::ReplacedObjectLink, existing.id);
 
     let id = replacement.id;
-    let old = exchange.change(&permit);
+    hand_over(exchange, &permit, &existing, id);
+    exchange.insert(replacement, material);
+    exchange.note(Details::With { object: permit.object() });
+    exchange.set_placeholder(Some(id));
+    Ok(ReKeyResponse { unique_identifier: id.to_string().into(), attributes: None })
+}
+
+/// What changes of a key that is replaced: its names have moved, and it points to the new one.
+pub(super) fn hand_over(exchange: &mut Exchange<'_>, permit: &Permit, existing: &Object, replacement: ObjectId) {
+    let old = exchange.change(permit);
     // "The Name attribute is moved from the existing key to the new key".
     old.attributes.remove_tag(Tag::NAME);
     old.attributes.remove_tag(Tag::LINK);
@@ -47,15 +57,11 @@ pub(super) async fn re_key(exchange: &mut Exchange<'_>, request: ReKeyRequest) -
             _ => {}
         }
     }
-    new_object::link(old, LinkType::ReplacementObjectLink, replacement.id);
-    exchange.insert(replacement, material);
-    exchange.note(Details::With { object: permit.object() });
-    exchange.set_placeholder(Some(id));
-    Ok(ReKeyResponse { unique_identifier: id.to_string().into(), attributes: None })
+    new_object::link(old, LinkType::ReplacementObjectLink, replacement);
 }
 
 /// "the new key has the same attributes as the existing key", but for those that belong to one key alone.
-fn inherit(replacement: &mut Object, existing: &Object) {
+pub(super) fn inherit(replacement: &mut Object, existing: &Object) {
     let own = [
         Tag::INITIAL_DATE, Tag::LAST_CHANGE_DATE, Tag::ORIGINAL_CREATION_DATE, Tag::DESTROY_DATE, Tag::COMPROMISE_DATE,
         Tag::COMPROMISE_OCCURRENCE_DATE, Tag::REVOCATION_REASON, Tag::ARCHIVE_DATE, Tag::DIGEST, Tag::LINK, Tag::FRESH,
@@ -83,7 +89,7 @@ fn inherit(replacement: &mut Object, existing: &Object) {
 
 /// KMIP 1.4 §4.4, tables of dates: with an Offset the activation date is so much after the initial date and the others
 /// keep their distance to it; without one they are copied.
-fn set_dates(replacement: &mut Object, existing: &Object, offset: Option<Interval>, now: i64) {
+pub(super) fn set_dates(replacement: &mut Object, existing: &Object, offset: Option<Interval>, now: i64) {
     let old_activation = existing.attributes.date(Tag::ACTIVATION_DATE);
     let shift = match (offset, old_activation) {
         (Some(Interval(seconds)), Some(old)) => now + i64::from(seconds) - old.0,

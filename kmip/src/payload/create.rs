@@ -1,4 +1,5 @@
-//! Create, Create Key Pair, Derive Key, Register, Re-key: KMIP 2.1 §6.1.8, §6.1.9, §6.1.12, §6.1.44, §6.1.46.
+//! Create, Create Key Pair, Derive Key, Register, Re-key, Re-key Key Pair: KMIP 2.1 §6.1.8, §6.1.9,
+//! §6.1.14, §6.1.44, §6.1.46, §6.1.47.
 
 use crate::codec::{Interval, structure};
 use crate::{Attributes, CryptographicParameters, DerivationMethod, ManagedObject, ObjectType, ProtectionStorageMask, ProtocolVersion, UniqueIdentifier};
@@ -157,5 +158,41 @@ structure! {
         unique_identifier: required UniqueIdentifier = UNIQUE_IDENTIFIER;
         /// Attributes the server set that the request did not.
         attributes: optional_template Attributes = TEMPLATE_ATTRIBUTE in ..=V1_4;
+    }
+}
+
+structure! {
+    /// Re-key Key Pair request.
+    ReKeyKeyPairRequest {
+        /// The private key of the pair to replace; the ID placeholder if absent.
+        private_key_unique_identifier: optional UniqueIdentifier = PRIVATE_KEY_UNIQUE_IDENTIFIER;
+        /// Offset between initial date and activation date of the new keys.
+        offset: optional Interval = OFFSET;
+        /// Attributes of both keys.
+        common: optional_template Attributes = COMMON_TEMPLATE_ATTRIBUTE;
+        /// Attributes of the private key.
+        private_key: optional_template Attributes = PRIVATE_KEY_TEMPLATE_ATTRIBUTE;
+        /// Attributes of the public key.
+        public_key: optional_template Attributes = PUBLIC_KEY_TEMPLATE_ATTRIBUTE;
+        /// Common Protection Storage Masks.
+        common_protection_storage_masks: optional ProtectionStorageMasks = COMMON_PROTECTION_STORAGE_MASKS in V2_0..;
+        /// Private Protection Storage Masks.
+        private_protection_storage_masks: optional ProtectionStorageMasks = PRIVATE_PROTECTION_STORAGE_MASKS in V2_0..;
+        /// Public Protection Storage Masks.
+        public_protection_storage_masks: optional ProtectionStorageMasks = PUBLIC_PROTECTION_STORAGE_MASKS in V2_0..;
+    }
+}
+
+structure! {
+    /// Re-key Key Pair response.
+    ReKeyKeyPairResponse {
+        /// The new private key.
+        private_key_unique_identifier: required UniqueIdentifier = PRIVATE_KEY_UNIQUE_IDENTIFIER;
+        /// The new public key.
+        public_key_unique_identifier: required UniqueIdentifier = PUBLIC_KEY_UNIQUE_IDENTIFIER;
+        /// Attributes of the private key that the server set.
+        private_key: optional_template Attributes = PRIVATE_KEY_TEMPLATE_ATTRIBUTE in ..=V1_4;
+        /// Attributes of the public key that the server set.
+        public_key: optional_template Attributes = PUBLIC_KEY_TEMPLATE_ATTRIBUTE in ..=V1_4;
     }
 }

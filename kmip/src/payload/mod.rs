@@ -176,6 +176,7 @@ operations! {
     Ping(PingRequest, PingResponse) since V2_1;
     Query(QueryRequest, QueryResponse) since V1_0;
     ReKey(ReKeyRequest, ReKeyResponse) since V1_0;
+    ReKeyKeyPair(ReKeyKeyPairRequest, ReKeyKeyPairResponse) since V1_1;
     Recover(RecoverRequest, RecoverResponse) since V1_0;
     Register(RegisterRequest, RegisterResponse) since V1_0;
     Revoke(RevokeRequest, RevokeResponse) since V1_0;

@@ -4,6 +4,7 @@ mod cryptography;
 mod derivation;
 mod device;
 mod devices;
+mod lives;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
