@@ -9,7 +9,7 @@ use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -205,6 +205,17 @@ impl TestGateway {
         let Some(mut process) = self.process.take() else { return Ok(()) };
         process.kill()?;
         process.wait().map(|_| ())
+    }
+
+    /// Sends SIGABRT and tells how the process ended.
+    ///
+    /// # Errors
+    /// If there is no process.
+    pub fn abort(&mut self) -> io::Result<ExitStatus> {
+        let mut process = self.process.take().ok_or(io::ErrorKind::NotFound)?;
+        let pid = rustix::process::Pid::from_child(&process);
+        rustix::process::kill_process(pid, rustix::process::Signal::ABORT)?;
+        process.wait()
     }
 
     /// A file of the test's that only its owner can read, for passwords and PINs.

@@ -2,6 +2,7 @@
 //! Method: the real binary; SIGKILL under load, SQL on the stopped database, copies put back, a file system that fills.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -510,4 +511,19 @@ fn read_memory(pid: u32) -> std::io::Result<Vec<(String, Vec<u8>)>> {
         }
     }
     Ok(all)
+}
+
+/// An aborted server leaves no core, although everybody else's processes here would.
+#[test]
+fn an_abort_leaves_no_core() {
+    let everything = rustix::process::Rlimit { current: None, maximum: None };
+    // Where the hard limit is lower, so is what a core could be.
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Core, everything);
+    let mut gateway = Setup::new().start();
+    let mut client = gateway.connect("a");
+    let answer = client.request(&request::create_aes((1, 4), 256, None)).expect("an answer");
+    request::outcome(&answer).expect("a key in memory");
+    let ended = gateway.abort().expect("it was running");
+    assert_eq!(ended.signal(), Some(6), "{ended}");
+    assert!(!ended.core_dumped(), "{ended}");
 }
