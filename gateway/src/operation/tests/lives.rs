@@ -90,9 +90,9 @@ async fn a_pair_is_replaced() {
         };
         links.filter_map(of_kind).collect::<Vec<_>>()
     };
-    assert_eq!(link(&new_private, LinkType::PublicKeyLink).await, [new_public.clone()]);
-    assert_eq!(link(&new_public, LinkType::PrivateKeyLink).await, [new_private.clone()]);
-    assert_eq!(link(&new_private, LinkType::ReplacedObjectLink).await, [old_private.clone()]);
+    assert_eq!(link(&new_private, LinkType::PublicKeyLink).await, std::slice::from_ref(&new_public));
+    assert_eq!(link(&new_public, LinkType::PrivateKeyLink).await, std::slice::from_ref(&new_private));
+    assert_eq!(link(&new_private, LinkType::ReplacedObjectLink).await, std::slice::from_ref(&old_private));
     assert_eq!(link(&old_public, LinkType::ReplacementObjectLink).await, [new_public]);
     assert_eq!(link(&old_private, LinkType::PublicKeyLink).await, [old_public], "the old pair stays one");
     assert_eq!(link(&old_private, LinkType::ReplacementObjectLink).await, [new_private]);
