@@ -39,36 +39,57 @@ structure! {
     }
 }
 
-structure! {
-    /// Create Key Pair request.
-    CreateKeyPairRequest {
-        /// Attributes of both keys.
-        common: optional_template Attributes = COMMON_TEMPLATE_ATTRIBUTE;
-        /// Attributes of the private key.
-        private_key: optional_template Attributes = PRIVATE_KEY_TEMPLATE_ATTRIBUTE;
-        /// Attributes of the public key.
-        public_key: optional_template Attributes = PUBLIC_KEY_TEMPLATE_ATTRIBUTE;
-        /// Common Protection Storage Masks.
-        common_protection_storage_masks: optional ProtectionStorageMasks = COMMON_PROTECTION_STORAGE_MASKS in V2_0..;
-        /// Private Protection Storage Masks.
-        private_protection_storage_masks: optional ProtectionStorageMasks = PRIVATE_PROTECTION_STORAGE_MASKS in V2_0..;
-        /// Public Protection Storage Masks.
-        public_protection_storage_masks: optional ProtectionStorageMasks = PUBLIC_PROTECTION_STORAGE_MASKS in V2_0..;
-    }
+/// A request for a key pair: fields of its own, then those of both halves.
+macro_rules! asks_for_a_pair {
+    ($(#[$doc:meta])* $name:ident { $($own:tt)* }) => {
+        structure! {
+            $(#[$doc])*
+            $name {
+                $($own)*
+                /// Attributes of both keys.
+                common: optional_template Attributes = COMMON_TEMPLATE_ATTRIBUTE;
+                /// Attributes of the private key.
+                private_key: optional_template Attributes = PRIVATE_KEY_TEMPLATE_ATTRIBUTE;
+                /// Attributes of the public key.
+                public_key: optional_template Attributes = PUBLIC_KEY_TEMPLATE_ATTRIBUTE;
+                /// Common Protection Storage Masks.
+                common_protection_storage_masks: optional ProtectionStorageMasks = COMMON_PROTECTION_STORAGE_MASKS in V2_0..;
+                /// Private Protection Storage Masks.
+                private_protection_storage_masks: optional ProtectionStorageMasks = PRIVATE_PROTECTION_STORAGE_MASKS in V2_0..;
+                /// Public Protection Storage Masks.
+                public_protection_storage_masks: optional ProtectionStorageMasks = PUBLIC_PROTECTION_STORAGE_MASKS in V2_0..;
+            }
+        }
+    };
 }
 
-structure! {
+/// An answer that names a new key pair.
+macro_rules! answers_a_pair {
+    ($(#[$doc:meta])* $name:ident) => {
+        structure! {
+            $(#[$doc])*
+            $name {
+                /// The private key.
+                private_key_unique_identifier: required UniqueIdentifier = PRIVATE_KEY_UNIQUE_IDENTIFIER;
+                /// The public key.
+                public_key_unique_identifier: required UniqueIdentifier = PUBLIC_KEY_UNIQUE_IDENTIFIER;
+                /// Attributes of the private key that the server set.
+                private_key: optional_template Attributes = PRIVATE_KEY_TEMPLATE_ATTRIBUTE in ..=V1_4;
+                /// Attributes of the public key that the server set.
+                public_key: optional_template Attributes = PUBLIC_KEY_TEMPLATE_ATTRIBUTE in ..=V1_4;
+            }
+        }
+    };
+}
+
+asks_for_a_pair! {
+    /// Create Key Pair request.
+    CreateKeyPairRequest {}
+}
+
+answers_a_pair! {
     /// Create Key Pair response.
-    CreateKeyPairResponse {
-        /// The private key.
-        private_key_unique_identifier: required UniqueIdentifier = PRIVATE_KEY_UNIQUE_IDENTIFIER;
-        /// The public key.
-        public_key_unique_identifier: required UniqueIdentifier = PUBLIC_KEY_UNIQUE_IDENTIFIER;
-        /// Attributes of the private key that the server set.
-        private_key: optional_template Attributes = PRIVATE_KEY_TEMPLATE_ATTRIBUTE in ..=V1_4;
-        /// Attributes of the public key that the server set.
-        public_key: optional_template Attributes = PUBLIC_KEY_TEMPLATE_ATTRIBUTE in ..=V1_4;
-    }
+    CreateKeyPairResponse
 }
 
 structure! {
@@ -161,38 +182,17 @@ structure! {
     }
 }
 
-structure! {
+asks_for_a_pair! {
     /// Re-key Key Pair request.
     ReKeyKeyPairRequest {
         /// The private key of the pair to replace; the ID placeholder if absent.
         private_key_unique_identifier: optional UniqueIdentifier = PRIVATE_KEY_UNIQUE_IDENTIFIER;
         /// Offset between initial date and activation date of the new keys.
         offset: optional Interval = OFFSET;
-        /// Attributes of both keys.
-        common: optional_template Attributes = COMMON_TEMPLATE_ATTRIBUTE;
-        /// Attributes of the private key.
-        private_key: optional_template Attributes = PRIVATE_KEY_TEMPLATE_ATTRIBUTE;
-        /// Attributes of the public key.
-        public_key: optional_template Attributes = PUBLIC_KEY_TEMPLATE_ATTRIBUTE;
-        /// Common Protection Storage Masks.
-        common_protection_storage_masks: optional ProtectionStorageMasks = COMMON_PROTECTION_STORAGE_MASKS in V2_0..;
-        /// Private Protection Storage Masks.
-        private_protection_storage_masks: optional ProtectionStorageMasks = PRIVATE_PROTECTION_STORAGE_MASKS in V2_0..;
-        /// Public Protection Storage Masks.
-        public_protection_storage_masks: optional ProtectionStorageMasks = PUBLIC_PROTECTION_STORAGE_MASKS in V2_0..;
     }
 }
 
-structure! {
+answers_a_pair! {
     /// Re-key Key Pair response.
-    ReKeyKeyPairResponse {
-        /// The new private key.
-        private_key_unique_identifier: required UniqueIdentifier = PRIVATE_KEY_UNIQUE_IDENTIFIER;
-        /// The new public key.
-        public_key_unique_identifier: required UniqueIdentifier = PUBLIC_KEY_UNIQUE_IDENTIFIER;
-        /// Attributes of the private key that the server set.
-        private_key: optional_template Attributes = PRIVATE_KEY_TEMPLATE_ATTRIBUTE in ..=V1_4;
-        /// Attributes of the public key that the server set.
-        public_key: optional_template Attributes = PUBLIC_KEY_TEMPLATE_ATTRIBUTE in ..=V1_4;
-    }
+    ReKeyKeyPairResponse
 }
