@@ -20,6 +20,7 @@ pub use material::{Material, MaterialError};
 pub use rules::{Change as AttributeChange, check_change, check_initial};
 pub use state::{Lifecycle, WrongState};
 
+use crate::operation::OperationError;
 use crate::seal::{IndexKey, IndexToken, NameToken};
 use crate::store::{ClientId, Custody, KeystoreId, ObjectColumns, ObjectId, ObjectRow, OrganisationId, Version};
 
@@ -119,6 +120,20 @@ impl Object {
     #[must_use]
     pub fn is_archived(&self) -> bool {
         self.attributes.has_tag(Tag::ARCHIVE_DATE)
+    }
+
+    /// Refuses an object that is there in name only.
+    ///
+    /// # Errors
+    /// [`OperationError::Destroyed`], [`OperationError::Archived`].
+    pub fn check_present(&self) -> Result<(), OperationError> {
+        if self.lifecycle.is_destroyed() {
+            return Err(OperationError::Destroyed);
+        }
+        if self.is_archived() {
+            return Err(OperationError::Archived);
+        }
+        Ok(())
     }
 
     /// Whether it has a State: templates have none (KMIP 1.4 §3.22 applies to cryptographic objects).

@@ -13,12 +13,7 @@ use super::{Exchange, OperationError};
 pub(super) async fn archive(exchange: &mut Exchange<'_>, request: ArchiveRequest) -> Result<ArchiveResponse, OperationError> {
     let permit = exchange.permit(request.unique_identifier.as_ref(), Operation::Archive).await?;
     let object = exchange.object(&permit);
-    if object.lifecycle.is_destroyed() {
-        return Err(OperationError::Destroyed);
-    }
-    if object.is_archived() {
-        return Err(OperationError::Archived);
-    }
+    object.check_present()?;
     let now = DateTime(exchange.now);
     exchange.change(&permit).attributes.set(Attribute::ArchiveDate(now));
     Ok(ArchiveResponse { unique_identifier: permit.object().to_string().into() })

@@ -11,12 +11,7 @@ use super::{Exchange, OperationError, new_object};
 pub(super) async fn check(exchange: &mut Exchange<'_>, request: CheckRequest) -> Result<CheckResponse, OperationError> {
     let permit = exchange.permit(request.unique_identifier.as_ref(), Operation::Check).await?;
     let object = exchange.object(&permit);
-    if object.lifecycle.is_destroyed() {
-        return Err(OperationError::Destroyed);
-    }
-    if object.is_archived() {
-        return Err(OperationError::Archived);
-    }
+    object.check_present()?;
     if let Some(wanted) = request.cryptographic_usage_mask
         && !object.attributes.cryptographic_usage_mask().contains(wanted)
     {

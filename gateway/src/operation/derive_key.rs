@@ -64,10 +64,6 @@ pub(super) async fn derive_key(exchange: &mut Exchange<'_>, request: DeriveKeyRe
     });
     let object = managed(object_type, algorithm, derived);
     let (mut object, material) = register::take_in(exchange, given, object).await?;
-    if let Material::Held(_) = material {
-        let format = if object_type == ObjectType::SymmetricKey { KeyFormatType::Raw } else { KeyFormatType::Opaque };
-        object.attributes.set(Attribute::KeyFormatType(format));
-    }
     for permit in std::iter::once(&base).chain(data.as_ref().map(|(_, permit)| permit)) {
         new_object::link(&mut object, LinkType::DerivationBaseObjectLink, permit.object());
         // The other way round as far as there is room: Locate by the link above finds all of them.

@@ -18,12 +18,7 @@ use crate::object::{Material, Object, key_block};
 pub(super) async fn get(exchange: &mut Exchange<'_>, request: GetRequest) -> Result<GetResponse, OperationError> {
     let permit = exchange.permit(request.unique_identifier.as_ref(), Operation::Get).await?;
     let object = exchange.object(&permit);
-    if object.lifecycle.is_destroyed() {
-        return Err(OperationError::Destroyed);
-    }
-    if object.is_archived() {
-        return Err(OperationError::Archived);
-    }
+    object.check_present()?;
     let mut held = match exchange.material(&permit)? {
         Material::Held(held) => *held,
         Material::Referenced(_) => return Err(OperationError::NotExtractable),

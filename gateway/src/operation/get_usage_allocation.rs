@@ -14,12 +14,7 @@ pub(super) async fn get_usage_allocation(
 ) -> Result<GetUsageAllocationResponse, OperationError> {
     let permit = exchange.permit(request.unique_identifier.as_ref(), Operation::GetUsageAllocation).await?;
     let object = exchange.object(&permit);
-    if object.lifecycle.is_destroyed() {
-        return Err(OperationError::Destroyed);
-    }
-    if object.is_archived() {
-        return Err(OperationError::Archived);
-    }
+    object.check_present()?;
     if request.usage_limits_count <= 0 {
         return Err(OperationError::InvalidField("Usage Limits Count is not positive".to_owned()));
     }

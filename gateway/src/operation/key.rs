@@ -280,12 +280,7 @@ fn merged(given: Option<CryptographicParameters>, of_key: Option<&CryptographicP
 pub(super) fn check_use(exchange: &Exchange<'_>, permit: &Permit, wanted: &Use) -> Result<(), OperationError> {
     let object = exchange.object(permit);
     check_type(object, wanted)?;
-    if object.lifecycle.is_destroyed() {
-        return Err(OperationError::Destroyed);
-    }
-    if object.is_archived() {
-        return Err(OperationError::Archived);
-    }
+    object.check_present()?;
     check_state(object, wanted.effect, exchange.now)?;
     check_mask(object, wanted.mask)
 }

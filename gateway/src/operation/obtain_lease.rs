@@ -11,12 +11,7 @@ use super::{Exchange, OperationError, new_object};
 pub(super) async fn obtain_lease(exchange: &mut Exchange<'_>, request: ObtainLeaseRequest) -> Result<ObtainLeaseResponse, OperationError> {
     let permit = exchange.permit(request.unique_identifier.as_ref(), Operation::ObtainLease).await?;
     let object = exchange.object(&permit);
-    if object.lifecycle.is_destroyed() {
-        return Err(OperationError::Destroyed);
-    }
-    if object.is_archived() {
-        return Err(OperationError::Archived);
-    }
+    object.check_present()?;
     let last_change_date = object.attributes.date(Tag::LAST_CHANGE_DATE).unwrap_or(DateTime(exchange.now));
     Ok(ObtainLeaseResponse {
         unique_identifier: permit.object().to_string().into(),

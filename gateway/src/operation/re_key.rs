@@ -20,12 +20,7 @@ pub(super) async fn re_key(exchange: &mut Exchange<'_>, request: ReKeyRequest) -
     if existing.object_type != ObjectType::SymmetricKey {
         return Err(OperationError::InvalidField(format!("Re-key replaces symmetric keys, not a {}", existing.object_type)));
     }
-    if existing.lifecycle.is_destroyed() {
-        return Err(OperationError::Destroyed);
-    }
-    if existing.is_archived() {
-        return Err(OperationError::Archived);
-    }
+    existing.check_present()?;
     let existing = existing.clone();
     let given = new_object::expand(exchange, request.attributes.unwrap_or_default()).await?;
     let mut replacement = new_object::build(exchange, ObjectType::SymmetricKey, given, (existing.keystore, Custody::Envelope))?;

@@ -60,12 +60,7 @@ fn replaceable(exchange: &Exchange<'_>, permit: &Permit, wanted: ObjectType) -> 
         let text = format!("Re-key Key Pair replaces a pair: a {wanted} is needed here, not a {}", existing.object_type);
         return Err(OperationError::InvalidField(text));
     }
-    if existing.lifecycle.is_destroyed() {
-        return Err(OperationError::Destroyed);
-    }
-    if existing.is_archived() {
-        return Err(OperationError::Archived);
-    }
+    existing.check_present()?;
     Ok(existing.clone())
 }
 
