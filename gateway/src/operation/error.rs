@@ -168,6 +168,12 @@ impl From<CommitError> for OperationError {
             CommitError::EntryTaken { .. } | CommitError::EntryMissing { .. } | CommitError::Malformed(_) | CommitError::Broken(_) => {
                 Self::internal("commit failed", error)
             }
+            // Of provisioning: no operation on managed objects changes what these are about.
+            CommitError::Stale { .. }
+            | CommitError::NoRoom(_)
+            | CommitError::UsedUp { .. }
+            | CommitError::KeyOfAnother
+            | CommitError::LastAdmin => Self::internal("commit failed", error),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::issued::{IssuedCertificate, Serial};
 use super::{Entry, EntryId, EntryKind, ObjectId, ObjectRow};
 use crate::audit::Event;
 
@@ -28,6 +29,37 @@ pub enum Change {
     UpdateEntry(Entry),
     /// Removes an entry that exists.
     RemoveEntry(EntryKind, EntryId),
+    /// Changes nothing: the unit of work fails with [`CommitError::Stale`] unless the entry is the one its caller has read.
+    Expect {
+        /// Which kind.
+        kind: EntryKind,
+        /// Which one.
+        id: EntryId,
+        /// The version that was read; 0 where there was none.
+        version: u64,
+    },
+    /// Adds an issued certificate: its serial number must be free, its key certified for no other client, and the provisioning
+    /// key must have been used less than `uses_max` times.
+    AddIssued {
+        /// The certificate.
+        certificate: Box<IssuedCertificate>,
+        /// Uses of its provisioning key, if they are limited.
+        uses_max: Option<u64>,
+    },
+    /// Replaces an issued certificate's row: it was revoked.
+    UpdateIssued {
+        /// The row as it shall be.
+        certificate: Box<IssuedCertificate>,
+        /// The version that was read.
+        version: u64,
+    },
+    /// Removes an issued certificate's row: it expired long ago.
+    RemoveIssued {
+        /// Its id.
+        id: EntryId,
+        /// Its serial number.
+        serial: Serial,
+    },
 }
 
 /// One unit of work: all of it or none of it.
@@ -79,6 +111,29 @@ pub enum CommitError {
         /// Which one.
         id: EntryId,
     },
+    /// An entry is not the one the caller has read: read again and redo.
+    #[error("{kind:?} {id} was changed by another request")]
+    Stale {
+        /// Which kind.
+        kind: EntryKind,
+        /// Which one.
+        id: EntryId,
+    },
+    /// Every place for a provisioning key is taken.
+    #[error(transparent)]
+    NoRoom(#[from] keygate_pki::provisioning::NoRoom),
+    /// The provisioning key was used as often as it may be.
+    #[error("the provisioning key was used {max} times, which is all it may be")]
+    UsedUp {
+        /// Uses allowed.
+        max: u64,
+    },
+    /// The public key is certified for another client.
+    #[error("the key is certified for another client already")]
+    KeyOfAnother,
+    /// Nobody could administer the gateway any more.
+    #[error("this is the last administrator with security:write")]
+    LastAdmin,
     /// The unit of work contradicts itself: our caller's fault.
     #[error("the unit of work names {0} twice, or skips a version")]
     Malformed(String),

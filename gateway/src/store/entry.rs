@@ -1,4 +1,4 @@
-//! Small rows: clients, certificates, users, groups, grants, keystores, intents, settings.
+//! Small rows: clients, certificates, users, groups, grants, keystores, intents, settings, and those of `pki_rows` and `issued`.
 //!
 //! All live in one table, `entry(kind, id, version, sealed)`, whole row sealed: names, certificates and password hashes are not
 //! readable in the database, and no row can be edited, moved or replaced by an older one (it would re-enable a disabled client).
@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::issued::IssuedCertificate;
+use super::pki_rows::{Admin, Authority, LastCrl, Organisation, ProvisioningKey, ProvisioningService};
 use super::{ClientId, EntryId, KeystoreId, ObjectId, OrganisationId};
 use crate::seal::SecretText;
 
@@ -35,14 +37,28 @@ pub enum EntryKind {
     Intent = 8,
     /// [`Setting`]
     Setting = 9,
+    /// [`Organisation`]
+    Organisation = 10,
+    /// [`ProvisioningService`]
+    Service = 11,
+    /// [`ProvisioningKey`]
+    ProvisioningKey = 12,
+    /// [`Authority`]
+    Authority = 13,
+    /// [`IssuedCertificate`]: kept in the index of issued certificates, not in memory as a whole.
+    Issued = 14,
+    /// [`Admin`]
+    Admin = 15,
+    /// [`LastCrl`]
+    LastCrl = 16,
 }
 
 impl EntryKind {
     pub(crate) fn from_code(code: u8) -> Option<Self> {
         use EntryKind::*;
-        [Client, Certificate, User, Group, Member, Grant, Keystore, Intent, Setting]
-            .into_iter()
-            .find(|kind| *kind as u8 == code)
+        let entries = [Client, Certificate, User, Group, Member, Grant, Keystore, Intent, Setting];
+        let provisioning = [Organisation, Service, ProvisioningKey, Authority, Issued, Admin, LastCrl];
+        entries.into_iter().chain(provisioning).find(|kind| *kind as u8 == code)
     }
 }
 
@@ -249,6 +265,13 @@ pub enum Entry {
     Keystore(KeystoreEntry),
     Intent(Intent),
     Setting(Setting),
+    Organisation(Organisation),
+    Service(ProvisioningService),
+    ProvisioningKey(ProvisioningKey),
+    Authority(Authority),
+    Issued(IssuedCertificate),
+    Admin(Admin),
+    LastCrl(LastCrl),
 }
 
 impl std::fmt::Debug for Entry {
@@ -285,6 +308,13 @@ impl Entry {
             Self::Keystore(_) => EntryKind::Keystore,
             Self::Intent(_) => EntryKind::Intent,
             Self::Setting(_) => EntryKind::Setting,
+            Self::Organisation(_) => EntryKind::Organisation,
+            Self::Service(_) => EntryKind::Service,
+            Self::ProvisioningKey(_) => EntryKind::ProvisioningKey,
+            Self::Authority(_) => EntryKind::Authority,
+            Self::Issued(_) => EntryKind::Issued,
+            Self::Admin(_) => EntryKind::Admin,
+            Self::LastCrl(_) => EntryKind::LastCrl,
         }
     }
 
@@ -300,6 +330,13 @@ impl Entry {
             Self::Keystore(entry) => entry.id.into(),
             Self::Intent(entry) => entry.id,
             Self::Setting(entry) => entry.id,
+            Self::Organisation(entry) => entry.id.into(),
+            Self::Service(entry) => entry.id,
+            Self::ProvisioningKey(entry) => entry.id,
+            Self::Authority(entry) => entry.id,
+            Self::Issued(entry) => entry.id,
+            Self::Admin(entry) => entry.id,
+            Self::LastCrl(entry) => entry.id,
         }
     }
 
@@ -315,28 +352,68 @@ impl Entry {
             Self::Keystore(entry) => entry.organisation,
             Self::Intent(entry) => entry.organisation,
             Self::Setting(entry) => entry.organisation,
+            Self::Organisation(entry) => entry.id,
+            Self::Service(entry) => entry.organisation,
+            Self::ProvisioningKey(entry) => entry.organisation,
+            Self::Authority(entry) => entry.organisation,
+            Self::Issued(entry) => entry.organisation,
+            Self::Admin(entry) => entry.organisation,
+            Self::LastCrl(entry) => entry.organisation,
         }
     }
 
     /// What must be unique among entries of its kind.
-    pub(crate) fn unique_key(&self) -> Option<UniqueKey> {
-        let key = |scope: uuid::Uuid, name: &[u8]| Some((self.kind(), scope, name.to_vec()));
-        match self {
+    pub(crate) fn unique_keys(&self) -> impl Iterator<Item = UniqueKey> {
+        let nil = uuid::Uuid::nil();
+        let key = |scope: uuid::Uuid, name: &[u8]| [Some((self.kind(), scope, name.to_vec())), None];
+        let keys = match self {
             Self::Client(entry) => key(entry.organisation.0, entry.name.as_bytes()),
-            Self::Certificate(entry) => key(uuid::Uuid::nil(), &entry.sha256),
+            Self::Certificate(entry) => key(nil, &entry.sha256),
             Self::User(entry) => key(entry.client.0, entry.name.as_bytes()),
             Self::Group(entry) => key(entry.organisation.0, entry.name.as_bytes()),
             Self::Member(entry) => key(entry.group.0, entry.client.as_bytes()),
             Self::Keystore(entry) => key(entry.organisation.0, entry.name.as_bytes()),
             Self::Setting(entry) => key(entry.organisation.0, entry.name.as_bytes()),
-            Self::Grant(_) | Self::Intent(_) => None,
-        }
+            Self::Organisation(entry) => key(nil, entry.name.to_lowercase().as_bytes()),
+            Self::Service(entry) => key(entry.organisation.0, &[]),
+            Self::ProvisioningKey(entry) => {
+                let [name, _] = key(entry.organisation.0, entry.name.to_lowercase().as_bytes());
+                let [id, _] = key(nil, entry.key_id.as_bytes());
+                [name, id]
+            }
+            Self::Authority(entry) => {
+                let scope = entry.provisioning_key.map_or(entry.organisation.0, |key| key.0);
+                key(scope, &[&[entry.tier as u8][..], &entry.generation.to_be_bytes()].concat())
+            }
+            Self::Admin(entry) => key(nil, entry.name.to_lowercase().as_bytes()),
+            Self::LastCrl(entry) => key(entry.authority.0, format!("{:?}", entry.shard).as_bytes()),
+            // The index of issued certificates sees to theirs.
+            Self::Grant(_) | Self::Intent(_) | Self::Issued(_) => [None, None],
+        };
+        keys.into_iter().flatten()
     }
 }
 
 pub(crate) type UniqueKey = (EntryKind, uuid::Uuid, Vec<u8>);
 
-/// All entries but intents, as of one commit. Cheap to clone and to keep.
+/// An entry with the version of its row, which a change of it names: see [`super::Change::Expect`].
+#[derive(Clone, Debug)]
+pub struct Versioned<T> {
+    /// The commit that wrote it.
+    pub version: u64,
+    /// The entry.
+    pub entry: Arc<T>,
+}
+
+impl<T> std::ops::Deref for Versioned<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.entry
+    }
+}
+
+/// All entries but intents and issued certificates, as of one commit. Cheap to clone and to keep.
 #[derive(Clone, Default)]
 pub struct Directory {
     /// Commit sequence of the newest change in it.
@@ -357,18 +434,33 @@ pub struct Directory {
     pub keystores: Vec<Arc<KeystoreEntry>>,
     /// Settings by organisation and name.
     pub settings: BTreeMap<(OrganisationId, String), Arc<Setting>>,
+    /// Organisations, but for the default one where nothing was changed of it.
+    pub organisations: BTreeMap<OrganisationId, Versioned<Organisation>>,
+    /// Provisioning services by organisation.
+    pub services: BTreeMap<OrganisationId, Versioned<ProvisioningService>>,
+    /// Provisioning keys, oldest first.
+    pub provisioning_keys: BTreeMap<EntryId, Versioned<ProvisioningKey>>,
+    /// Authorities, oldest first.
+    pub authorities: BTreeMap<EntryId, Versioned<Authority>>,
+    /// Administrators, oldest first.
+    pub admins: BTreeMap<EntryId, Versioned<Admin>>,
+    /// CRLs of destroyed keys.
+    pub last_crls: Vec<Arc<LastCrl>>,
 }
 
 impl Directory {
-    pub(crate) fn collect<'a>(changed_at: u64, entries: impl Iterator<Item = &'a Entry>) -> Self {
+    pub(crate) fn collect<'a>(changed_at: u64, entries: impl Iterator<Item = (u64, &'a Entry)>) -> Self {
         let mut directory = Self { changed_at, ..Self::default() };
-        for entry in entries {
-            directory.add(entry);
+        for (version, entry) in entries {
+            directory.add(version, entry);
         }
         directory
     }
 
-    fn add(&mut self, entry: &Entry) {
+    fn add(&mut self, version: u64, entry: &Entry) {
+        fn versioned<T>(version: u64, entry: T) -> Versioned<T> {
+            Versioned { version, entry: Arc::new(entry) }
+        }
         match entry.clone() {
             Entry::Client(entry) => drop(self.clients.insert(entry.id, Arc::new(entry))),
             Entry::Certificate(entry) => self.certificates.push(Arc::new(entry)),
@@ -380,7 +472,15 @@ impl Directory {
             Entry::Setting(entry) => {
                 drop(self.settings.insert((entry.organisation, entry.name.clone()), Arc::new(entry)));
             }
-            Entry::Intent(_) => {}
+            Entry::Organisation(entry) => drop(self.organisations.insert(entry.id, versioned(version, entry))),
+            Entry::Service(entry) => drop(self.services.insert(entry.organisation, versioned(version, entry))),
+            Entry::ProvisioningKey(entry) => {
+                drop(self.provisioning_keys.insert(entry.id, versioned(version, entry)));
+            }
+            Entry::Authority(entry) => drop(self.authorities.insert(entry.id, versioned(version, entry))),
+            Entry::Admin(entry) => drop(self.admins.insert(entry.id, versioned(version, entry))),
+            Entry::LastCrl(entry) => self.last_crls.push(Arc::new(entry)),
+            Entry::Intent(_) | Entry::Issued(_) => {}
         }
     }
 }

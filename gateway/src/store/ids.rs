@@ -72,6 +72,12 @@ impl From<ClientId> for EntryId {
     }
 }
 
+impl From<OrganisationId> for EntryId {
+    fn from(id: OrganisationId) -> Self {
+        Self(id.0)
+    }
+}
+
 impl From<KeystoreId> for EntryId {
     fn from(id: KeystoreId) -> Self {
         Self(id.0)

@@ -10,9 +10,12 @@ mod change;
 mod disk;
 mod entry;
 mod ids;
+mod invariants;
+mod issued;
 mod locate;
 mod object_row;
 mod open;
+mod pki_rows;
 mod plan;
 mod reads;
 mod rewrap;
@@ -26,7 +29,7 @@ mod writer;
 mod tests;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use sqlx::SqlitePool;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -35,12 +38,17 @@ use uuid::Uuid;
 pub use change::{Change, Commit, CommitError, CommitReceipt, ReadError};
 pub use entry::{
     CertificateOrigin, Client, ClientCertificate, ClientGroup, ClientUser, Directory, Entry, EntryKind, Grant,
-    GrantScope, Grantee, GroupMember, Intent, IntentAction, KeystoreEntry, Setting,
+    GrantScope, Grantee, GroupMember, Intent, IntentAction, KeystoreEntry, Setting, Versioned,
 };
 pub use ids::{ClientId, EntryId, KeystoreId, ObjectId, OrganisationId, Version};
+pub use issued::{IssuedCertificate, IssuedFacts, IssuedIndex, Revocation, Serial, SerialError};
 pub use locate::{LocatePage, LocateQuery};
 pub use object_row::{Custody, ObjectColumns, ObjectRow};
 pub use open::{OpenError, StoreOptions};
+pub use pki_rows::{
+    Admin, AdminCertificate, Authority, AuthorityCertificate, AuthorityKey, Blob, LastCrl, LastResponder, Organisation,
+    ProvisioningKey, ProvisioningService, Role, StoredGeneration, StoredKeyState, StoredTier,
+};
 pub use rewrap::Rewrapped;
 
 use crate::audit::{Event, Verifier, VerifyReport, append_line, read_heads};
@@ -212,6 +220,58 @@ impl Store {
     /// Clients, certificates, users, groups, grants, keystores and settings as of the newest commit that changed any.
     pub fn directory(&self) -> Arc<Directory> {
         self.shared.directory()
+    }
+
+    /// Looks at the index of issued certificates. Keep it short: commits that issue or revoke wait meanwhile.
+    pub fn with_issued<T>(&self, look: impl FnOnce(&IssuedIndex) -> T) -> T {
+        look(&self.shared.issued.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// An issued certificate with its version.
+    pub async fn issued(&self, serial: &Serial) -> Result<Option<Versioned<IssuedCertificate>>, ReadError> {
+        let Some(id) = self.with_issued(|index| index.by_serial(serial).map(|facts| facts.id)) else { return Ok(None) };
+        Ok(self.issued_rows(&[(id, *serial)]).await?.pop())
+    }
+
+    /// Issued certificates by their ids and serial numbers, in that order; those gone meanwhile are left out.
+    pub async fn issued_rows(&self, wanted: &[(EntryId, Serial)]) -> Result<Vec<Versioned<IssuedCertificate>>, ReadError> {
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let found = self.open_issued(wanted).await?;
+        if found.len() == wanted.len() {
+            return Ok(found);
+        }
+        // A commit may have come between: what is missing now, with no commit being published, was not written by us.
+        let _quiet = self.shared.publishing.read().await;
+        let wanted: Vec<_> = self.with_issued(|index| {
+            wanted.iter().filter(|(_, serial)| index.by_serial(serial).is_some()).copied().collect()
+        });
+        let found = self.open_issued(&wanted).await?;
+        if found.len() < wanted.len() {
+            tracing::error!("the row of an issued certificate is not the one the store wrote: it is refused");
+            return Err(ReadError::Broken("the row of an issued certificate was altered".into()));
+        }
+        Ok(found)
+    }
+
+    async fn open_issued(&self, wanted: &[(EntryId, Serial)]) -> Result<Vec<Versioned<IssuedCertificate>>, ReadError> {
+        let ids: Vec<EntryId> = wanted.iter().map(|(id, _)| *id).collect();
+        let rows = sqlite::issued_rows(&self.readers, &ids).await.map_err(|error| ReadError::Broken(error.to_string()))?;
+        let mut found: std::collections::HashMap<EntryId, Versioned<IssuedCertificate>> = rows
+            .iter()
+            .filter_map(|row| match plan::open_entry(&self.shared.keyring, row)? {
+                Entry::Issued(certificate) => {
+                    Some((row.id, Versioned { version: row.version, entry: Arc::new(certificate) }))
+                }
+                _ => None,
+            })
+            .collect();
+        self.with_issued(|index| {
+            let newest = |serial: &Serial| index.by_serial(serial).map(|facts| facts.version);
+            found.retain(|_, row| newest(&row.serial) == Some(row.version));
+        });
+        Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
     }
 
     /// Tells of each change of the directory, by its commit sequence number.

@@ -11,12 +11,13 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::disk::Disk;
+use super::issued::{IssuedCertificate, IssuedIndex};
 use super::plan::{Entries, EntryKey, open_entry};
 use super::set_hash::{Element, SetHash};
 use super::shared::Shared;
 use super::state::{Anchor, Anchored, Run, State};
 use super::writer::{Job, Names, Writer, now_ms};
-use super::{Commit, CommitError, EntryId, EntryKind, ObjectId, ReadError, Store, sqlite};
+use super::{Commit, CommitError, Entry, EntryId, EntryKind, ObjectId, ReadError, Store, sqlite};
 use crate::audit::{Action, Details, Event, HeadsError, append_head};
 use crate::seal::{Keyring, KeyringError, RootKey};
 
@@ -186,7 +187,7 @@ pub(crate) async fn open(dir: &Path, id: Uuid, root: Arc<RootKey>, options: Stor
     }
     note_unnoted_head(dir, &keyring, &state)?;
     let state = next_state(state, known, &options);
-    let shared = Arc::new(Shared::new(keyring, found.versions, options.cache_bytes));
+    let shared = Arc::new(Shared::new(keyring, found.versions, found.issued, options.cache_bytes));
     shared.publish_entries(state.commit, &found.entries, true);
     let writer = Writer {
         dir: dir.to_owned(),
@@ -286,6 +287,7 @@ fn next_state(state: State, known: Option<Anchored>, options: &StoreOptions) -> 
 struct Found {
     versions: HashMap<ObjectId, u64>,
     entries: Entries,
+    issued: IssuedIndex,
     /// Entries whose row does not open.
     unreadable: HashMap<EntryKey, u64>,
     total: SetHash,
@@ -320,13 +322,14 @@ impl Found {
             total.add(keyring.set(), &entry_element(key, row.version));
             match open_entry(keyring, &row).filter(|entry| (entry.kind(), entry.id()) == key) {
                 Some(entry) => {
-                    entries.unique.extend(entry.unique_key().map(|unique| (unique, row.id)));
+                    entries.unique.extend(entry.unique_keys().map(|unique| (unique, row.id)));
                     entries.rows.insert(key, (row.version, entry));
                 }
                 None => drop(unreadable.insert(key, row.version)),
             }
         }
-        Ok(Self { versions, entries, unreadable, total, odd, damage: Vec::new() })
+        let issued = read_issued(connection, keyring, &mut total, &mut unreadable).await?;
+        Ok(Self { versions, entries, issued, unreadable, total, odd, damage: Vec::new() })
     }
 
     /// Compares the rows with the state row's MAC. Rows that differ are named and refused; the others are served.
@@ -386,6 +389,8 @@ impl Found {
         let objects = self.versions.iter().map(|(id, version)| ((0, *id.as_bytes()), *version));
         let entries = self.entries.rows.iter().map(|(key, (version, _))| (key, *version));
         let entries = entries.chain(self.entries.damaged.iter().map(|(key, version)| (key, *version)));
+        let issued = self.issued.iter().map(|facts| ((EntryKind::Issued as u8, *facts.id.as_bytes()), facts.version));
+        let objects = objects.chain(issued);
         objects.chain(entries.map(|((kind, id), version)| ((*kind as u8, *id.as_bytes()), version))).collect()
     }
 
@@ -430,11 +435,71 @@ impl Found {
                 let key = (kind, EntryId(Uuid::from_bytes(key.1)));
                 self.entries.damaged.remove(&key);
                 if let Some((_, entry)) = self.entries.rows.remove(&key) {
-                    entry.unique_key().map(|unique| self.entries.unique.remove(&unique));
+                    for unique in entry.unique_keys() {
+                        self.entries.unique.remove(&unique);
+                    }
+                }
+                let issued = self.issued.iter().find(|facts| (EntryKind::Issued, facts.id) == key);
+                if let Some(serial) = issued.map(|facts| facts.serial) {
+                    self.issued.remove(&serial);
                 }
             }
         }
     }
+}
+
+/// Rows of one look into the database, opened while the next ones are read.
+const ISSUED_CHUNK: u32 = 2048;
+/// Such looks that wait to be taken into the index.
+const ISSUED_AHEAD: usize = 4;
+
+/// Fills the index of issued certificates; they are opened on other threads.
+async fn read_issued(
+    connection: &mut SqliteConnection,
+    keyring: &Arc<Keyring>,
+    total: &mut SetHash,
+    unreadable: &mut HashMap<EntryKey, u64>,
+) -> Result<IssuedIndex, OpenError> {
+    type Opened = Vec<(EntryKey, u64, Option<IssuedCertificate>)>;
+    let mut index = IssuedIndex::default();
+    let mut take = |(opened, part): (Opened, SetHash)| {
+        total.merge(part);
+        for (key, version, certificate) in opened {
+            match certificate {
+                Some(certificate) => index.put(&certificate, version),
+                None => drop(unreadable.insert(key, version)),
+            }
+        }
+    };
+    let mut opening = JoinSet::new();
+    let mut after = EntryId(Uuid::nil());
+    loop {
+        let rows = sqlite::issued_entries(connection, after, ISSUED_CHUNK).await?;
+        let Some(last) = rows.last() else { break };
+        after = last.id;
+        let keyring = keyring.clone();
+        opening.spawn_blocking(move || {
+            let mut part = SetHash::default();
+            let open = |row: sqlite::EntryRow| {
+                let key = (row.kind, row.id);
+                part.add(keyring.set(), &entry_element(key, row.version));
+                let certificate = match open_entry(&keyring, &row) {
+                    Some(Entry::Issued(certificate)) if certificate.id == row.id => Some(certificate),
+                    _ => None,
+                };
+                (key, row.version, certificate)
+            };
+            let opened: Opened = rows.into_iter().map(open).collect();
+            (opened, part)
+        });
+        if opening.len() >= ISSUED_AHEAD
+            && let Some(Ok(opened)) = opening.join_next().await
+        {
+            take(opened);
+        }
+    }
+    opening.join_all().await.into_iter().for_each(take);
+    Ok(index)
 }
 
 /// Kind code (0: object) and id.

@@ -7,9 +7,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::entry::UniqueKey;
+use super::issued::{IssuedCertificate, IssuedIndex, Serial};
 use super::set_hash::Element;
 use super::sqlite::{EntryRow, GroupWrite};
-use super::{Change, CommitError, Entry, EntryId, EntryKind, ObjectId, ObjectRow};
+use super::invariants;
+use super::{Change, ClientId, CommitError, Entry, EntryId, EntryKind, ObjectId, ObjectRow};
 use crate::seal::{Binding, Keyring, NameToken, RecordKind, SealedRecord};
 
 /// Entries as committed: content, version, and what is unique.
@@ -34,6 +36,7 @@ struct Layer {
 pub(crate) struct Committed<'a> {
     pub(crate) version: &'a (dyn Fn(ObjectId) -> Option<u64> + Sync),
     pub(crate) entries: &'a Entries,
+    pub(crate) issued: &'a IssuedIndex,
     /// Names of this group's additions that exist in the database.
     pub(crate) names: HashMap<[u8; 16], ObjectId>,
     pub(crate) keyring: &'a Keyring,
@@ -46,6 +49,10 @@ pub(crate) struct Plan {
     touched: HashSet<ObjectId>,
     names: HashMap<[u8; 16], Option<ObjectId>>,
     entries: Layer,
+    issued: HashMap<Serial, Option<Box<IssuedCertificate>>>,
+    /// Public keys and uses that the certificates above add.
+    certified: HashMap<[u8; 32], ClientId>,
+    uses: HashMap<EntryId, u64>,
 }
 
 /// An object change.
@@ -61,6 +68,8 @@ pub(crate) struct Prepared {
     pub(crate) write: GroupWrite,
     pub(crate) objects: Vec<Accepted>,
     pub(crate) entries: Vec<(EntryKey, Option<Entry>)>,
+    /// Certificates as they are now; `None`: removed.
+    pub(crate) issued: Vec<(Serial, Option<Box<IssuedCertificate>>)>,
     /// Set elements that go and come.
     pub(crate) removed: Vec<Element>,
     pub(crate) added: Vec<Element>,
@@ -80,7 +89,7 @@ impl Work {
                 Change::InsertObject(row) => (row.id, None, Some(Arc::new(row))),
                 Change::UpdateObject { before, after } => (after.id, Some(before), Some(Arc::new(after))),
                 Change::DeleteObject { before } => (before.id, Some(before), None),
-                change @ (Change::AddEntry(_) | Change::UpdateEntry(_) | Change::RemoveEntry(..)) => {
+                change => {
                     work.entries.push(change);
                     continue;
                 }
@@ -108,6 +117,7 @@ impl Plan {
         for change in &work.entries {
             self.stage_entry(&mut entries, change, committed)?;
         }
+        self.check_issued(&work.entries, committed)?;
         let objects = &work.objects;
         self.check_versions(objects, committed)?;
         let names = self.stage_names(objects, committed)?;
@@ -116,6 +126,7 @@ impl Plan {
         self.names.extend(names);
         self.entries.rows.extend(entries.rows);
         self.entries.unique.extend(entries.unique);
+        self.take_issued(&work.entries);
         Ok(())
     }
 
@@ -175,7 +186,9 @@ impl Plan {
         let (key, after) = match change {
             Change::AddEntry(entry) | Change::UpdateEntry(entry) => ((entry.kind(), entry.id()), Some(entry)),
             Change::RemoveEntry(kind, id) => ((*kind, *id), None),
-            // `Work::new` keeps these apart.
+            Change::Expect { kind, id, version } => return self.expect(own, (*kind, *id), *version, committed),
+            // `check_issued` and `Work::new` see to these.
+            Change::AddIssued { .. } | Change::UpdateIssued { .. } | Change::RemoveIssued { .. } => return Ok(()),
             Change::InsertObject(_) | Change::UpdateObject { .. } | Change::DeleteObject { .. } => return Ok(()),
         };
         let before = self.entry(own, key, committed);
@@ -186,15 +199,116 @@ impl Plan {
             }
             _ => {}
         }
-        let (old, new) = (before.and_then(|entry| entry.unique_key()), after.and_then(Entry::unique_key));
-        let renamed = new.as_ref().filter(|new| old.as_ref() != Some(new));
-        if let Some(holder) = renamed.and_then(|new| self.unique_holder(own, new, committed)) {
-            return Err(CommitError::EntryTaken { kind: key.0, holder });
+        let old: Vec<UniqueKey> = before.iter().flat_map(Entry::unique_keys).collect();
+        let new: Vec<UniqueKey> = after.into_iter().flat_map(Entry::unique_keys).collect();
+        for key in new.iter().filter(|key| !old.contains(key)) {
+            if let Some(holder) = self.unique_holder(own, key, committed) {
+                return Err(CommitError::EntryTaken { kind: key.0, holder });
+            }
         }
-        own.unique.extend(old.map(|old| (old, None)));
-        own.unique.extend(new.map(|new| (new, Some(key.1))));
+        own.unique.extend(old.into_iter().map(|old| (old, None)));
+        own.unique.extend(new.into_iter().map(|new| (new, Some(key.1))));
         own.rows.insert(key, after.cloned());
+        invariants::check(before.as_ref(), after, || self.all(own, key.0, committed))
+    }
+
+    /// The entry must be the one that was read, and no other unit of the group may have changed it.
+    fn expect(
+        &self,
+        own: &Layer,
+        key: EntryKey,
+        version: u64,
+        committed: &Committed<'_>,
+    ) -> Result<(), CommitError> {
+        let found = committed.entries.rows.get(&key).map_or(0, |(version, _)| *version);
+        if found != version || self.entries.rows.contains_key(&key) || own.rows.contains_key(&key) {
+            return Err(CommitError::Stale { kind: key.0, id: key.1 });
+        }
         Ok(())
+    }
+
+    /// All entries of a kind, as they are with this group's changes and `own` ones.
+    fn all<'a>(&'a self, own: &'a Layer, kind: EntryKind, committed: &Committed<'a>) -> Vec<&'a Entry> {
+        let staged = |key: &EntryKey| own.rows.get(key).or_else(|| self.entries.rows.get(key));
+        let entries = committed.entries;
+        let old = entries.rows.iter().filter(|(key, _)| key.0 == kind && staged(key).is_none());
+        let mine = own.rows.iter().filter(|(key, _)| key.0 == kind);
+        let group = self.entries.rows.iter().filter(|(key, _)| key.0 == kind && !own.rows.contains_key(*key));
+        let new = mine.chain(group).filter_map(|(_, entry)| entry.as_ref());
+        old.map(|(_, (_, entry))| entry).chain(new).collect()
+    }
+
+    fn check_issued(&self, changes: &[Change], committed: &Committed<'_>) -> Result<(), CommitError> {
+        let mut own = HashSet::new();
+        for change in changes {
+            let serial = match change {
+                Change::AddIssued { certificate, uses_max } => {
+                    self.check_new_certificate(certificate, *uses_max, committed)?;
+                    certificate.serial
+                }
+                Change::UpdateIssued { certificate, version } => {
+                    let found = committed.issued.by_serial(&certificate.serial);
+                    let stale = found.is_none_or(|found| found.version != *version || found.id != certificate.id);
+                    if stale || self.issued.contains_key(&certificate.serial) {
+                        return Err(CommitError::Stale { kind: EntryKind::Issued, id: certificate.id });
+                    }
+                    certificate.serial
+                }
+                Change::RemoveIssued { id, serial } => {
+                    let found = committed.issued.by_serial(serial).filter(|found| found.id == *id);
+                    if found.is_none() || self.issued.contains_key(serial) {
+                        return Err(CommitError::EntryMissing { kind: EntryKind::Issued, id: *id });
+                    }
+                    *serial
+                }
+                _ => continue,
+            };
+            if !own.insert(serial) {
+                return Err(CommitError::Malformed(serial.to_string()));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_new_certificate(
+        &self,
+        certificate: &IssuedCertificate,
+        uses_max: Option<u64>,
+        committed: &Committed<'_>,
+    ) -> Result<(), CommitError> {
+        let IssuedCertificate { serial, client, key, public_key_sha256, .. } = certificate;
+        let (kind, holder) = (EntryKind::Issued, certificate.id);
+        if committed.issued.by_serial(serial).is_some() || self.issued.contains_key(serial) {
+            return Err(CommitError::EntryTaken { kind, holder });
+        }
+        let staged = self.certified.get(public_key_sha256).filter(|holder| *holder != client);
+        if staged.is_some() || committed.issued.other_client(public_key_sha256, Some(*client)).is_some() {
+            return Err(CommitError::KeyOfAnother);
+        }
+        let uses = committed.issued.enrolled(*key) + self.uses.get(key).copied().unwrap_or_default();
+        match uses_max {
+            Some(max) if uses >= max => Err(CommitError::UsedUp { max }),
+            _ => Ok(()),
+        }
+    }
+
+    fn take_issued(&mut self, changes: &[Change]) {
+        for change in changes {
+            match change {
+                Change::AddIssued { certificate, .. } => {
+                    self.certified.insert(certificate.public_key_sha256, certificate.client);
+                    if certificate.renews.is_none() {
+                        *self.uses.entry(certificate.key).or_default() += 1;
+                    }
+                    self.issued.insert(certificate.serial, Some(certificate.clone()));
+                }
+                Change::UpdateIssued { certificate, .. } => {
+                    self.issued.insert(certificate.serial, Some(certificate.clone()));
+                }
+                Change::RemoveIssued { serial, .. } => drop(self.issued.insert(*serial, None)),
+                _ => {}
+            }
+        }
     }
 
     fn entry(&self, own: &Layer, key: EntryKey, committed: &Committed<'_>) -> Option<Entry> {
@@ -212,11 +326,12 @@ impl Plan {
     }
 
     /// Turns the plan into rows. `commit` is the sequence number it will have.
-    pub(crate) fn prepare(self, keyring: &Keyring, entries: &Entries, commit: u64) -> Prepared {
+    pub(crate) fn prepare(self, keyring: &Keyring, entries: &Entries, issued: &IssuedIndex, commit: u64) -> Prepared {
         let mut prepared = Prepared {
             write: GroupWrite::default(),
             objects: Vec::new(),
             entries: self.entries.rows.into_iter().collect(),
+            issued: self.issued.into_iter().collect(),
             removed: Vec::new(),
             added: Vec::new(),
         };
@@ -226,6 +341,10 @@ impl Plan {
         prepared.objects = self.objects;
         for index in 0..prepared.entries.len() {
             prepared.entry(index, keyring, entries, commit);
+        }
+        for (serial, certificate) in std::mem::take(&mut prepared.issued) {
+            let certificate = prepared.certificate(&serial, certificate, keyring, issued, commit);
+            prepared.issued.push((serial, certificate));
         }
         prepared
     }
@@ -271,6 +390,36 @@ impl Prepared {
                 self.removed.extend(old.map(element));
                 self.log(kind as u8, id.as_bytes(), 0);
             }
+        }
+    }
+
+    /// Returns the certificate as it was given: it is sealed as an entry.
+    fn certificate(
+        &mut self,
+        serial: &Serial,
+        certificate: Option<Box<IssuedCertificate>>,
+        keyring: &Keyring,
+        issued: &IssuedIndex,
+        commit: u64,
+    ) -> Option<Box<IssuedCertificate>> {
+        let kind = EntryKind::Issued;
+        let element = |id: EntryId, version| Element { kind: kind as u8, id: *id.as_bytes(), version };
+        let old = issued.by_serial(serial).map(|facts| (facts.id, facts.version));
+        self.removed.extend(old.map(|(id, version)| element(id, version)));
+        let Some(certificate) = certificate else {
+            if let Some((id, _)) = old {
+                self.write.entries_removed.push((kind, id));
+                self.log(kind as u8, id.as_bytes(), 0);
+            }
+            return None;
+        };
+        let (id, entry) = (certificate.id, Entry::Issued(*certificate));
+        self.write.entries.push(seal_entry(keyring, &entry, commit));
+        self.added.push(element(id, commit));
+        self.log(kind as u8, id.as_bytes(), commit);
+        match entry {
+            Entry::Issued(certificate) => Some(Box::new(certificate)),
+            _ => None,
         }
     }
 

@@ -9,8 +9,11 @@ use sqlx::SqlitePool;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+use super::plan::open_entry;
 use super::writer::Job;
-use super::{Change, Commit, CommitError, ObjectColumns, ObjectId, ObjectRow, ReadError, Store, sqlite};
+use super::{
+    Change, Commit, CommitError, Entry, EntryId, ObjectColumns, ObjectId, ObjectRow, ReadError, Store, sqlite,
+};
 use crate::audit::{Action, Details, Event};
 use crate::seal::Term;
 use crate::store::writer::now_ms;
@@ -47,7 +50,9 @@ pub(crate) async fn rewrap(store: &Store) -> Result<Rewrapped, CommitError> {
     let mut result = Rewrapped::default();
     for _ in 0..WALKS_MAX {
         rewrap_entries(store, newest).await?;
+        let busy_certificates = rewrap_issued(store, newest).await?;
         let (sealed, busy, refused) = walk(store, newest).await?;
+        let busy = busy || busy_certificates;
         result.objects += sealed;
         result.refused = refused;
         if !busy {
@@ -112,6 +117,33 @@ async fn rewrap_entries(store: &Store, newest: Term) -> Result<(), CommitError> 
     let old = entries_not_under(&store.readers, newest).await.map_err(|error| broken(&error))?;
     let job = |reply| Job::Reseal(old, reply);
     store.ask(job).await
+}
+
+/// Issued certificates, page by page; says whether any changed under our hands.
+async fn rewrap_issued(store: &Store, newest: Term) -> Result<bool, CommitError> {
+    let mut busy = false;
+    let mut after = EntryId(Uuid::nil());
+    loop {
+        let mut connection = store.readers.acquire().await.map_err(|error| broken(&error))?;
+        let rows = sqlite::issued_entries(&mut connection, after, PAGE).await.map_err(|error| broken(&error))?;
+        drop(connection);
+        let Some(last) = rows.last() else { return Ok(busy) };
+        after = last.id;
+        let old = rows.iter().filter(|row| row.sealed.term().is_ok_and(|term| term != newest));
+        let changes = old.filter_map(|row| match open_entry(store.keyring(), row) {
+            Some(Entry::Issued(certificate)) => {
+                Some(Change::UpdateIssued { certificate: Box::new(certificate), version: row.version })
+            }
+            _ => None,
+        });
+        for change in changes {
+            match store.commit(Commit { changes: vec![change], ..Commit::default() }).await {
+                Ok(_) => {}
+                Err(CommitError::Stale { .. }) => busy = true,
+                Err(error) => return Err(error),
+            }
+        }
+    }
 }
 
 async fn entries_not_under(pool: &SqlitePool, newest: Term) -> Result<Vec<super::plan::EntryKey>, sqlx::Error> {

@@ -9,6 +9,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use tokio::sync::watch;
 
+use super::issued::{IssuedCertificate, IssuedIndex, Serial};
 use super::plan::{Accepted, Entries};
 use super::reads::Reads;
 use super::{Directory, Entry, Intent, ObjectId, ObjectRow};
@@ -21,6 +22,8 @@ pub(crate) struct Shared {
     pub(crate) publishing: tokio::sync::RwLock<()>,
     versions: RwLock<HashMap<ObjectId, u64>>,
     cache: Cache<ObjectId, Arc<ObjectRow>, ByBytes>,
+    /// Certificates issued with provisioning keys.
+    pub(crate) issued: RwLock<IssuedIndex>,
     directory: ArcSwap<Directory>,
     intents: ArcSwap<Vec<Intent>>,
     /// Requests that are executed and wait for no commit yet.
@@ -56,13 +59,19 @@ impl Weighter<ObjectId, Arc<ObjectRow>> for ByBytes {
 }
 
 impl Shared {
-    pub(crate) fn new(keyring: Arc<Keyring>, versions: HashMap<ObjectId, u64>, cache_bytes: u64) -> Self {
+    pub(crate) fn new(
+        keyring: Arc<Keyring>,
+        versions: HashMap<ObjectId, u64>,
+        issued: IssuedIndex,
+        cache_bytes: u64,
+    ) -> Self {
         Self {
             keyring,
             reads: Reads::default(),
             publishing: tokio::sync::RwLock::new(()),
             versions: RwLock::new(versions),
             cache: Cache::with_weighter((cache_bytes / 1024) as usize, cache_bytes, ByBytes),
+            issued: RwLock::new(issued),
             directory: ArcSwap::default(),
             intents: ArcSwap::default(),
             underway: AtomicUsize::new(0),
@@ -116,9 +125,22 @@ impl Shared {
         }
     }
 
+    pub(crate) fn publish_issued(&self, commit: u64, changed: Vec<(Serial, Option<Box<IssuedCertificate>>)>) {
+        if changed.is_empty() {
+            return;
+        }
+        let mut index = self.issued.write().unwrap_or_else(PoisonError::into_inner);
+        for (serial, certificate) in changed {
+            match certificate {
+                Some(certificate) => index.put(&certificate, commit),
+                None => index.remove(&serial),
+            }
+        }
+    }
+
     pub(crate) fn publish_entries(&self, commit: u64, entries: &Entries, directory: bool) {
-        let all = || entries.rows.values().map(|(_, entry)| entry);
-        let intents = all().filter_map(|entry| match entry {
+        let all = || entries.rows.values().map(|(version, entry)| (*version, entry));
+        let intents = all().filter_map(|(_, entry)| match entry {
             Entry::Intent(intent) => Some(intent.clone()),
             _ => None,
         });

@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use sqlx::SqliteConnection;
@@ -174,11 +174,16 @@ impl Writer {
         let mut accepted = Vec::with_capacity(units.len());
         let shared = self.shared.clone();
         let version = |id| shared.version(id);
-        let committed = Committed { version: &version, entries: &self.entries, names, keyring: &shared.keyring };
-        for unit in units {
-            match plan.accept(&unit.work, &committed) {
-                Ok(()) => accepted.push(unit),
-                Err(error) => answer(unit.reply, Err(error)),
+        {
+            // Nobody else writes the index: readers and this plan share it.
+            let issued = shared.issued.read().unwrap_or_else(PoisonError::into_inner);
+            let (entries, keyring) = (&self.entries, &shared.keyring);
+            let committed = Committed { version: &version, entries, issued: &issued, names, keyring };
+            for unit in units {
+                match plan.accept(&unit.work, &committed) {
+                    Ok(()) => accepted.push(unit),
+                    Err(error) => answer(unit.reply, Err(error)),
+                }
             }
         }
         let count = accepted.iter().map(|unit| unit.count).sum::<u32>() + reads.count;
@@ -189,7 +194,7 @@ impl Writer {
             Vec::with_capacity(accepted.iter().map(|unit| unit.lines.len()).sum::<usize>() + reads.body.len());
         accepted.iter().for_each(|unit| lines.extend_from_slice(&unit.lines));
         lines.extend_from_slice(&reads.body);
-        let prepared = plan.prepare(&self.shared.keyring, &self.entries, self.state.commit + 1);
+        let prepared = self.prepare(plan);
         match self.write(prepared, lines, count).await {
             Ok(()) => {
                 if accepted.iter().any(|unit| unit.erases) {
@@ -229,7 +234,12 @@ impl Writer {
 
     /// A transaction without changes: it still carries events and state.
     fn nothing(&self) -> Prepared {
-        Plan::default().prepare(&self.shared.keyring, &self.entries, self.state.commit + 1)
+        self.prepare(Plan::default())
+    }
+
+    fn prepare(&self, plan: Plan) -> Prepared {
+        let issued = self.shared.issued.read().unwrap_or_else(PoisonError::into_inner);
+        plan.prepare(&self.shared.keyring, &self.entries, &issued, self.state.commit + 1)
     }
 
     fn fail(&self, replies: Vec<Reply<CommitReceipt>>, reads: Pending, error: &CommitError) {
@@ -253,7 +263,7 @@ impl Writer {
     /// Writes the group and makes it true in memory. On error everything is as before.
     async fn write(&mut self, prepared: Prepared, lines: Vec<u8>, count: u32) -> Result<(), CommitError> {
         let keyring = self.shared.keyring.clone();
-        let Prepared { mut write, objects, entries, removed, added } = prepared;
+        let Prepared { mut write, objects, entries, issued, removed, added } = prepared;
         let mut state = State { commit: self.state.commit + 1, at_ms: now_ms(), ..self.state };
         if count > 0 {
             let segment = Segment::after(&state.head, keyring.audit(), state.store, count, state.at_ms, lines);
@@ -277,6 +287,7 @@ impl Writer {
         self.total = total;
         names.iter().for_each(|name| self.names.add(name));
         shared.publish_objects(objects);
+        shared.publish_issued(self.state.commit, issued);
         drop(publishing);
         self.publish_entries(entries);
         if let Err(error) = self.anchor.write(&self.state) {
@@ -292,13 +303,14 @@ impl Writer {
         let directory = changed.iter().any(|((kind, _), _)| *kind != super::EntryKind::Intent);
         for (key, _) in &changed {
             self.entries.damaged.remove(key);
-            if let Some(unique) = self.entries.rows.remove(key).and_then(|(_, entry)| entry.unique_key()) {
+            let before = self.entries.rows.remove(key);
+            for unique in before.iter().flat_map(|(_, entry)| entry.unique_keys()) {
                 self.entries.unique.remove(&unique);
             }
         }
         for (key, entry) in changed {
             let Some(entry) = entry else { continue };
-            self.entries.unique.extend(entry.unique_key().map(|unique| (unique, key.1)));
+            self.entries.unique.extend(entry.unique_keys().map(|unique| (unique, key.1)));
             self.entries.rows.insert(key, (self.state.commit, entry));
         }
         self.shared.publish_entries(self.state.commit, &self.entries, directory);
@@ -348,11 +360,13 @@ impl Writer {
         let mut plan = Plan::default();
         let no_objects = |_| None;
         let names = HashMap::new();
-        plan.accept(
-            &work,
-            &Committed { version: &no_objects, entries: &self.entries, names, keyring: &self.shared.keyring },
-        )?;
-        let prepared = plan.prepare(&self.shared.keyring, &self.entries, self.state.commit + 1);
+        {
+            let issued = self.shared.issued.read().unwrap_or_else(PoisonError::into_inner);
+            let (entries, keyring) = (&self.entries, &self.shared.keyring);
+            let committed = Committed { version: &no_objects, entries, issued: &issued, names, keyring };
+            plan.accept(&work, &committed)?;
+        }
+        let prepared = self.prepare(plan);
         self.write(prepared, Vec::new(), 0).await
     }
 

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection, SqlitePool};
+use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, SqlitePool};
 use uuid::Uuid;
 
 use crate::audit::{ChainHead, Segment};
@@ -102,21 +102,47 @@ fn parse_pair(pair: &str) -> Option<(ObjectId, u64)> {
     Some((ObjectId(Uuid::from_bytes(bytes)), version.parse().ok()?))
 }
 
+/// All entries but issued certificates, which are many.
 pub(crate) async fn entries(connection: &mut SqliteConnection) -> Result<Vec<EntryRow>, sqlx::Error> {
-    let rows = sqlx::query("SELECT kind, id, organisation, version, sealed FROM entry").fetch_all(connection).await?;
-    rows.iter()
-        .map(|row| {
-            let kind = row.try_get::<i64, _>(0)?;
-            let kind = u8::try_from(kind).ok().and_then(EntryKind::from_code).ok_or_else(|| malformed(0))?;
-            Ok(EntryRow {
-                kind,
-                id: EntryId(Uuid::from_bytes(array(row, 1)?)),
-                organisation: OrganisationId(Uuid::from_bytes(array(row, 2)?)),
-                version: row.try_get::<i64, _>(3)? as u64,
-                sealed: SealedRecord::from_stored(row.try_get(4)?),
-            })
-        })
-        .collect()
+    const SQL: &str = "SELECT kind, id, organisation, version, sealed FROM entry WHERE kind <> ?";
+    let rows = sqlx::query(SQL).bind(EntryKind::Issued as i64).fetch_all(connection).await?;
+    rows.iter().map(entry_from_row).collect()
+}
+
+/// Issued certificates after `after`, in order, at most `limit`.
+pub(crate) async fn issued_entries(
+    connection: &mut SqliteConnection,
+    after: EntryId,
+    limit: u32,
+) -> Result<Vec<EntryRow>, sqlx::Error> {
+    const SQL: &str =
+        "SELECT kind, id, organisation, version, sealed FROM entry WHERE kind = ? AND id > ? ORDER BY id LIMIT ?";
+    let query = sqlx::query(SQL).bind(EntryKind::Issued as i64).bind(after.as_bytes().to_vec()).bind(limit);
+    query.fetch_all(connection).await?.iter().map(entry_from_row).collect()
+}
+
+/// Some issued certificates, in no order; those that are not there are left out.
+pub(crate) async fn issued_rows(pool: &SqlitePool, ids: &[EntryId]) -> Result<Vec<EntryRow>, sqlx::Error> {
+    let mut sql = QueryBuilder::<Sqlite>::new("SELECT kind, id, organisation, version, sealed FROM entry WHERE kind = ");
+    sql.push_bind(EntryKind::Issued as i64).push(" AND id IN (");
+    let mut list = sql.separated(",");
+    for id in ids {
+        list.push_bind(id.as_bytes().to_vec());
+    }
+    sql.push(")");
+    sql.build().fetch_all(pool).await?.iter().map(entry_from_row).collect()
+}
+
+fn entry_from_row(row: &SqliteRow) -> Result<EntryRow, sqlx::Error> {
+    let kind = row.try_get::<i64, _>(0)?;
+    let kind = u8::try_from(kind).ok().and_then(EntryKind::from_code).ok_or_else(|| malformed(0))?;
+    Ok(EntryRow {
+        kind,
+        id: EntryId(Uuid::from_bytes(array(row, 1)?)),
+        organisation: OrganisationId(Uuid::from_bytes(array(row, 2)?)),
+        version: row.try_get::<i64, _>(3)? as u64,
+        sealed: SealedRecord::from_stored(row.try_get(4)?),
+    })
 }
 
 /// Change log rows after `seq`, in order, at most `limit`.

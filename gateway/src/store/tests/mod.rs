@@ -5,6 +5,7 @@ mod commits;
 mod crash;
 mod directory;
 mod disk;
+mod issued;
 mod rotation;
 mod tamper;
 

@@ -1,0 +1,44 @@
+//! What must hold over all entries of a kind, whatever order changes come in. Asked inside the transaction.
+
+use keygate_pki::OffsetDateTime;
+use keygate_pki::provisioning::{CONCURRENT_KEYS_MAX, NoRoom};
+
+use super::pki_rows::{Admin, ProvisioningKey};
+use super::{CommitError, Entry};
+
+/// Checks the change of one entry from `before` to `after`. `all`: every entry of its kind, with the change.
+pub(crate) fn check<'a>(
+    before: Option<&Entry>,
+    after: Option<&Entry>,
+    all: impl FnOnce() -> Vec<&'a Entry>,
+) -> Result<(), CommitError> {
+    match (before, after) {
+        (before, Some(Entry::ProvisioningKey(key))) => {
+            let takes = |entry: &ProvisioningKey| entry.state.name != "revoked";
+            let had = matches!(before, Some(Entry::ProvisioningKey(before)) if takes(before));
+            if takes(key) && !had { check_room(key, &all()) } else { Ok(()) }
+        }
+        (Some(Entry::Admin(before)), after) => {
+            let acts = matches!(after, Some(Entry::Admin(after)) if after.acts());
+            if before.acts() && !acts { check_admins(&all()) } else { Ok(()) }
+        }
+        _ => Ok(()),
+    }
+}
+
+/// At most so many keys of an organisation are active or suspended, the new one among them.
+fn check_room(new: &ProvisioningKey, all: &[&Entry]) -> Result<(), CommitError> {
+    let taken = all.iter().filter(|entry| match entry {
+        Entry::ProvisioningKey(key) => key.organisation == new.organisation && key.state.name != "revoked",
+        _ => false,
+    });
+    if taken.count() > CONCURRENT_KEYS_MAX { Err(NoRoom { max: CONCURRENT_KEYS_MAX }.into()) } else { Ok(()) }
+}
+
+/// Somebody can still act; an expired certificate does not count.
+fn check_admins(all: &[&Entry]) -> Result<(), CommitError> {
+    let now = OffsetDateTime::now_utc().unix_timestamp();
+    let can = |admin: &Admin| admin.acts() && admin.certificates.iter().any(|certificate| certificate.not_after > now);
+    let left = all.iter().any(|entry| matches!(entry, Entry::Admin(admin) if can(admin)));
+    if left { Ok(()) } else { Err(CommitError::LastAdmin) }
+}
