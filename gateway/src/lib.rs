@@ -12,6 +12,7 @@ pub mod kmip;
 pub mod listen;
 pub mod object;
 pub mod operation;
+pub mod provisioning;
 pub mod respond;
 pub mod seal;
 pub mod store;

@@ -63,7 +63,7 @@ fn ocsp(bencher: Bencher<'_, '_>) {
     let subject = name("OCSP");
     let draft = Draft::ocsp_responder(&subject, signer.public_key(), window);
     let certificate = issuer.certify(&draft, &mut SystemSerials).expect("a certificate");
-    let responder = OcspResponder::delegated(&world.ca, &certificate, &signer).expect("a responder");
+    let responder = OcspResponder::delegated(&world.ca, certificate, std::sync::Arc::new(signer)).expect("a responder");
     let times = OcspTimes::new(world.now, world.now, world.now + time::Duration::HOUR).expect("times");
     let request = request(&responder);
     bencher.bench(|| {

@@ -145,6 +145,11 @@ impl Certificate {
         self.inner.tbs_certificate().subject().to_string()
     }
 
+    /// The last common name of the subject.
+    pub fn common_name(&self) -> Option<String> {
+        crate::request::common_name(self.inner.tbs_certificate().subject())
+    }
+
     /// The issuer's name as text. A label: nothing may be decided by it.
     pub fn issuer(&self) -> String {
         self.inner.tbs_certificate().issuer().to_string()

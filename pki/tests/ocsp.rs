@@ -6,7 +6,7 @@
 
 mod common;
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use common::*;
@@ -30,7 +30,7 @@ struct World {
     chain: [Ca; 3],
     client: Certificate,
     responder: Certificate,
-    responder_key: PrivateKey,
+    responder_key: Arc<PrivateKey>,
 }
 
 impl World {
@@ -40,11 +40,11 @@ impl World {
         let subject = name("OCSP");
         let draft = Draft::ocsp_responder(&subject, responder_key.public_key(), days(365));
         let responder = chain[2].issuer().certify(&draft, &mut SystemSerials).unwrap();
-        Self { client: leaf(&chain[2], days(60)), chain, responder, responder_key }
+        Self { client: leaf(&chain[2], days(60)), chain, responder, responder_key: Arc::new(responder_key) }
     }
 
-    fn responder(&self) -> OcspResponder<'_> {
-        OcspResponder::delegated(&self.chain[2].certificate, &self.responder, &self.responder_key).unwrap()
+    fn responder(&self) -> OcspResponder {
+        OcspResponder::delegated(&self.chain[2].certificate, self.responder.clone(), self.responder_key.clone()).unwrap()
     }
 
     fn write(&self, folder: &Path) {
@@ -120,7 +120,7 @@ fn gnutls_verifies_an_answer() {
         return;
     };
     let request = OcspRequest::from_der(&std::fs::read(folder.join("request.der")).unwrap()).unwrap();
-    let answering = OcspResponder::delegated(&ca.certificate, &responder, &responder_key).unwrap();
+    let answering = OcspResponder::delegated(&ca.certificate, responder, Arc::new(responder_key)).unwrap();
     std::fs::write(folder.join("response.der"), answering.respond(&request, times(), |_| Status::Good).unwrap())
         .unwrap();
     let verified = run("--verify-response --load-response response.der --load-trust key.pem").unwrap();
@@ -134,14 +134,16 @@ fn a_responder_is_bound_to_its_issuer() {
     let world = World::new(SignatureAlgorithm::EcdsaP256Sha256);
     let key = &world.chain[2];
     let other = &world.chain[1].certificate;
-    assert!(OcspResponder::delegated(other, &world.responder, &world.responder_key).is_err());
-    assert!(OcspResponder::delegated(&key.certificate, &world.client, &world.responder_key).is_err());
-    assert!(OcspResponder::delegated(&key.certificate, &world.responder, &key.key).is_err());
+    let delegated = |issuer: &Certificate, certificate: &Certificate, signer: Arc<PrivateKey>| {
+        OcspResponder::delegated(issuer, certificate.clone(), signer).is_ok()
+    };
+    assert!(!delegated(other, &world.responder, world.responder_key.clone()));
+    assert!(!delegated(&key.certificate, &world.client, world.responder_key.clone()));
+    assert!(!delegated(&key.certificate, &world.responder, Arc::new(common::key())));
     let foreign = OcspRequest::from_der(&request(REQUEST)).unwrap();
     assert!(!foreign.certificates()[0].is_of(&IssuerIds::of(&key.certificate).unwrap()));
     let answer = world.responder().respond(&foreign, times(), |_| panic!("not ours")).unwrap();
     assert_eq!(answer, OcspFailure::Unauthorized.response());
-    OcspResponder::issuer(&key.issuer()).unwrap();
 }
 
 /// Requests are read from a GET path in every spelling clients use, and refused with their reason otherwise.

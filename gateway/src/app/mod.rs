@@ -92,7 +92,7 @@ impl App {
         let options = StoreOptions { reads_deferred: config.audit_reads == AuditReads::Defer, accept, ..StoreOptions::default() };
         let id = crate::seal::Seal::load(dir.path()).map_err(UnlockError::Seal)?.store_id();
         let store = Store::open(dir.path(), id, unsealed.root.clone(), options).await.map_err(AppError::Open)?;
-        let directory = Arc::new(DirectoryHandle::new(DirectoryContent::from_store(&store.directory())));
+        let directory = Arc::new(DirectoryHandle::new(DirectoryContent::from_store(&store)));
         let readiness = Arc::new(Readiness::default());
         readiness.set("store", ComponentState::Up);
         for row in store.damage() {
@@ -147,7 +147,7 @@ impl App {
 
     /// Puts the store's clients and certificates in force, with all that follows from it.
     pub fn refresh_directory(&self) {
-        self.directory.replace_with(|| DirectoryContent::from_store(&self.store.directory()));
+        self.directory.replace_with(|| DirectoryContent::from_store(&self.store));
     }
 
     /// The id of a configured keystore. Each has one from the first start that names it.

@@ -50,6 +50,12 @@ pub enum Actor {
     /// A local process over the admin socket or the command line, by its user id.
     #[serde(rename = "uid")]
     LocalUser(u32),
+    /// A security administrator, by its certificate.
+    #[serde(rename = "a")]
+    Admin(EntryId),
+    /// Whoever showed the secret of a provisioning key.
+    #[serde(rename = "pk")]
+    ProvisioningKey(EntryId),
     /// The server itself.
     #[serde(rename = "sys")]
     System,
@@ -177,6 +183,35 @@ pub enum Action {
     SealTokenLost,
     SealTokenBack,
     CachesFlushed,
+    // Certificate provisioning.
+    ServiceEnabled,
+    ServiceDisabled,
+    ProvisioningKeyCreated,
+    ProvisioningKeyChanged,
+    ProvisioningKeyRenamed,
+    ProvisioningKeySuspended,
+    ProvisioningKeyReactivated,
+    ProvisioningKeyRevoked,
+    IssuerCreated,
+    IssuerRenewed,
+    IssuerRekeyed,
+    IssuerPublished,
+    IssuerActivated,
+    IssuerCrossSigned,
+    IssuerImported,
+    IssuerRevoked,
+    IssuerKeyDestroyed,
+    CertificateIssued,
+    CertificateRefused,
+    CertificateRevoked,
+    CertificatesCleared,
+    CrlPublished,
+    // Administrators and tenants.
+    AdminAdded,
+    AdminChanged,
+    AdminDisabled,
+    AdminEnabled,
+    OrganisationAdded,
 }
 
 /// What an event says beyond its fixed fields.
@@ -230,6 +265,34 @@ pub enum Details {
     Seal {
         /// Its number or id.
         id: String,
+    },
+    /// A decision of an administrator about an entry, with the reason given.
+    Decision {
+        /// The entry.
+        id: EntryId,
+        /// Its name.
+        name: String,
+        /// The administrator's words.
+        reason: String,
+    },
+    /// A certificate that a provisioning key issued, or refused to.
+    Certificate {
+        /// The provisioning key.
+        key: EntryId,
+        /// The client; absent where none came to be.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        client: Option<ClientId>,
+        /// Serial number in hexadecimal; absent where none was issued.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        serial: String,
+        /// Why it was refused or revoked.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        reason: String,
+    },
+    /// CRLs by their common number.
+    Published {
+        /// How many.
+        lists: u64,
     },
     /// A reason in words from a fixed set.
     Reason(String),

@@ -11,6 +11,7 @@ use std::{
 };
 
 use super::{Action, Actor, Details, Event, Outcome};
+use crate::store::EntryId;
 
 /// Between two events of a reason and source.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -24,7 +25,15 @@ pub struct Refusals {
 }
 
 /// Why, and from where; `None`: from sources beyond the bound.
-type Key = (&'static str, Option<IpAddr>);
+type Key = (What, Option<IpAddr>);
+
+/// What was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct What {
+    action: Action,
+    reason: &'static str,
+    key: Option<EntryId>,
+}
 
 #[derive(Debug, Default)]
 struct Count {
@@ -33,13 +42,19 @@ struct Count {
 }
 
 impl Refusals {
-    /// Counts a refusal. `reason` is from a fixed set of words.
+    /// Counts a refused connection. `reason` is from a fixed set of words.
     pub fn note(&self, reason: &'static str, source: IpAddr) {
+        self.note_as(Action::ConnectionRefused, reason, None, source);
+    }
+
+    /// Counts a refusal of another kind, perhaps of who showed the secret of a provisioning key.
+    pub fn note_as(&self, action: Action, reason: &'static str, key: Option<EntryId>, source: IpAddr) {
         let mut table = self.lock();
-        let known = table.contains_key(&(reason, Some(source)));
+        let what = What { action, reason, key };
+        let known = table.contains_key(&(what, Some(source)));
         let sources = table.keys().filter(|(_, source)| source.is_some()).count();
         let source = (known || sources < SOURCES_MAX).then_some(source);
-        table.entry((reason, source)).or_default().unwritten += 1;
+        table.entry((what, source)).or_default().unwritten += 1;
     }
 
     /// The events that are due.
@@ -54,14 +69,14 @@ impl Refusals {
 
     fn take(&self, now: Instant, at_ms: i64, is_due: impl Fn(&Count) -> bool) -> Vec<Event> {
         let mut events = Vec::new();
-        self.lock().retain(|(reason, source), count| {
+        self.lock().retain(|(what, source), count| {
             if !is_due(count) {
                 return true;
             }
             if count.unwritten == 0 {
                 return false;
             }
-            events.push(event(reason, *source, count.unwritten, at_ms));
+            events.push(event(what, *source, count.unwritten, at_ms));
             *count = Count { unwritten: 0, written_at: Some(now) };
             true
         });
@@ -74,16 +89,16 @@ impl Refusals {
     }
 }
 
-fn event(reason: &str, source: Option<IpAddr>, count: u64, at_ms: i64) -> Event {
+fn event(what: &What, source: Option<IpAddr>, count: u64, at_ms: i64) -> Event {
     Event {
         at_ms,
-        actor: Actor::Unidentified,
+        actor: what.key.map_or(Actor::Unidentified, Actor::ProvisioningKey),
         source,
         organisation: None,
-        action: Action::ConnectionRefused,
+        action: what.action,
         object: None,
         outcome: Outcome::Refused(0),
-        details: Details::Counted { reason: reason.into(), count },
+        details: Details::Counted { reason: what.reason.into(), count },
     }
 }
 

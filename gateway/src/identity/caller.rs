@@ -3,7 +3,7 @@
 use crate::store::{ClientId, EntryId, KeystoreId, OrganisationId};
 
 /// A verified party: a client, or a user of a client that has users.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Caller {
     /// The client whose certificate was verified.
     pub client: ClientId,
@@ -22,7 +22,7 @@ pub struct Caller {
 }
 
 /// A KMIP user of a client.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct CallerUser {
     /// Its entry in the store.
     pub id: EntryId,

@@ -6,8 +6,8 @@ use keygate_pki::{Certificate, Fingerprint, OffsetDateTime, SpkiHash};
 use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, KeyUsage};
 
-use super::{caller::Caller, users::UserRecord};
-use crate::store::{ClientId, EntryId, KeystoreId, OrganisationId};
+use super::{caller::Caller, enrolled::Enrolled, users::UserRecord};
+use crate::store::{AdminCertificate, ClientId, EntryId, KeystoreId, OrganisationId, Role, Serial};
 
 /// A client as stored.
 #[derive(Debug, Clone)]
@@ -56,6 +56,34 @@ pub struct DirectoryContent {
     pub certificates: Vec<CertificateRecord>,
     /// Certificates of the issuers whose clients are let in.
     pub issuers: Vec<Certificate>,
+    /// Clients enrolled with provisioning keys.
+    pub enrolled: Option<Enrolled>,
+    /// Administrators.
+    pub admins: Vec<AdminRecord>,
+}
+
+/// An administrator as stored.
+#[derive(Debug, Clone)]
+pub struct AdminRecord {
+    /// Who.
+    pub identity: Arc<AdminIdentity>,
+    /// Whether it is let in.
+    pub enabled: bool,
+    /// What it is recognised by.
+    pub certificates: Vec<AdminCertificate>,
+}
+
+/// A verified administrator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdminIdentity {
+    /// Its entry in the store.
+    pub id: EntryId,
+    /// Its organisation; that of the default one is every organisation.
+    pub organisation: OrganisationId,
+    /// Its name.
+    pub name: Box<str>,
+    /// What it may do.
+    pub role: Role,
 }
 
 /// How a certificate was recognised: the key under which a connection is looked up again.
@@ -70,6 +98,15 @@ pub enum CredentialId {
     },
     /// Pinned by an administrator.
     Pinned(Fingerprint),
+    /// Issued with a provisioning key.
+    Enrolled {
+        /// Serial number.
+        serial: Serial,
+        /// Who it was recognised as.
+        caller: Arc<Caller>,
+    },
+    /// An administrator's.
+    Admin(Fingerprint),
 }
 
 /// Why a certificate is not let in.
@@ -134,6 +171,16 @@ pub struct Directory {
     by_credential: HashMap<CredentialId, usize>,
     by_fingerprint: HashMap<Fingerprint, usize>,
     users: HashMap<ClientId, Vec<UserRecord>>,
+    enrolled: Option<Enrolled>,
+    admins: HashMap<Fingerprint, AdminEntry>,
+}
+
+#[derive(Debug)]
+struct AdminEntry {
+    identity: Arc<AdminIdentity>,
+    enabled: bool,
+    not_before: i64,
+    not_after: i64,
 }
 
 #[derive(Debug)]
@@ -169,6 +216,15 @@ impl Directory {
             };
             clients.insert(client.id, (client.enabled, Arc::new(caller)));
             directory.users.insert(client.id, client.users);
+        }
+        directory.enrolled = content.enrolled;
+        for admin in content.admins {
+            for certificate in &admin.certificates {
+                let (identity, enabled) = (admin.identity.clone(), admin.enabled);
+                let (not_before, not_after) = (certificate.not_before, certificate.not_after);
+                let entry = AdminEntry { identity, enabled, not_before, not_after };
+                directory.admins.insert(Fingerprint(certificate.sha256), entry);
+            }
         }
         for certificate in content.certificates {
             if let Some((enabled, caller)) = clients.get(&certificate.client) {
@@ -217,14 +273,55 @@ impl Directory {
     /// verified again: it is that very certificate. Any other is refused; chain building then only finds the right alert.
     pub fn identify(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<Admitted, Refusal> {
         let leaf = chain.first().ok_or(Refusal::BadCertificate)?;
-        match self.by_fingerprint.get(&Fingerprint::of(leaf)) {
-            Some(index) => self.entries[*index].admit(now.as_secs()),
+        let fingerprint = Fingerprint::of(leaf);
+        if let Some(index) = self.by_fingerprint.get(&fingerprint) {
+            return self.entries[*index].admit(now.as_secs());
+        }
+        match self.enrolled.as_ref().and_then(|enrolled| enrolled.identify(leaf, &fingerprint, now)) {
+            Some(known) => known,
             None => self.identify_by_chain(leaf, &chain[1..], now),
+        }
+    }
+
+    /// Recognises an administrator by the certificate it presents.
+    pub fn identify_admin(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<(Arc<AdminIdentity>, CredentialId, i64), Refusal> {
+        let leaf = chain.first().ok_or(Refusal::BadCertificate)?;
+        self.admit_admin(Fingerprint::of(leaf), now)
+    }
+
+    fn admit_admin(&self, fingerprint: Fingerprint, now: UnixTime) -> Result<(Arc<AdminIdentity>, CredentialId, i64), Refusal> {
+        let entry = self.admins.get(&fingerprint).ok_or(Refusal::UnknownClient)?;
+        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        match () {
+            () if !entry.enabled => Err(Refusal::Disabled),
+            () if now < entry.not_before => Err(Refusal::NotYetValid),
+            () if now > entry.not_after => Err(Refusal::Expired),
+            () => Ok((entry.identity.clone(), CredentialId::Admin(fingerprint), entry.not_after)),
+        }
+    }
+
+    /// Looks an administrator's connection up again.
+    pub fn recheck_admin(&self, credential: &CredentialId, now: UnixTime) -> Result<Arc<AdminIdentity>, Refusal> {
+        match credential {
+            CredentialId::Admin(fingerprint) => self.admit_admin(*fingerprint, now).map(|(identity, ..)| identity),
+            _ => Err(Refusal::UnknownClient),
+        }
+    }
+
+    /// Whether a connection's certificate, of whatever kind, is let in no longer.
+    pub fn refuses(&self, credential: &CredentialId, now: UnixTime) -> bool {
+        match credential {
+            CredentialId::Admin(_) => self.recheck_admin(credential, now).is_err(),
+            _ => self.recheck(credential, now).is_err(),
         }
     }
 
     /// Looks a connection's certificate up again.
     pub fn recheck(&self, credential: &CredentialId, now: UnixTime) -> Result<Admitted, Refusal> {
+        if let CredentialId::Enrolled { serial, caller } = credential {
+            let enrolled = self.enrolled.as_ref().ok_or(Refusal::UnknownClient)?;
+            return enrolled.recheck(serial, caller, now);
+        }
         let index = self.by_credential.get(credential).ok_or(Refusal::UnknownClient)?;
         self.entries[*index].admit(now.as_secs())
     }

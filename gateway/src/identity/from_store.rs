@@ -1,21 +1,23 @@
 //! The store's entries as a [`DirectoryContent`].
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use keygate_pki::{Certificate, Fingerprint, OffsetDateTime, Profile, SpkiHash};
 
 use super::{
-    directory::{CertificateRecord, ClientRecord, DirectoryContent},
+    directory::{AdminIdentity, AdminRecord, CertificateRecord, ClientRecord, DirectoryContent},
+    enrolled::Enrolled,
     users::{PasswordVerifier, UserRecord},
 };
 use crate::{
-    authority,
-    store::{self, ClientId, EntryId},
+    authority, provisioning,
+    store::{self, ClientId, EntryId, Store},
 };
 
 impl DirectoryContent {
     /// Takes over the clients, certificates, users and groups of the store, and the client issuer.
-    pub fn from_store(stored: &store::Directory) -> Self {
+    pub fn from_store(store: &Store) -> Self {
+        let stored = &*store.directory();
         let issuers: Vec<Certificate> = authority::certificate(stored, Profile::ClientIssuer).into_iter().collect();
         let mut groups = groups(stored);
         let mut users = users(stored);
@@ -36,8 +38,44 @@ impl DirectoryContent {
             not_after: moment(certificate.not_after),
             revoked: certificate.revoked,
         });
-        Self { changed_at: stored.changed_at, clients: clients.collect(), certificates: certificates.collect(), issuers }
+        let clients = clients.collect();
+        // Groups of clients that are not in the snapshot: enrolled ones.
+        let enrolled = enrolled(store, stored, groups);
+        Self {
+            changed_at: stored.changed_at,
+            clients,
+            certificates: certificates.collect(),
+            issuers,
+            enrolled: Some(enrolled),
+            admins: admins(stored),
+        }
     }
+}
+
+/// States of provisioning keys. A key whose row cannot be read lets nobody in.
+fn enrolled(store: &Store, stored: &store::Directory, groups: HashMap<ClientId, Vec<EntryId>>) -> Enrolled {
+    let keys = stored.provisioning_keys.values().filter_map(|row| Some((row.id, provisioning::effective_state(stored, row)?)));
+    let revoked = stored.authorities.values().filter(|row| row.revoked.is_some() && row.provisioning_key.is_some());
+    Enrolled {
+        store: store.clone(),
+        keys: keys.collect(),
+        revoked_authorities: revoked.map(|row| row.id).collect(),
+        groups,
+    }
+}
+
+fn admins(stored: &store::Directory) -> Vec<AdminRecord> {
+    let record = |admin: &store::Admin| AdminRecord {
+        identity: Arc::new(AdminIdentity {
+            id: admin.id,
+            organisation: admin.organisation,
+            name: admin.name.as_str().into(),
+            role: admin.role,
+        }),
+        enabled: !admin.disabled,
+        certificates: admin.certificates.clone(),
+    };
+    stored.admins.values().map(|admin| record(admin)).collect()
 }
 
 fn groups(stored: &store::Directory) -> HashMap<ClientId, Vec<EntryId>> {

@@ -9,13 +9,17 @@
 
 mod caller;
 mod directory;
+mod enrolled;
 mod from_store;
 mod handle;
 mod users;
 mod verifier;
 
 pub use caller::{Caller, CallerUser};
-pub use directory::{Admitted, CertificateRecord, ClientRecord, CredentialId, Directory, DirectoryContent, Refusal};
+pub use directory::{
+    AdminIdentity, AdminRecord, Admitted, CertificateRecord, ClientRecord, CredentialId, Directory, DirectoryContent, Refusal,
+};
+pub use enrolled::Enrolled;
 pub use handle::{DirectoryHandle, OnChange};
 pub use users::{CredentialRefused, PasswordVerifier, UserRecord, Users};
 pub use verifier::{DirectoryVerifier, with_refusal};

@@ -208,7 +208,7 @@ impl OnChange for Registry {
     fn directory_changed(&self, directory: &Directory) {
         let now = UnixTime::now();
         for connection in self.lock().values() {
-            let refused = connection.credential().is_some_and(|credential| directory.recheck(credential, now).is_err());
+            let refused = connection.credential().is_some_and(|credential| directory.refuses(credential, now));
             if refused {
                 connection.close(Reason::Refused, self.now(), None);
                 self.metrics.connection_closed(Reason::Refused);

@@ -45,6 +45,8 @@ pub enum Change {
         certificate: Box<IssuedCertificate>,
         /// Uses of its provisioning key, if they are limited.
         uses_max: Option<u64>,
+        /// The certificate it renews, as it was read: it must not have been revoked since.
+        renewed: Option<(Serial, u64)>,
     },
     /// Replaces an issued certificate's row: it was revoked.
     UpdateIssued {

@@ -208,6 +208,13 @@ impl IssuedIndex {
         clients.find(|facts| Some(facts.client) != than).map(|facts| facts.client)
     }
 
+    /// The newest certificate of a public key.
+    pub fn by_public_key(&self, public_key_sha256: &[u8; 32]) -> Option<&IssuedFacts> {
+        let half = half(public_key_sha256);
+        let places = self.by_public_key.iter_hash(self.hasher.hash_one(half));
+        places.map(|place| self.at(*place)).filter(|facts| facts.public_key == half).max_by_key(|facts| facts.id)
+    }
+
     /// The provisioning key and authority of a certificate.
     pub fn issuer(&self, facts: &IssuedFacts) -> (OrganisationId, EntryId, EntryId) {
         let issuer = &self.issuers[facts.issuer as usize];

@@ -6,8 +6,10 @@
 use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use keygate_backends::KeyRef;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
+use super::issued::Revocation;
 use super::{EntryId, KeystoreId, OrganisationId};
 use crate::seal::SecretText;
 
@@ -132,7 +134,7 @@ pub enum AuthorityKey {
         /// Which.
         keystore: KeystoreId,
         /// The stable reference of the private key there.
-        locator: Vec<u8>,
+        key: KeyRef,
         /// SubjectPublicKeyInfo, DER in base64.
         public_key: String,
     },
@@ -187,6 +189,9 @@ pub struct Authority {
     /// Certificate and key came from elsewhere.
     #[serde(default)]
     pub imported: bool,
+    /// Its certificates are on the lists of those that signed them, whatever else is so.
+    #[serde(default)]
+    pub revoked: Option<Revocation>,
     /// Set when the key was destroyed.
     #[serde(default)]
     pub last_responder: Option<LastResponder>,

@@ -242,8 +242,14 @@ impl Plan {
         let mut own = HashSet::new();
         for change in changes {
             let serial = match change {
-                Change::AddIssued { certificate, uses_max } => {
+                Change::AddIssued { certificate, uses_max, renewed } => {
                     self.check_new_certificate(certificate, *uses_max, committed)?;
+                    if let Some((serial, version)) = renewed {
+                        let found = committed.issued.by_serial(serial);
+                        if found.is_none_or(|found| found.version != *version) || self.issued.contains_key(serial) {
+                            return Err(CommitError::Stale { kind: EntryKind::Issued, id: certificate.id });
+                        }
+                    }
                     certificate.serial
                 }
                 Change::UpdateIssued { certificate, version } => {

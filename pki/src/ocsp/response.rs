@@ -1,5 +1,7 @@
 //! Builds and signs OCSP responses (RFC 6960 §4.2).
 
+use std::sync::Arc;
+
 use aws_lc_rs::digest;
 use const_oid::{
     ObjectIdentifier,
@@ -17,7 +19,7 @@ use x509_cert::{
 
 use super::{CertId, IssuerIds, OcspRequest};
 use crate::{
-    certificate::Certificate, crl::Reason, error::PkiError, hierarchy::date_time, issue::Issuer, signer::Signer,
+    certificate::Certificate, crl::Reason, error::PkiError, hierarchy::date_time, signer::Signer,
 };
 
 /// What is known of a certificate.
@@ -86,19 +88,19 @@ impl OcspFailure {
 }
 
 /// Answers for the certificates of one issuer.
-pub struct OcspResponder<'a> {
+pub struct OcspResponder {
     issuer: IssuerIds,
-    certificate: Option<&'a Certificate>,
-    signer: &'a dyn Signer,
+    certificate: Certificate,
+    signer: Arc<dyn Signer>,
 }
 
-impl<'a> OcspResponder<'a> {
+impl OcspResponder {
     /// A responder to which `issuer` delegated (RFC 6960 §4.2.2.2): `certificate` was issued by `issuer` itself for that
     /// purpose, and `signer` is its key.
     pub fn delegated(
         issuer: &Certificate,
-        certificate: &'a Certificate,
-        signer: &'a dyn Signer,
+        certificate: Certificate,
+        signer: Arc<dyn Signer>,
     ) -> Result<Self, PkiError> {
         // "The CA SHOULD use the same issuing key to issue a delegation certificate as that used to sign the certificate
         // being checked for revocation."
@@ -110,12 +112,12 @@ impl<'a> OcspResponder<'a> {
         if certificate.spki_hash() != signer.public_key().spki_hash() {
             return Err(PkiError::Issuer("the responder's key does not belong to its certificate"));
         }
-        Ok(Self { issuer: IssuerIds::of(issuer)?, certificate: Some(certificate), signer })
+        Ok(Self { issuer: IssuerIds::of(issuer)?, certificate, signer })
     }
 
-    /// The issuer's own key answers. GnuTLS refuses that unless its certificate says OCSPSigning: prefer to delegate.
-    pub fn issuer(issuer: &Issuer<'a>) -> Result<Self, PkiError> {
-        Ok(Self { issuer: IssuerIds::of(issuer.certificate())?, certificate: None, signer: issuer.signer() })
+    /// The responder's certificate.
+    pub fn certificate(&self) -> &Certificate {
+        &self.certificate
     }
 
     /// The issuer it answers for.
@@ -152,12 +154,12 @@ impl<'a> OcspResponder<'a> {
     }
 
     fn assemble(&self, tbs: &[u8], signature: &[u8]) -> der::Result<Vec<u8>> {
-        let certificate = self.certificate.map(|certificate| Any::from_der(certificate.der())).transpose()?;
+        let certificate = Any::from_der(self.certificate.der())?;
         let basic = BasicOcspResponse {
             tbs_response_data: Any::from_der(tbs)?,
             signature_algorithm: self.signer.algorithm().identifier(),
             signature: BitString::from_bytes(signature)?,
-            certs: certificate.map(|certificate| vec![certificate]),
+            certs: Some(vec![certificate]),
         };
         let bytes = ResponseBytes { response_type: ID_PKIX_OCSP_BASIC, response: OctetString::new(basic.to_der()?)? };
         OcspResponse { response_status: ResponseStatus::Successful, response_bytes: Some(bytes) }.to_der()

@@ -75,6 +75,19 @@ impl CertificateRequest {
         })
     }
 
+    /// Adds names that are asked for beside the request; those it has already are not repeated.
+    pub fn with_names(mut self, names: &[SubjectAltName]) -> Result<Self, RequestError> {
+        for name in names {
+            if !self.names.contains(name) {
+                self.names.push(name.clone());
+            }
+        }
+        if self.names.len() > REQUEST_NAMES_MAX {
+            return Err(RequestError::TooManyNames { names: self.names.len(), max: REQUEST_NAMES_MAX });
+        }
+        Ok(self)
+    }
+
     /// The key that signed the request.
     pub fn public_key(&self) -> &PublicKey {
         &self.public_key
@@ -96,7 +109,7 @@ impl CertificateRequest {
     }
 }
 
-fn common_name(subject: &Name) -> Option<String> {
+pub(crate) fn common_name(subject: &Name) -> Option<String> {
     let value = &subject.iter().filter(|attribute| attribute.oid == COMMON_NAME).last()?.value;
     // RFC 5280 §4.1.2.4: DirectoryString; BMPString and UniversalString are long out of use.
     let text = value

@@ -33,7 +33,7 @@ fn certificate(key: EntryId, authority: EntryId, seed: u64) -> IssuedCertificate
 }
 
 fn add(certificate: &IssuedCertificate, uses_max: Option<u64>) -> Change {
-    Change::AddIssued { certificate: Box::new(certificate.clone()), uses_max }
+    Change::AddIssued { certificate: Box::new(certificate.clone()), uses_max, renewed: None }
 }
 
 fn of(change: Change) -> Commit {
@@ -206,7 +206,7 @@ proptest! {
     fn the_index_agrees_with_a_list(steps in proptest::collection::vec((0u64..40, 0u8..3), 1..200)) {
         let (key, authority) = (EntryId::generate(), EntryId::generate());
         let pool: Vec<_> = (0..40).map(|seed| certificate(key, authority, seed)).collect();
-        let (mut index, mut there, mut revoked) = (issued::IssuedIndex::default(), HashSet::new(), HashSet::new());
+        let (mut index, mut there, mut revoked) = (IssuedIndex::default(), HashSet::new(), HashSet::new());
         for (n, act) in steps {
             let one = &pool[n as usize];
             match act {

@@ -1,0 +1,218 @@
+//! CRLs for everybody: signed again on each change and at least hourly, put in place all at once.
+//!
+//! A list's number is the sequence number of a commit made for it beforehand: it survives `kill -9`, never repeats, and a
+//! restored older database is refused by the store's anchor before anything is signed.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use keygate_pki::{
+    Crl, CrlScope, CrlTimes, NewCrl, OffsetDateTime, Reason, RevokedList, SHARD_SERIALS_MAX, rotation::Generation,
+};
+use time::Duration;
+
+use super::{
+    Deciding, Provisioning, ProvisioningError,
+    authority::LoadedAuthority,
+    bundle::{self, Bundle},
+    snapshot::{Snapshot, moment},
+};
+use crate::{
+    audit::{Action, Actor, Details},
+    store::{Commit, EntryId, OrganisationId, Serial, StoredTier},
+};
+
+/// How long a list is good: relying parties that miss a few hourly ones go on.
+pub(super) const CRL_LIFE: Duration = Duration::hours(24);
+/// A revoked certificate stays listed so long after its end: RFC 5280 §3.3, "An entry MUST NOT be removed from the CRL until
+/// it appears on one regularly scheduled CRL issued beyond the revoked certificate's validity period."
+const LISTED_AFTER_END: Duration = Duration::hours(25);
+
+/// Something that is fetched over plain HTTP.
+#[derive(Debug, Clone)]
+pub struct File {
+    /// Its contents.
+    pub body: Arc<[u8]>,
+    /// Strong entity tag, with its quotes.
+    pub etag: String,
+    /// When it was made.
+    pub made: OffsetDateTime,
+    /// When the next one comes at the latest.
+    pub next: OffsetDateTime,
+}
+
+impl File {
+    pub(super) fn new(body: Vec<u8>, made: OffsetDateTime, next: OffsetDateTime) -> Self {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &body);
+        let etag = format!("\"{}\"", hex::encode(&digest.as_ref()[..16]));
+        Self { body: body.into(), etag, made, next }
+    }
+}
+
+/// Everything that is published, as of one moment.
+#[derive(Default)]
+pub struct Published {
+    /// CRLs in DER by authority and shard; `None`: of all its certificates.
+    pub lists: HashMap<(EntryId, Option<u32>), Arc<File>>,
+    /// By name of the organisation.
+    pub bundles: BTreeMap<String, Bundle>,
+}
+
+/// A list that is to be signed.
+struct Wish {
+    authority: Arc<LoadedAuthority>,
+    shard: Option<u32>,
+}
+
+impl Provisioning {
+    /// What is published now.
+    pub fn published(&self) -> Arc<Published> {
+        self.published.load_full()
+    }
+
+    /// Signs every list again and puts all in place. When it returns, relying parties are told what is true.
+    pub async fn publish_all(&self) -> Result<(), ProvisioningError> {
+        let _held = self.publishing.lock().await;
+        let snapshot = self.snapshot();
+        let mut wishes = Vec::new();
+        for authority in snapshot.authorities.values().filter(|authority| signs_lists(authority)) {
+            wishes.push(Wish { authority: authority.clone(), shard: None });
+            if authority.row.tier == StoredTier::Key {
+                let issued = self.store.with_issued(|index| index.issued_by(authority.row.id));
+                let shards = issued / SHARD_SERIALS_MAX as u64;
+                let wish = |shard| Wish { authority: authority.clone(), shard: Some(shard) };
+                wishes.extend((0..=u32::try_from(shards).unwrap_or(u32::MAX)).map(wish));
+            }
+        }
+        self.publish(&snapshot, wishes, true).await
+    }
+
+    /// Signs again what the revocation of one certificate changes: its shard, and its authority's whole list.
+    pub(super) async fn publish_shard(&self, authority: EntryId, shard: u32) -> Result<(), ProvisioningError> {
+        let _held = self.publishing.lock().await;
+        let snapshot = self.snapshot();
+        let Some(authority) = snapshot.authorities.get(&authority).filter(|authority| signs_lists(authority)) else {
+            return Ok(());
+        };
+        let wishes = [Some(shard), None].map(|shard| Wish { authority: authority.clone(), shard });
+        self.publish(&snapshot, wishes.into(), false).await
+    }
+
+    async fn publish(&self, snapshot: &Snapshot, wishes: Vec<Wish>, anew: bool) -> Result<(), ProvisioningError> {
+        let before = self.published.load_full();
+        let mut lists = if anew { self.last_lists() } else { before.lists.clone() };
+        // A key whose keystore is away leaves its last list in place; the others are signed.
+        let mut failure = None;
+        if !wishes.is_empty() {
+            let number = self.draw_number(wishes.len() as u64).await?;
+            for wish in wishes {
+                let key = (wish.authority.row.id, wish.shard);
+                match self.list(snapshot, &wish, number, before.lists.get(&key)).await {
+                    Ok(file) => drop(lists.insert(key, Arc::new(file))),
+                    Err(error) => {
+                        lists.extend(before.lists.get(&key).map(|file| (key, file.clone())));
+                        failure = Some(error);
+                    }
+                }
+            }
+        }
+        let bundles = bundle::all(snapshot, &lists, self.now())?;
+        self.published.store(Arc::new(Published { lists, bundles }));
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// A number for the lists that are signed next, on disk before any of them is.
+    pub(super) async fn draw_number(&self, lists: u64) -> Result<u64, ProvisioningError> {
+        let by = Deciding { actor: Actor::System, source: None };
+        let event = self.event(&by, OrganisationId::DEFAULT, Action::CrlPublished, Details::Published { lists });
+        Ok(self.store.commit(Commit { events: vec![event], ..Commit::default() }).await?.seq)
+    }
+
+    /// Lists of destroyed keys, as they were signed last.
+    fn last_lists(&self) -> HashMap<(EntryId, Option<u32>), Arc<File>> {
+        let rows = &self.store.directory().last_crls;
+        let now = self.now();
+        let file = |row: &crate::store::LastCrl| {
+            let next = moment(row.next_update).unwrap_or(now);
+            ((row.authority, row.shard), Arc::new(File::new(row.der.0.to_vec(), now, next)))
+        };
+        rows.iter().map(|row| file(row)).collect()
+    }
+
+    async fn list(
+        &self,
+        snapshot: &Snapshot,
+        wish: &Wish,
+        number: u64,
+        before: Option<&Arc<File>>,
+    ) -> Result<File, ProvisioningError> {
+        // A clock that was set back must not make a list look older than the one before it.
+        let now = self.now();
+        let this = before.map_or(now, |before| before.made.max(now));
+        let times = CrlTimes::new(this, this + CRL_LIFE)?;
+        let revoked = self.revoked(snapshot, &wish.authority, wish.shard, now)?;
+        let crl = self.sign_list(&wish.authority, wish.shard, number, times, revoked).await?;
+        Ok(File::new(crl.into_der(), this, times.next()))
+    }
+
+    /// Signs a list.
+    pub(super) async fn sign_list(
+        &self,
+        authority: &Arc<LoadedAuthority>,
+        shard: Option<u32>,
+        number: u64,
+        times: CrlTimes,
+        revoked: RevokedList,
+    ) -> Result<Crl, ProvisioningError> {
+        let url = shard.map(|shard| self.shard_url(authority.row.id, shard)).transpose()?;
+        let scope = url.as_ref().map_or(CrlScope::All, CrlScope::Shard);
+        let wish = NewCrl { scope, number, times, revoked: &revoked };
+        let unsigned = authority.issuer()?.prepare_crl(&wish)?;
+        let signature = self.sign(authority, unsigned.tbs()).await?;
+        Ok(unsigned.assemble(&signature)?)
+    }
+
+    /// What is revoked of an authority's certificates, in one shard or in all.
+    pub(super) fn revoked(
+        &self,
+        snapshot: &Snapshot,
+        authority: &LoadedAuthority,
+        shard: Option<u32>,
+        now: OffsetDateTime,
+    ) -> Result<RevokedList, ProvisioningError> {
+        let mut list = RevokedList::default();
+        if authority.row.tier == StoredTier::Key {
+            let oldest = (now - LISTED_AFTER_END).unix_timestamp();
+            // Taken out first: the list is encoded without holding up commits.
+            let rows: Vec<(Serial, i64, u8)> = self.store.with_issued(|index| {
+                let revoked = index.revoked_of(authority.row.id);
+                let listed = revoked.filter(|facts| facts.not_after >= oldest && shard.is_none_or(|shard| shard == facts.shard));
+                listed.filter_map(|facts| facts.revoked.map(|by| (facts.serial, by.at, by.reason))).collect()
+            });
+            for (serial, at, reason) in rows {
+                let reason = Reason::from_code(reason).unwrap_or(Reason::Unspecified);
+                list.push(serial.as_bytes(), moment(at).unwrap_or(now), reason)?;
+            }
+            return Ok(list);
+        }
+        // Every certificate this authority ever made for a key that is revoked or held, whichever generation.
+        for below in snapshot.authorities.values().filter(|below| below.row.id != authority.row.id) {
+            let Some((at, reason)) = snapshot.revocation_of(below) else { continue };
+            let mine = below.certificates.iter().filter(|held| held.issuer == Some(authority.row.id));
+            for held in mine.filter(|held| held.certificate.not_after() + LISTED_AFTER_END >= now) {
+                list.push(held.certificate.serial(), at, reason)?;
+            }
+        }
+        Ok(list)
+    }
+}
+
+/// Whether an authority signs lists now.
+fn signs_lists(authority: &LoadedAuthority) -> bool {
+    let stage = &authority.generation;
+    // A published generation has no certificates below it, but relying parties that fetched it look for its list.
+    let stage = stage.signs_crls() || matches!(stage, Generation::Published(_));
+    stage && authority.has_key() && !authority.certificates.is_empty()
+}
