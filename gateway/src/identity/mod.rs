@@ -9,6 +9,7 @@
 
 mod caller;
 mod directory;
+mod doorkeeper;
 mod from_store;
 mod handle;
 mod users;
@@ -16,6 +17,7 @@ mod verifier;
 
 pub use caller::{Caller, CallerUser};
 pub use directory::{Admitted, CertificateRecord, ClientRecord, CredentialId, Directory, DirectoryContent, Refusal};
+pub use doorkeeper::{Doorkeeper, Known, Nobody, OnDoorChange};
 pub use handle::{DirectoryHandle, OnChange};
 pub use users::{CredentialRefused, PasswordVerifier, UserRecord, Users};
-pub use verifier::{DirectoryVerifier, with_refusal};
+pub use verifier::{CertificateVerifier, ClientCertificates, with_refusal};
