@@ -7,6 +7,7 @@ pub mod authorize;
 pub mod cli;
 pub mod config;
 pub mod data_dir;
+pub mod http;
 pub mod identity;
 pub mod kmip;
 pub mod listen;

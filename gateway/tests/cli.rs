@@ -75,8 +75,11 @@ impl Deployment {
 
     fn serve(&self, more: &[&str]) -> Server {
         let mut command = Command::new(env!("CARGO_BIN_EXE_keygate"));
-        command.args(["serve", "--set", "kmip.listen=127.0.0.1:0", "--set", "status.listen=127.0.0.1:0", "--data-dir"]);
-        command.arg(&self.data).args(more).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.arg("serve");
+        for listener in ["kmip", "status", "clients", "admin", "public"] {
+            command.arg("--set").arg(format!("{listener}.listen=127.0.0.1:0"));
+        }
+        command.arg("--data-dir").arg(&self.data).args(more).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let listening = lines.map(Result::unwrap).filter(|line| line.contains(" listens on ")).take(2).count();

@@ -112,7 +112,10 @@ impl Fixture {
     }
 
     fn serve(&self, settings: &[&str]) -> Server {
-        let mut command = self.command(&["serve", "--set", "kmip.listen=127.0.0.1:0", "--set", "status.listen=127.0.0.1:0"]);
+        let mut command = self.command(&["serve"]);
+        for listener in ["kmip", "status", "clients", "admin", "public"] {
+            command.arg("--set").arg(format!("{listener}.listen=127.0.0.1:0"));
+        }
         for setting in settings {
             command.args(["--set", setting]);
         }

@@ -148,7 +148,9 @@ impl TestGateway {
         let log = File::options().create(true).append(true).open(self.log_path())?;
         let mut command = keygate()?;
         command.arg("serve").arg("--data-dir").arg(&self.data);
-        command.args(["--set", "kmip.listen=127.0.0.1:0", "--set", "status.listen=127.0.0.1:0"]);
+        for listener in ["kmip", "status", "clients", "admin", "public"] {
+            command.arg("--set").arg(format!("{listener}.listen=127.0.0.1:0"));
+        }
         for (name, value) in &self.setup.settings {
             command.arg("--set").arg(format!("{name}={value}"));
         }

@@ -12,7 +12,7 @@ mod unlock;
 
 use std::sync::{Arc, OnceLock};
 
-use keygate_pki::OffsetDateTime;
+use keygate_pki::{HttpUrl, OffsetDateTime};
 
 pub use expiry::Expiry;
 pub use gateway::{GatewayError, front, gateway};
@@ -74,6 +74,8 @@ pub struct App {
     /// Held while the seal changes: two changes at once would lose one.
     pub seal_changes: tokio::sync::Mutex<()>,
     objects: OnceLock<Arc<dyn ObjectsAdmin>>,
+    /// Port of the public listener, once it is bound.
+    public_port: OnceLock<u16>,
     _lock: DataDirLock,
 }
 
@@ -113,6 +115,7 @@ impl App {
             unsealed,
             seal_changes: tokio::sync::Mutex::new(()),
             objects: OnceLock::new(),
+            public_port: OnceLock::new(),
             _lock: lock,
         };
         app.record_keystores().await?;
@@ -143,6 +146,19 @@ impl App {
     /// The object layer, where it is open.
     pub fn objects(&self) -> Option<&dyn ObjectsAdmin> {
         self.objects.get().map(AsRef::as_ref)
+    }
+
+    /// How relying parties reach the public listener. `None` where that is neither set nor to be derived.
+    pub fn public_url(&self) -> Option<HttpUrl> {
+        let configured = self.config.http.public.map(|address| address.port()).filter(|port| *port != 0);
+        let port = self.public_port.get().copied().or(configured);
+        port.map_or_else(|| self.config.http.public_url.clone(), |port| self.config.public_url(port))
+    }
+
+    /// Records the port of the public listener. The first call counts.
+    pub(super) fn set_public_port(&self, port: u16) {
+        // The listener is bound once in the life of a process.
+        let _ = self.public_port.set(port);
     }
 
     /// Puts the store's clients and certificates in force, with all that follows from it.

@@ -1,6 +1,6 @@
 //! The running server: listeners, background work, and an orderly end.
 
-use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io::{self, Write as _}, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -13,6 +13,7 @@ use crate::{
     admin::AdminSocket,
     authority::{self, AuthorityError},
     data_dir::{DataDirError, write_secret},
+    http::{self, HttpListeners, ListenError, NotOpen},
     listen::{FrameHandler, Listener, ListenerParts, Registry, ServerIdentity, TlsError, TlsSettings},
     operation::Gateway,
     store::CommitError,
@@ -86,6 +87,8 @@ pub async fn serve<H: FrameHandler>(app: Arc<App>, gateway: Arc<Gateway>, handle
     let registry = Registry::new(&app.config.limits, app.metrics.clone());
     app.directory.subscribe(registry.clone());
     let listener = bind_kmip(&app, tls, &registry, handler)?;
+    let http = bind_http(&app, &identity)?;
+    let registries: Vec<_> = std::iter::once(registry.clone()).chain(http.registries()).collect();
     let status_address = app.config.status_listen;
     let status = StatusListener::bind(status_address).await;
     let status = status.map_err(|source| ServeError::Bind { setting: "status.listen", address: status_address, source })?;
@@ -95,7 +98,9 @@ pub async fn serve<H: FrameHandler>(app: Arc<App>, gateway: Arc<Gateway>, handle
         .map_err(|source| ServeError::AdminSocket { path: socket.display().to_string(), source })?;
 
     // Step 2: background work.
-    tasks.spawn(registry.clone().sweep());
+    for registry in &registries {
+        tasks.spawn(registry.clone().sweep());
+    }
     tasks.spawn(follow_directory(app.clone()));
     tasks.spawn(gateway::watch_keystores(app.clone(), gateway));
     tasks.spawn(keep_certificates(app.clone(), identity));
@@ -103,11 +108,16 @@ pub async fn serve<H: FrameHandler>(app: Arc<App>, gateway: Arc<Gateway>, handle
     let (lose, lost) = oneshot::channel();
     tasks.spawn(seal_token::watch(app.clone(), lose));
     add_metrics(&app, &registry);
+    app.metrics.add_source(Arc::new(http.metrics()));
 
     // Step 3: serve, and say where.
-    let addresses = addresses(&listener, &status)?;
+    let addresses = addresses(&listener, &status, &http)?;
+    if let Some(public) = addresses.get("public") {
+        app.set_public_port(public.port());
+    }
     let info = StatusInfo { version: env!("CARGO_PKG_VERSION"), listeners: addresses.clone(), started: app.now().unix_timestamp() };
     let accepting = tokio::spawn(listener.run(stopped.clone()));
+    let accepting_http = http.run(&stopped);
     let administering = tokio::spawn(admin.run(app.clone(), stopped.clone()));
     let (status_stop, status_stopped) = watch::channel(false);
     let reporting = tokio::spawn(status.run(app.metrics.clone(), app.readiness.clone(), info, status_stopped));
@@ -124,8 +134,8 @@ pub async fn serve<H: FrameHandler>(app: Arc<App>, gateway: Arc<Gateway>, handle
     app.readiness.begin_stop();
     // Receivers exist as long as the tasks run.
     let _ = stop.send(true);
-    let _ = tokio::join!(accepting, administering);
-    let left = registry.drain(app.config.limits.drain).await;
+    let _ = tokio::join!(accepting, administering, accepting_http.join_all());
+    let left = drain(registries, app.config.limits.drain).await;
     if left > 0 {
         tracing::warn!(connections = left, "connections were cut at the end of the drain");
     }
@@ -158,12 +168,28 @@ fn bind_kmip<H: FrameHandler>(app: &App, tls: Arc<TlsSettings>, registry: &Arc<R
     Listener::bind(address, parts).map_err(|source| ServeError::Bind { setting: "kmip.listen", address, source })
 }
 
-fn addresses<H: FrameHandler>(listener: &Listener<H>, status: &StatusListener) -> Result<BTreeMap<&'static str, SocketAddr>, ServeError> {
+fn bind_http(app: &Arc<App>, identity: &Arc<ServerIdentity>) -> Result<HttpListeners, ServeError> {
+    HttpListeners::bind(app, identity, http::routers(app)).map_err(|NotOpen { setting, address, error }| match error {
+        ListenError::Bind(source) => ServeError::Bind { setting, address, source },
+        ListenError::Tls(error) => ServeError::Tls(error),
+    })
+}
+
+/// Drains all at the same time; returns how many connections were left.
+async fn drain(registries: Vec<Arc<Registry>>, longest: Duration) -> usize {
+    let mut draining = JoinSet::new();
+    for registry in registries {
+        draining.spawn(async move { registry.drain(longest).await });
+    }
+    draining.join_all().await.into_iter().sum()
+}
+
+fn addresses<H: FrameHandler>(listener: &Listener<H>, status: &StatusListener, http: &HttpListeners) -> Result<BTreeMap<&'static str, SocketAddr>, ServeError> {
     let unknown = |setting| move |source| ServeError::Bind { setting, address: SocketAddr::from(([0, 0, 0, 0], 0)), source };
-    Ok(BTreeMap::from([
-        ("kmip", listener.address().map_err(unknown("kmip.listen"))?),
-        ("status", status.address().map_err(unknown("status.listen"))?),
-    ]))
+    let mut addresses = http.addresses().map_err(unknown("clients.listen, admin.listen, public.listen"))?;
+    addresses.insert("kmip", listener.address().map_err(unknown("kmip.listen"))?);
+    addresses.insert("status", status.address().map_err(unknown("status.listen"))?);
+    Ok(addresses)
 }
 
 /// Writes `D/run/listeners.json`, which a script may wait for, and prints the bound addresses.
@@ -171,14 +197,9 @@ fn announce(app: &App, addresses: &BTreeMap<&'static str, SocketAddr>) -> Result
     let text = serde_json::to_string(addresses).unwrap_or_default();
     write_secret(&app.dir.listeners(), format!("{text}\n").as_bytes())?;
     for (name, address) in addresses {
-        println!("{name} listens on {address}");
+        // Whoever started us may have stopped reading; the file and the log say it too.
+        let _ = writeln!(io::stdout(), "{name} listens on {address}");
         tracing::info!(listener = name, %address, "listening");
-    }
-    let reserved = &app.config.reserved;
-    for (name, address) in [("clients", reserved.clients), ("admin", reserved.admin), ("public", reserved.public)] {
-        if let Some(address) = address {
-            tracing::warn!(listener = name, %address, "this version does not open this listener");
-        }
     }
     Ok(())
 }

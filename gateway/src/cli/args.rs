@@ -17,6 +17,9 @@ pub(super) struct Arguments {
 const AFTER_HELP: &str = "\
 Listeners (settings of D/keygate.toml, or --set at serve; port 0 lets the system choose):
   kmip.listen    0.0.0.0:5696    KMIP over mutual TLS
+  clients.listen 0.0.0.0:8443    enrolment of client machines (EST) over TLS
+  admin.listen   127.0.0.1:9443  administration over mutual TLS
+  public.listen  0.0.0.0:8080    certificate status for relying parties; plain HTTP
   status.listen  127.0.0.1:9696  health, readiness, status, Prometheus metrics; plain HTTP
 The bound addresses are printed and written to D/run/listeners.json.
 

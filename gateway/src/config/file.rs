@@ -1,12 +1,12 @@
 //! The settings as written: a flat table of dotted keys, each with where it was set.
 
-use std::{collections::BTreeMap, fmt, net::SocketAddr, path::Path, time::Duration};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::Path, str::FromStr, time::Duration};
 
-use keygate_pki::SubjectAltName;
+use keygate_pki::{HttpUrl, SubjectAltName};
 use toml::Value;
 
 use super::{
-    AuditReads, Config, Forbidden, KmipConfig, Limits, LogConfig, LogFormat, NoEncoding, OnLoss, ReservedConfig, RngSeed, keystore, settings,
+    AuditReads, Config, Forbidden, HttpConfig, KmipConfig, Limits, LogConfig, LogFormat, NoEncoding, OnLoss, RngSeed, keystore, settings,
 };
 
 /// The settings as written, not yet checked.
@@ -91,11 +91,7 @@ impl FileConfig {
             },
             status_listen: self.address("status.listen"),
             tls_hosts: self.hosts("tls.hosts"),
-            reserved: ReservedConfig {
-                clients: self.reserved_address("clients.listen"),
-                admin: self.reserved_address("admin.listen"),
-                public: self.reserved_address("public.listen"),
-            },
+            http: self.http(),
             audit_reads: self.choice("audit.reads", &[("wait", AuditReads::Wait), ("defer", AuditReads::Defer)]),
             seal_on_loss: self.choice("seal.on_loss", &[("serve", OnLoss::Serve), ("stop", OnLoss::Stop)]),
             seal_loss: self.seconds("seal.loss_seconds"),
@@ -127,6 +123,7 @@ impl FileConfig {
             batch_items_max: self.count("limits.batch_items_max", 1, 1_000_000),
             depth_max: self.count("limits.depth_max", 4, 256),
             connections_max: self.count("limits.connections_max", 1, 1_000_000),
+            http_connections_max: self.count("limits.http_connections_max", 1, 1_000_000),
             handshake: self.seconds("limits.handshake_seconds"),
             idle: self.seconds("limits.idle_seconds"),
             frame: self.seconds("limits.frame_seconds"),
@@ -239,8 +236,45 @@ impl FileConfig {
         })
     }
 
-    fn reserved_address(&mut self, key: &str) -> Option<SocketAddr> {
-        self.values.contains_key(key).then(|| self.address(key))
+    /// An address, or `None` where the listener is not to be opened.
+    fn optional_address(&mut self, key: &str) -> Option<SocketAddr> {
+        let text = self.text(key);
+        if matches!(text.as_str(), "" | "off") {
+            return None;
+        }
+        let address = text.parse().ok();
+        if address.is_none() {
+            self.problem(key, &format!("must be ADDRESS:PORT such as 127.0.0.1:8443 or [::]:8443, or off, not \"{text}\""));
+        }
+        address
+    }
+
+    fn http(&mut self) -> HttpConfig {
+        HttpConfig {
+            clients: self.optional_address("clients.listen"),
+            admin: self.optional_address("admin.listen"),
+            admin_allow: self.parsed("admin.allow").unwrap_or_default(),
+            public: self.optional_address("public.listen"),
+            public_url: self.public_url("public.url"),
+        }
+    }
+
+    fn public_url(&mut self, key: &str) -> Option<HttpUrl> {
+        // Certificates are checked before a TLS connection can be trusted: what is needed for that has to come without TLS.
+        let url: HttpUrl = self.parsed(key)?;
+        if !url.as_str().starts_with("http://") || url.as_str().contains('?') {
+            self.problem(key, &format!("must begin with http:// and have no query, not \"{url}\""));
+        }
+        Some(url)
+    }
+
+    /// A text with a form of its own; `None` where it is empty, or refused.
+    fn parsed<T: FromStr<Err: fmt::Display>>(&mut self, key: &str) -> Option<T> {
+        let text = self.text(key);
+        if text.trim().is_empty() {
+            return None;
+        }
+        text.trim().parse().map_err(|error: T::Err| self.problem(key, &error.to_string())).ok()
     }
 
     fn rng_seed(&mut self, key: &str) -> RngSeed {
@@ -361,5 +395,23 @@ mod tests {
         }
         let secret = check("", &["keystore.hsm.pin=1234"]).unwrap_err();
         assert!(!secret.to_string().contains("1234"));
+    }
+
+    /// The HTTP listeners are open unless they are turned off, and their other settings are checked like all others.
+    #[test]
+    fn http_listeners_are_open_or_off() {
+        let config = check("tls.hosts = '2001:db8::7, gw.example'", &["clients.listen=off", "admin.listen="]).unwrap();
+        assert_eq!((config.http.clients, config.http.admin), (None, None));
+        assert_eq!(config.http.public.map(|address| address.port()), Some(8080));
+        assert!(config.http.admin_allow.allow([203, 0, 113, 1].into()));
+        let url = |config: &Config, port| config.public_url(port).map(|url| url.to_string());
+        assert_eq!(url(&config, 8080).as_deref(), Some("http://[2001:db8::7]:8080"));
+        let config = check("[public]\nurl = 'http://pki.example'\n[admin]\nallow = '192.0.2.0/24'", &[]).unwrap();
+        assert_eq!(url(&config, 8080).as_deref(), Some("http://pki.example"));
+        assert!(!config.http.admin_allow.allow([203, 0, 113, 1].into()) && config.http.admin_allow.allow([192, 0, 2, 9].into()));
+        let wrong = ["clients.listen=here", "admin.allow=192.0.2.1/24", "public.url=https://pki.example", "limits.http_connections_max=0"];
+        let problems = check("", &wrong).unwrap_err();
+        let names: Vec<&str> = problems.0.iter().map(|problem| problem.setting.as_str()).collect();
+        assert_eq!(names, ["clients.listen", "admin.allow", "public.url", "limits.http_connections_max"]);
     }
 }

@@ -8,9 +8,9 @@ mod file;
 mod keystore;
 mod settings;
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{net::{IpAddr, SocketAddr}, path::Path, time::Duration};
 
-use keygate_pki::SubjectAltName;
+use keygate_pki::{HttpUrl, SubjectAltName, provisioning::SourceRanges};
 
 pub use file::{FileConfig, Problem, Problems};
 pub use keystore::{KeystoreConfig, Pkcs11Config, PinSource};
@@ -25,8 +25,8 @@ pub struct Config {
     pub status_listen: SocketAddr,
     /// Names and addresses in the server certificate.
     pub tls_hosts: Vec<SubjectAltName>,
-    /// Listeners of later versions: accepted, checked, not opened.
-    pub reserved: ReservedConfig,
+    /// The HTTP listeners.
+    pub http: HttpConfig,
     /// How audit events of reads are written.
     pub audit_reads: AuditReads,
     /// What happens when the token whose seal slot opened the store goes away.
@@ -75,15 +75,19 @@ pub enum NoEncoding {
     KeyMaterial,
 }
 
-/// Listeners that this version does not open.
+/// The HTTP listeners; one that is `None` is not opened.
 #[derive(Debug, Clone, Default)]
-pub struct ReservedConfig {
-    /// `clients.listen`.
+pub struct HttpConfig {
+    /// `clients.listen`: enrolment of client machines, over TLS.
     pub clients: Option<SocketAddr>,
-    /// `admin.listen`.
+    /// `admin.listen`: administration, over mutual TLS.
     pub admin: Option<SocketAddr>,
-    /// `public.listen`.
+    /// `admin.allow`: where administrators connect from.
+    pub admin_allow: SourceRanges,
+    /// `public.listen`: certificate status, plain HTTP.
     pub public: Option<SocketAddr>,
+    /// `public.url` as written; [`Config::public_url`] has its default.
+    pub public_url: Option<HttpUrl>,
 }
 
 /// How an object that exists but is not granted is answered.
@@ -155,6 +159,8 @@ pub struct Limits {
     pub depth_max: usize,
     /// Most KMIP connections at a time.
     pub connections_max: usize,
+    /// Most connections of each HTTP listener at a time.
+    pub http_connections_max: usize,
     /// Longest TLS handshake.
     pub handshake: Duration,
     /// Longest silence between requests.
@@ -179,5 +185,19 @@ impl Config {
     /// Reads `keygate.toml` and lays `overrides` (`--set key=value`) over it.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self, Problems> {
         FileConfig::load(path, overrides)?.check()
+    }
+
+    /// How relying parties reach the public listener: `public.url`, or the first of `tls.hosts` and `port`.
+    pub fn public_url(&self, port: u16) -> Option<HttpUrl> {
+        let derived = || {
+            let host = match self.tls_hosts.first()? {
+                SubjectAltName::Dns(name) => name.clone(),
+                SubjectAltName::Ip(IpAddr::V4(address)) => address.to_string(),
+                // RFC 3986 §3.2.2: an IPv6 address is "distinguished by enclosing the IP literal within square brackets".
+                SubjectAltName::Ip(IpAddr::V6(address)) => format!("[{address}]"),
+            };
+            format!("http://{host}:{port}").parse().ok()
+        };
+        self.http.public_url.clone().or_else(derived)
     }
 }

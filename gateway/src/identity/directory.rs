@@ -301,18 +301,10 @@ impl Directory {
     }
 
     /// Looks an administrator's connection up again.
-    pub fn recheck_admin(&self, credential: &CredentialId, now: UnixTime) -> Result<Arc<AdminIdentity>, Refusal> {
+    pub fn recheck_admin(&self, credential: &CredentialId, now: UnixTime) -> Result<(Arc<AdminIdentity>, CredentialId, i64), Refusal> {
         match credential {
-            CredentialId::Admin(fingerprint) => self.admit_admin(*fingerprint, now).map(|(identity, ..)| identity),
+            CredentialId::Admin(fingerprint) => self.admit_admin(*fingerprint, now),
             _ => Err(Refusal::UnknownClient),
-        }
-    }
-
-    /// Whether a connection's certificate, of whatever kind, is let in no longer.
-    pub fn refuses(&self, credential: &CredentialId, now: UnixTime) -> bool {
-        match credential {
-            CredentialId::Admin(_) => self.recheck_admin(credential, now).is_err(),
-            _ => self.recheck(credential, now).is_err(),
         }
     }
 

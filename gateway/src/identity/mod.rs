@@ -9,6 +9,7 @@
 
 mod caller;
 mod directory;
+mod doorkeeper;
 mod enrolled;
 mod from_store;
 mod handle;
@@ -19,7 +20,8 @@ pub use caller::{Caller, CallerUser};
 pub use directory::{
     AdminIdentity, AdminRecord, Admitted, CertificateRecord, ClientRecord, CredentialId, Directory, DirectoryContent, Refusal,
 };
+pub use doorkeeper::{Administrators, Doorkeeper, Known, OnDoorChange};
 pub use enrolled::Enrolled;
 pub use handle::{DirectoryHandle, OnChange};
 pub use users::{CredentialRefused, PasswordVerifier, UserRecord, Users};
-pub use verifier::{DirectoryVerifier, with_refusal};
+pub use verifier::{CertificateVerifier, ClientCertificates, with_refusal};

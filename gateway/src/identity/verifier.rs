@@ -12,7 +12,7 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, UnixTime};
 
-use super::{directory::Refusal, handle::DirectoryHandle};
+use super::{directory::Refusal, doorkeeper::Doorkeeper};
 
 tokio::task_local! {
     /// Why the verifier refused within [`with_refusal`]: the TLS error says no more than the alert does.
@@ -25,21 +25,35 @@ pub async fn with_refusal<T>(handshake: impl Future<Output = T>) -> (T, Option<R
     REFUSED.scope(Cell::new(None), run).await
 }
 
-/// Lets in the certificates that the current directory admits.
+/// Whether a TLS client must present a certificate. One that is presented must be let in either way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientCertificates {
+    /// A peer without one is let in, as nobody.
+    Optional,
+    /// A peer without one is refused.
+    Required,
+}
+
+/// Lets in the certificates that a doorkeeper knows.
 #[derive(Debug)]
-pub struct DirectoryVerifier {
-    directory: Arc<DirectoryHandle>,
+pub struct CertificateVerifier {
+    door: Arc<dyn Doorkeeper>,
+    certificates: ClientCertificates,
     provider: Arc<CryptoProvider>,
 }
 
-impl DirectoryVerifier {
-    /// A verifier over the given directory.
-    pub fn new(directory: Arc<DirectoryHandle>, provider: Arc<CryptoProvider>) -> Self {
-        Self { directory, provider }
+impl CertificateVerifier {
+    /// A verifier that asks `door`.
+    pub fn new(door: Arc<dyn Doorkeeper>, certificates: ClientCertificates, provider: Arc<CryptoProvider>) -> Self {
+        Self { door, certificates, provider }
     }
 }
 
-impl ClientCertVerifier for DirectoryVerifier {
+impl ClientCertVerifier for CertificateVerifier {
+    fn client_auth_mandatory(&self) -> bool {
+        self.certificates == ClientCertificates::Required
+    }
+
     /// None: pinned certificates have any issuer, and RFC 8446 §4.2.4 leaves the list optional.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
@@ -51,10 +65,9 @@ impl ClientCertVerifier for DirectoryVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let directory = self.directory.load();
         let chain: Vec<CertificateDer<'_>> =
             std::iter::once(end_entity).chain(intermediates).map(|der| CertificateDer::from(der.as_ref())).collect();
-        match directory.identify(&chain, now) {
+        match self.door.identify(&chain, now) {
             Ok(_) => Ok(ClientCertVerified::assertion()),
             Err(refusal) => {
                 // Nobody asks where a handshake is run by itself.

@@ -10,6 +10,7 @@ use std::{
 };
 
 use rustix::net::{Shutdown, shutdown};
+use tokio::sync::Notify;
 
 use crate::identity::CredentialId;
 
@@ -47,6 +48,15 @@ pub enum Reason {
     Shutdown,
 }
 
+/// How a connection's task learns that it is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Its pending read ends: the socket is shut for reading.
+    Read,
+    /// It is told, and may go on reading and writing while it finishes: HTTP/2 cannot answer without reading.
+    Told,
+}
+
 /// Shared between the connection's task and the registry.
 pub struct Connection {
     /// Number, unique in this process.
@@ -62,15 +72,19 @@ pub struct Connection {
     close_by: AtomicU64,
     credential: OnceLock<CredentialId>,
     not_after: AtomicI64,
+    ending: Ending,
+    told: Notify,
 }
 
 /// Deadline of a phase that has none.
 const NEVER: u64 = u64::MAX;
+/// A peer younger than this is not evicted.
+const EVICTABLE_TICKS: u64 = 10;
 /// Ticks from asking a connection to end until its socket is shut both ways.
 const GRACE_TICKS: u64 = 5;
 
 impl Connection {
-    pub(super) fn new(id: u64, address: SocketAddr, socket: OwnedFd, now: u64, handshake_ticks: u64) -> Self {
+    pub(super) fn new(id: u64, address: SocketAddr, socket: OwnedFd, now: u64, handshake_ticks: u64, ending: Ending) -> Self {
         Self {
             id,
             address,
@@ -82,17 +96,19 @@ impl Connection {
             close_by: AtomicU64::new(NEVER),
             credential: OnceLock::new(),
             not_after: AtomicI64::new(i64::MAX),
+            ending,
+            told: Notify::new(),
         }
     }
 
     /// Begins a phase that ends at `deadline` ticks, or never.
-    pub(super) fn enter(&self, phase: Phase, deadline: Option<u64>) {
+    pub(crate) fn enter(&self, phase: Phase, deadline: Option<u64>) {
         self.phase.store(phase as u8, Ordering::Relaxed);
         self.deadline.store(deadline.unwrap_or(NEVER), Ordering::Relaxed);
     }
 
     /// Records whose connection it is.
-    pub(super) fn identified(&self, credential: CredentialId, not_after: i64) {
+    pub(crate) fn identified(&self, credential: CredentialId, not_after: i64) {
         // A connection is identified once: the cell is empty before this call.
         let _ = self.credential.set(credential);
         self.not_after.store(not_after, Ordering::Relaxed);
@@ -108,22 +124,47 @@ impl Connection {
         self.closing.load(Ordering::Relaxed) != 0
     }
 
-    pub(super) fn is_in(&self, phase: Phase) -> bool {
+    pub(crate) fn is_in(&self, phase: Phase) -> bool {
         self.phase.load(Ordering::Relaxed) == phase as u8
     }
 
     /// Asks the connection to end: the request under way is finished and answered, no other is read.
-    pub(super) fn close(&self, reason: Reason, now: u64, grace_ticks: Option<u64>) {
+    pub(crate) fn close(&self, reason: Reason, now: u64, grace_ticks: Option<u64>) {
         if self.closing.compare_exchange(0, reason as u8, Ordering::AcqRel, Ordering::Relaxed).is_err() {
             return;
         }
         self.close_by.store(now.saturating_add(grace_ticks.unwrap_or(GRACE_TICKS)), Ordering::Relaxed);
-        let how = if self.is_in(Phase::Handshake) || (reason == Reason::Overdue && self.is_in(Phase::Write)) {
-            Shutdown::Both
-        } else {
-            Shutdown::Read
+        self.end(reason);
+    }
+
+    fn end(&self, reason: Reason) {
+        let is_overdue = reason == Reason::Overdue;
+        match self.ending {
+            _ if self.is_in(Phase::Handshake) => self.shut(Shutdown::Both),
+            Ending::Read if is_overdue && self.is_in(Phase::Write) => self.shut(Shutdown::Both),
+            Ending::Read => self.shut(Shutdown::Read),
+            // A refused caller gets no answer any more, and one that is late does not read it.
+            Ending::Told if matches!(reason, Reason::Refused | Reason::Evicted) || (is_overdue && !self.is_in(Phase::Idle)) => {
+                self.shut(Shutdown::Both);
+            }
+            Ending::Told => {}
+        }
+        self.told.notify_one();
+    }
+
+    /// Waits until the connection is asked to end. For the connection's own task alone.
+    pub(crate) async fn asked_to_end(&self) {
+        self.told.notified().await;
+    }
+
+    /// Whether the connection may be ended to make room: its peer has not proven who it is, has had a second to do so, and
+    /// nothing is worked on for it.
+    pub(super) fn is_evictable(&self, now: u64) -> bool {
+        let waits = match self.ending {
+            Ending::Read => self.is_in(Phase::Handshake),
+            Ending::Told => self.credential().is_none() && [Phase::Handshake, Phase::Idle, Phase::Frame].iter().any(|phase| self.is_in(*phase)),
         };
-        self.shut(how);
+        waits && now >= self.opened + EVICTABLE_TICKS
     }
 
     /// Ends what is overdue. Called by the sweeper alone.

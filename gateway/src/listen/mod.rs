@@ -5,12 +5,16 @@
 //! [`FrameHandler`]. Leaves to others: what a message means, who may do what, what is answered.
 //!
 //! Deadlines cost the frame loop one relaxed store each: a [`Registry`] sweeps all connections ten times a second and
-//! shuts the sockets of those overdue, which ends their pending read or write.
+//! shuts the sockets of those overdue, which ends their pending read or write. The HTTP listeners (`http`) use the same port,
+//! registry, handshake and TLS settings.
 
 mod accept;
 mod connection;
+mod counts;
 mod frame;
 mod handler;
+mod handshake;
+mod port;
 mod registry;
 mod session;
 mod tls;
@@ -18,6 +22,11 @@ mod tls;
 pub use accept::{Listener, ListenerParts};
 pub use connection::{Connection, Phase, Reason};
 pub use frame::{FrameBuffer, Unreadable};
+pub(crate) use counts::ConnectionCounts;
 pub use handler::{Disposition, FrameHandler, PeerInfo};
 pub use registry::{Registry, Timing};
+pub(crate) use handshake::{BUSY_ALERT, Handshake};
+pub(crate) use port::Port;
+pub(crate) use registry::Registered;
+pub(crate) use tls::ALPN_HTTP2;
 pub use tls::{ServerIdentity, TlsError, TlsSettings};

@@ -1,4 +1,4 @@
-//! All KMIP connections: the bound on their number, their deadlines, and ending them from outside.
+//! All connections of a listener: the bound on their number, their deadlines, and ending them from outside.
 
 use std::{
     collections::HashMap,
@@ -14,10 +14,13 @@ use std::{
 use rustls_pki_types::UnixTime;
 use tokio::sync::Notify;
 
-use super::connection::{Connection, Phase, Reason};
+use super::{
+    connection::{Connection, Ending, Reason},
+    counts::ConnectionCounts,
+};
 use crate::{
     config::Limits,
-    identity::{Directory, OnChange},
+    identity::{CredentialId, Directory, OnChange},
     telemetry::Metrics,
 };
 
@@ -26,8 +29,8 @@ const TICK: Duration = Duration::from_millis(100);
 const TICKS_PER_MINUTE: u64 = 600;
 /// Failed handshakes logged in a minute.
 const STRANGER_LINES_PER_MINUTE: u64 = 20;
-/// A handshake younger than this is not evicted.
-const EVICTABLE_TICKS: u64 = 10;
+/// Numbers connections, of all listeners.
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// Deadlines in ticks.
 #[derive(Debug, Clone, Copy)]
@@ -59,21 +62,21 @@ impl Timing {
 pub struct Registry {
     connections: Mutex<HashMap<u64, Arc<Connection>>>,
     count: AtomicUsize,
-    next_id: AtomicU64,
     now: AtomicU64,
     started: Instant,
     connections_max: usize,
-    pub(super) timing: Timing,
-    metrics: Arc<Metrics>,
+    ending: Ending,
+    pub(crate) timing: Timing,
+    pub(crate) counts: Arc<dyn ConnectionCounts>,
     emptied: Notify,
     /// Lines logged about strangers in the current minute.
     logged: AtomicU64,
 }
 
 /// Takes a connection off the registry when its task ends, however it ends.
-pub(super) struct Registered {
+pub(crate) struct Registered {
     registry: Arc<Registry>,
-    pub(super) connection: Arc<Connection>,
+    pub(crate) connection: Arc<Connection>,
 }
 
 impl Drop for Registered {
@@ -83,24 +86,33 @@ impl Drop for Registered {
 }
 
 impl Registry {
-    /// An empty registry.
+    /// An empty registry of KMIP connections.
     pub fn new(limits: &Limits, metrics: Arc<Metrics>) -> Arc<Self> {
+        Self::with(limits, limits.connections_max, Ending::Read, metrics)
+    }
+
+    /// An empty registry of HTTP connections.
+    pub(crate) fn http(limits: &Limits, counts: Arc<dyn ConnectionCounts>) -> Arc<Self> {
+        Self::with(limits, limits.http_connections_max, Ending::Told, counts)
+    }
+
+    fn with(limits: &Limits, connections_max: usize, ending: Ending, counts: Arc<dyn ConnectionCounts>) -> Arc<Self> {
         Arc::new(Self {
             connections: Mutex::new(HashMap::new()),
             count: AtomicUsize::new(0),
-            next_id: AtomicU64::new(1),
             now: AtomicU64::new(0),
             started: Instant::now(),
-            connections_max: limits.connections_max,
+            connections_max,
+            ending,
             timing: Timing::new(limits),
-            metrics,
+            counts,
             emptied: Notify::new(),
             logged: AtomicU64::new(0),
         })
     }
 
     /// The current tick.
-    pub(super) fn now(&self) -> u64 {
+    pub(crate) fn now(&self) -> u64 {
         self.now.load(Ordering::Relaxed)
     }
 
@@ -110,15 +122,15 @@ impl Registry {
     }
 
     /// Whether a stranger may still cause a log line: a few each minute help to set a client up, a flood helps nobody.
-    pub(super) fn may_log(&self) -> bool {
+    pub(crate) fn may_log(&self) -> bool {
         self.logged.fetch_add(1, Ordering::Relaxed) < STRANGER_LINES_PER_MINUTE
     }
 
-    /// Takes a connection on; `None` if the bound is reached and no unfinished handshake can make room.
-    pub(super) fn add(self: &Arc<Self>, address: SocketAddr, socket: &impl AsFd) -> Option<Registered> {
+    /// Takes a connection on; `None` if the bound is reached and none can make room.
+    pub(crate) fn add(self: &Arc<Self>, address: SocketAddr, socket: &impl AsFd) -> Option<Registered> {
         let socket = socket.as_fd().try_clone_to_owned().ok()?;
-        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let connection = Arc::new(Connection::new(id, address, socket, self.now(), self.timing.handshake));
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        let connection = Arc::new(Connection::new(id, address, socket, self.now(), self.timing.handshake, self.ending));
         let mut connections = self.lock();
         if connections.len() >= self.connections_max && !self.make_room(&mut connections) {
             return None;
@@ -129,17 +141,17 @@ impl Registry {
         Some(Registered { registry: self.clone(), connection })
     }
 
-    /// Ends the oldest unfinished handshake, so that peers that never prove who they are cannot keep clients out.
+    /// Ends the oldest connection that may be evicted, so that peers that never prove who they are cannot keep clients out.
     fn make_room(&self, connections: &mut HashMap<u64, Arc<Connection>>) -> bool {
         let now = self.now();
         let oldest = connections
             .values()
-            .filter(|connection| connection.is_in(Phase::Handshake) && now >= connection.opened + EVICTABLE_TICKS)
+            .filter(|connection| connection.is_evictable(now))
             .min_by_key(|connection| connection.opened)
             .map(|connection| connection.id);
         let Some(connection) = oldest.and_then(|id| connections.remove(&id)) else { return false };
         connection.close(Reason::Evicted, now, None);
-        self.metrics.connection_closed(Reason::Evicted);
+        self.counts.connection_closed(Reason::Evicted);
         true
     }
 
@@ -181,7 +193,7 @@ impl Registry {
         let unix_now = i64::try_from(unix_now).unwrap_or(i64::MAX);
         for connection in self.lock().values() {
             if let Some(reason) = connection.sweep(now, unix_now) {
-                self.metrics.connection_closed(reason);
+                self.counts.connection_closed(reason);
             }
         }
     }
@@ -201,18 +213,22 @@ impl Registry {
         }
         self.count()
     }
+
+    /// Ends the connections of those who are no longer let in. Peers without a certificate stay.
+    pub(crate) fn end_refused(&self, is_let_in: impl Fn(&CredentialId, UnixTime) -> bool) {
+        let now = UnixTime::now();
+        for connection in self.lock().values() {
+            if connection.credential().is_some_and(|credential| !is_let_in(credential, now)) {
+                connection.close(Reason::Refused, self.now(), None);
+                self.counts.connection_closed(Reason::Refused);
+            }
+        }
+    }
 }
 
 impl OnChange for Registry {
     /// Ends the connections of callers that are no longer let in.
     fn directory_changed(&self, directory: &Directory) {
-        let now = UnixTime::now();
-        for connection in self.lock().values() {
-            let refused = connection.credential().is_some_and(|credential| directory.refuses(credential, now));
-            if refused {
-                connection.close(Reason::Refused, self.now(), None);
-                self.metrics.connection_closed(Reason::Refused);
-            }
-        }
+        self.end_refused(|credential, now| directory.recheck(credential, now).is_ok());
     }
 }

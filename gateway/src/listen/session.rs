@@ -1,6 +1,6 @@
 //! One client: handshake, identification, then frames until either side ends it.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Instant};
+use std::{io, sync::Arc, time::Instant};
 
 use rustls_pki_types::UnixTime;
 use tokio::{
@@ -13,11 +13,12 @@ use super::{
     connection::{Connection, Phase},
     frame::{FrameBuffer, Unreadable, recycle},
     handler::{Disposition, FrameHandler, PeerInfo},
+    handshake::Handshake,
     registry::{Registered, Registry},
 };
 use crate::{
     audit::Refusals,
-    identity::{Admitted, Caller, DirectoryHandle, Refusal, with_refusal},
+    identity::{Admitted, Caller, DirectoryHandle, Refusal},
     telemetry::{HandshakeFailure, Metrics},
 };
 
@@ -54,28 +55,12 @@ pub(super) async fn serve<H: FrameHandler>(shared: Arc<Shared<H>>, socket: TcpSt
 }
 
 async fn handshake<H>(shared: &Shared<H>, socket: TcpStream, connection: &Arc<Connection>) -> Option<(TlsStream<TcpStream>, Session)> {
-    let failed = |failure: HandshakeFailure, refusal: Option<Refusal>, error: &dyn std::fmt::Display| {
-        shared.metrics.handshake_failed(failure);
-        let reason = refusal.map(Refusal::reason).or((failure == HandshakeFailure::NoCertificate).then_some("no certificate"));
-        if let Some(reason) = reason {
-            shared.refusals.note(reason, connection.address.ip());
-        }
-        if shared.registry.may_log() {
-            tracing::info!(peer = %connection.address, connection = connection.id, cause = ?failure, %error, "handshake failed");
-        }
-    };
-    let (accepted, refusal) = with_refusal(shared.acceptor.accept(socket)).await;
-    let stream = match accepted {
-        Ok(stream) => stream,
-        Err(error) => {
-            failed(HandshakeFailure::of(&error, connection.is_closing()), refusal, &error);
-            return None;
-        }
-    };
+    let handshake = Handshake { registry: &shared.registry, refusals: &shared.refusals, connection };
+    let stream = handshake.accept(&shared.acceptor, socket).await?;
     match identify(shared, &stream, connection) {
         Ok(session) => Some((stream, session)),
         Err(refusal) => {
-            failed(HandshakeFailure::Refused, Some(refusal), &refusal);
+            handshake.failed(HandshakeFailure::Refused, Some(refusal), &refusal);
             None
         }
     }
@@ -223,17 +208,4 @@ async fn linger(registry: &Registry, connection: &Connection, stream: &mut TlsSt
             return;
         }
     }
-}
-
-/// Refuses a connection beyond the bound: RFC 8446 §6.2 internal_error, "an internal error unrelated to the peer or the
-/// correctness of the protocol", in the record form every TLS version reads.
-pub(super) fn refuse_politely(socket: TcpStream) {
-    const ALERT: [u8; 7] = [0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 80];
-    // One attempt: the kernel buffer of a new socket is empty. Nothing may wait here.
-    let _ = socket.try_write(&ALERT);
-}
-
-/// Address of a peer, IPv4 in its own form.
-pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
 }

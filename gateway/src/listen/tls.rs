@@ -12,7 +12,7 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
-use crate::identity::{Directory, DirectoryHandle, DirectoryVerifier, OnChange};
+use crate::identity::{CertificateVerifier, ClientCertificates, DirectoryHandle, Doorkeeper, OnDoorChange};
 
 /// TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +56,7 @@ impl ResolvesServerCert for ServerIdentity {
     }
 }
 
-/// Session tickets whose keys are thrown away when the directory changes: a resumed session skips the certificate
+/// Session tickets whose keys are thrown away when who is let in changes: a resumed session skips the certificate
 /// verifier, so none may outlive a change of who is let in.
 struct Tickets {
     current: ArcSwap<Arc<dyn ProducesTickets>>,
@@ -92,8 +92,8 @@ impl ProducesTickets for Tickets {
     }
 }
 
-impl OnChange for Tickets {
-    fn directory_changed(&self, _: &Directory) {
+impl OnDoorChange for Tickets {
+    fn door_changed(&self) {
         match aws_lc_rs::Ticketer::new() {
             Ok(fresh) => self.current.store(Arc::new(fresh)),
             // The old keys stay; resumed sessions are identified after their handshake in any case.
@@ -102,19 +102,36 @@ impl OnChange for Tickets {
     }
 }
 
+/// RFC 9113 §3.1: "The string "h2" identifies the protocol where HTTP/2 uses TLS".
+pub(crate) const ALPN_HTTP2: &[u8] = b"h2";
+
 /// The TLS configuration of a listener.
 pub struct TlsSettings {
     config: Arc<ServerConfig>,
 }
 
 impl TlsSettings {
-    /// Mutual TLS 1.2 and 1.3 for the callers of `directory`.
+    /// Mutual TLS 1.2 and 1.3 for the KMIP clients of `directory`.
     pub fn new(identity: Arc<ServerIdentity>, directory: &Arc<DirectoryHandle>) -> Result<Self, TlsError> {
+        Self::with_alpn(identity, directory.clone(), ClientCertificates::Required, &[])
+    }
+
+    /// TLS 1.2 and 1.3 of an HTTP listener for those whom `door` lets in.
+    pub fn https(identity: Arc<ServerIdentity>, door: Arc<dyn Doorkeeper>, certificates: ClientCertificates) -> Result<Self, TlsError> {
+        Self::with_alpn(identity, door, certificates, &[ALPN_HTTP2, b"http/1.1"])
+    }
+
+    fn with_alpn(
+        identity: Arc<ServerIdentity>,
+        door: Arc<dyn Doorkeeper>,
+        certificates: ClientCertificates,
+        alpn: &[&[u8]],
+    ) -> Result<Self, TlsError> {
         // The provider's TLS 1.2 suites are all ECDHE with an AEAD.
         let provider: Arc<CryptoProvider> = Arc::new(aws_lc_rs::default_provider());
-        let verifier = Arc::new(DirectoryVerifier::new(directory.clone(), provider.clone()));
+        let verifier = Arc::new(CertificateVerifier::new(door.clone(), certificates, provider.clone()));
         let tickets = Arc::new(Tickets::new().map_err(TlsError::Config)?);
-        directory.subscribe(tickets.clone());
+        door.subscribe(tickets.clone());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
             .map_err(TlsError::Config)?
@@ -127,11 +144,12 @@ impl TlsSettings {
         config.send_tls13_tickets = 1;
         // 0-RTT requests can be replayed (RFC 8446 §8): never.
         config.max_early_data_size = 0;
+        config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
         Ok(Self { config: Arc::new(config) })
     }
 
     /// For the TLS acceptor.
-    pub(super) fn server_config(&self) -> Arc<ServerConfig> {
+    pub(crate) fn server_config(&self) -> Arc<ServerConfig> {
         self.config.clone()
     }
 }

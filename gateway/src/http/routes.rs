@@ -1,0 +1,28 @@
+//! What each HTTP listener serves: the table of contents.
+//!
+//! Refusals need no route: 404, 405, 413 and 415 without a form of their own become problem details on their way out.
+
+use std::sync::Arc;
+
+use axum::{Json, Router, routing::get};
+
+use crate::app::App;
+
+/// One router for each listener.
+pub struct Routers {
+    /// `clients.listen`: peers with a certificate that is let in, and peers without any.
+    pub clients: Router,
+    /// `admin.listen`: administrators.
+    pub admin: Router,
+    /// `public.listen`: anybody, without TLS.
+    pub public: Router,
+}
+
+/// The routers of a running gateway.
+pub fn routers(_app: &Arc<App>) -> Routers {
+    Routers { clients: Router::new().route("/v1/version", get(version)), admin: Router::new().route("/v1/version", get(version)), public: Router::new() }
+}
+
+async fn version() -> Json<serde_json::Value> {
+    Json(serde_json::json!({ "name": "keygate", "version": env!("CARGO_PKG_VERSION") }))
+}
