@@ -7,9 +7,11 @@
 pub mod cases;
 pub mod client;
 pub mod database;
+pub mod est;
 pub mod gateway;
 pub mod names;
 pub mod pem;
+pub mod pkilint;
 pub mod relying;
 pub mod request;
 pub mod softhsm;

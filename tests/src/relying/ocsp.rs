@@ -82,6 +82,21 @@ pub fn ocsptool(folder: &Path, trust: &Trust, device: &Device) -> io::Result<Sta
     }
 }
 
+/// A request for a client's certificate in DER, as `openssl ocsp` writes it with these flags.
+///
+/// # Errors
+/// If OpenSSL is not installed, or cannot read the certificates: 3.0 knows no ML-DSA keys.
+pub fn request(folder: &Path, device: &Device, flags: &[&str]) -> io::Result<Vec<u8>> {
+    for (file, der) in [("issuer.pem", device.issuer()?), ("leaf.pem", device.leaf()?)] {
+        fs::write(folder.join(file), crate::pem::encode(crate::pem::CERTIFICATE, &der))?;
+    }
+    let file = ["-issuer", "issuer.pem", "-cert", "leaf.pem", "-reqout", "request.der"];
+    // Flags such as the digest apply to the certificates that follow them.
+    let made = run("openssl", folder, &[&["ocsp"], flags, &file].concat())?;
+    let read = fs::read(folder.join("request.der"));
+    read.map_err(|error| io::Error::other(format!("{error}: {}", printed(&made))))
+}
+
 /// The request's nonce is left out, as clients with caches do; `verify_other` is where the responder's issuer is found.
 const OPENSSL: [&str; 11] = [
     "ocsp",
