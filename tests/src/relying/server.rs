@@ -1,4 +1,4 @@
-//! A foreign TLS server for the length of one question: started on a free port, asked once with curl, ended.
+//! A foreign TLS server: started on a free port, asked with curl, ended when it is dropped.
 
 use std::fs::{self, File};
 use std::io;
@@ -72,6 +72,18 @@ impl Server {
             // The port opens once; this is how soon it is noticed, not how long anything is waited for.
             std::thread::sleep(Duration::from_millis(2));
         }
+    }
+
+    /// Process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Asks for `/` with a client certificate: the status and body, or curl's words where there was no answer.
