@@ -12,7 +12,7 @@ use keygate_pki::{
     DistinguishedName, Order, PrivateKey, Profile, SignatureAlgorithm, Signer as _, SubjectAltName, SystemSerials, est,
 };
 use keygate_tests::est::curl::{self, Shown};
-use keygate_tests::est::{Account, Request, Server, strongswan};
+use keygate_tests::est::{Account, Request, Server, csr, strongswan};
 use keygate_tests::relying::own::{OwnPki, World};
 use keygate_tests::relying::source::StateSource as _;
 use keygate_tests::relying::{RelyingParty as _, openssl};
@@ -197,4 +197,29 @@ fn strongswan_enrols_renews_and_waits() {
         est.set(State::Active);
         waiting.join().expect("no panic").expect("a certificate");
     });
+}
+
+/// The bad requests that other tests send are bad for the reason they are meant to be, as the issuing code sees it.
+#[test]
+fn bad_requests_are_bad_for_their_reason() {
+    let pki = OwnPki::start(SignatureAlgorithm::EcdsaP256Sha256).expect("a PKI");
+    let folder = tempdir().expect("a folder");
+    let path = folder.path();
+    let ca = pki.world().key.certificate.der().to_vec();
+    let p192 = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime192v1"];
+    for (made, reason) in [
+        (csr::bad_signature(path), "signature"),
+        (csr::of_key(path, &["-newkey", "rsa:1024"]), "1024 bits"),
+        (csr::of_key(path, &p192), "curve"),
+        (csr::for_key_of(path, &ca), "signature"),
+        (csr::with_names(path, 10_000), "bytes"),
+        (csr::with_names(path, 101), "names"),
+        (csr::with_extensions(path, "1.3.6.1.4.1.32473.1 = critical,DER:0500"), "1.3.6.1.4.1.32473.1"),
+        (csr::with_duplicate_extension(path), "twice"),
+        (csr::fixture("fermat"), "close"),
+    ] {
+        let refused = pki.world().issue(&made.expect("a request")).expect_err("a bad request");
+        assert!(refused.contains(reason), "{reason}: {refused}");
+    }
+    assert!(pki.world().issue(&csr::with_names(path, 20).expect("a request")).is_ok());
 }

@@ -3,12 +3,15 @@
 //! Each function takes the server, what the client shows, and a folder for its files. Secrets go to the clients in files that
 //! only their owner can read, never in arguments.
 
+pub mod csr;
 pub mod curl;
 pub mod strongswan;
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::relying::{Device, printed, run};
 use crate::{pem, tools};
@@ -83,19 +86,21 @@ impl Request {
     /// If no CA of the list issued it.
     pub fn device(&self, certificate: &[u8], cas: &[Vec<u8>]) -> io::Result<Device> {
         let mut chain = pem::encode(pem::CERTIFICATE, certificate);
-        let mut wanted = names(certificate)?.issuer;
+        let mut wanted = Names::of(certificate)?.issuer;
         // Bounded by the list: each CA is used once.
         for _ in 0..cas.len() {
-            let mut found = None;
+            let mut found: Option<(&[u8], Names)> = None;
             for ca in cas {
-                let names = names(ca)?;
-                if names.subject == wanted && names.issuer != names.subject {
-                    found = Some((ca, names.issuer));
+                let names = Names::of(ca)?;
+                // Of several certificates of one CA, the newest.
+                let newest = found.as_ref().is_none_or(|(_, other)| other.not_after <= names.not_after);
+                if names.subject == wanted && names.issuer != names.subject && newest {
+                    found = Some((ca, names));
                 }
             }
-            let Some((ca, next)) = found else { break };
+            let Some((ca, names)) = found else { break };
             chain += &pem::encode(pem::CERTIFICATE, ca);
-            wanted = next;
+            wanted = names.issuer;
         }
         if pem::certificates(&chain)?.len() < 2 {
             return Err(io::Error::other("the CA list does not hold the issuer"));
@@ -107,13 +112,15 @@ impl Request {
 struct Names {
     subject: Vec<u8>,
     issuer: Vec<u8>,
+    not_after: i64,
 }
 
-fn names(der: &[u8]) -> io::Result<Names> {
-    use x509_parser::prelude::{FromDer as _, X509Certificate};
-    let (_, certificate) = X509Certificate::from_der(der).map_err(io::Error::other)?;
-    let (subject, issuer) = (certificate.subject().as_raw().to_vec(), certificate.issuer().as_raw().to_vec());
-    Ok(Names { subject, issuer })
+impl Names {
+    fn of(der: &[u8]) -> io::Result<Self> {
+        let (_, certificate) = X509Certificate::from_der(der).map_err(io::Error::other)?;
+        let (subject, issuer) = (certificate.subject().as_raw().to_vec(), certificate.issuer().as_raw().to_vec());
+        Ok(Self { subject, issuer, not_after: certificate.validity().not_after.timestamp() })
+    }
 }
 
 /// Writes a client's certificates and key as `device.pem` and `device.key`.

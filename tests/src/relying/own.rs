@@ -195,7 +195,7 @@ impl World {
         let policy =
             RequestPolicy { blocked: &nothing, is_ca_key: &|_| false, is_key_of_another: &|_| false, names: None };
         let request = CertificateRequest::from_pem_or_der(csr).and_then(|request| request.check(&policy));
-        let request = request.map_err(|error| error.to_string())?;
+        let request = request.map_err(|error| causes(&error))?;
         let subject = DistinguishedName::new(Some("Example"), request.common_name().unwrap_or("device"));
         let window = Window::days(OffsetDateTime::now_utc(), 7);
         let locations = self.client_locations();
@@ -292,6 +292,12 @@ impl World {
             }
         })
     }
+}
+
+/// An error with its causes.
+fn causes(error: &dyn std::error::Error) -> String {
+    let source = error.source().map(|source| format!(": {}", causes(source)));
+    format!("{error}{}", source.unwrap_or_default())
 }
 
 fn locations(base: &HttpUrl, list: &str, issuer: &str) -> Locations {
