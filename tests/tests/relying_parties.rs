@@ -3,6 +3,7 @@
 
 use keygate_pki::SignatureAlgorithm;
 use keygate_tests::pem;
+use keygate_tests::relying::addresses::Numbers;
 use keygate_tests::relying::openssl::Verify;
 use keygate_tests::relying::own::OwnPki;
 use keygate_tests::relying::source::{Act, StateSource as _};
@@ -14,22 +15,48 @@ fn pki(algorithm: SignatureAlgorithm) -> OwnPki {
     OwnPki::start(algorithm).expect("a PKI")
 }
 
-/// Active, suspended, disabled, enabled again, one client revoked, issuer renewed, key revoked.
+/// Active, suspended, disabled, enabled again, one client revoked, issuer renewed, key revoked; P-256 throughout.
 #[test]
 fn every_party_follows_every_state() {
+    walk_with(SignatureAlgorithm::EcdsaP256Sha256);
+}
+
+/// The same with issuers of P-384.
+#[test]
+fn every_party_follows_every_state_of_a_p384_issuer() {
+    walk_with(SignatureAlgorithm::EcdsaP384Sha384);
+}
+
+/// The same with issuers of RSA-3072.
+#[test]
+fn every_party_follows_every_state_of_an_rsa_issuer() {
+    walk_with(SignatureAlgorithm::RsaPkcs1Sha256);
+}
+
+/// The same with issuers of Ed25519. (ML-DSA is left out: OpenSSL 3.0 and GnuTLS 3.7 cannot read it.)
+#[test]
+fn every_party_follows_every_state_of_an_ed25519_issuer() {
+    walk_with(SignatureAlgorithm::Ed25519);
+}
+
+fn walk_with(algorithm: SignatureAlgorithm) {
     let folder = tempdir().expect("a folder");
-    if let Err(error) = walk(&mut pki(SignatureAlgorithm::EcdsaP256Sha256), folder.path()) {
+    if let Err(error) = walk(&mut pki(algorithm), folder.path()) {
         panic!("{error}");
     }
 }
 
-/// The same with RSA issuers.
+/// The walk's own guard: a list with a lower number than one seen before, or the same number for another list, is noticed.
 #[test]
-fn every_party_follows_every_state_of_an_rsa_issuer() {
-    let folder = tempdir().expect("a folder");
-    if let Err(error) = walk(&mut pki(SignatureAlgorithm::RsaPkcs1Sha256), folder.path()) {
-        panic!("{error}");
-    }
+fn a_number_that_goes_down_is_noticed() {
+    let (mut pki, mut numbers) = (pki(SignatureAlgorithm::EcdsaP256Sha256), Numbers::default());
+    let old = pki.trust().expect("lists").crls;
+    numbers.note(&old).expect("first");
+    numbers.note(&old).expect("the same lists");
+    pki.apply(Act::Disable).expect("disabled");
+    numbers.note(&pki.trust().expect("lists").crls).expect("newer");
+    let refused = numbers.note(&old).expect_err("older");
+    assert!(refused.to_string().contains("CRL number"), "{refused}");
 }
 
 /// The trap of a renewal with the same key: with one of two serial numbers listed, the chain through the other is accepted

@@ -99,8 +99,20 @@ pub fn crls_of_chain(folder: &Path, chain: &str) -> io::Result<String> {
 /// issuer".
 #[derive(Debug, Default)]
 pub struct Numbers {
-    /// By issuer and issuing distribution point: the number, and the list that had it.
-    seen: HashMap<(Vec<u8>, Vec<u8>), (Vec<u8>, Vec<u8>)>,
+    seen: HashMap<Scope, Seen>,
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Scope {
+    issuer: Vec<u8>,
+    /// The extension's value; empty for a list of everything.
+    distribution_point: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    number: Vec<u8>,
+    der: Vec<u8>,
 }
 
 impl Numbers {
@@ -112,18 +124,19 @@ impl Numbers {
         for der in pem::crls(lists)? {
             let (_, list) = CertificateRevocationList::from_der(&der).map_err(io::Error::other)?;
             let number = list.crl_number().ok_or_else(|| io::Error::other("a CRL without number"))?.to_bytes_be();
-            let scope = list.extensions().iter().find(|extension| extension.oid.to_id_string() == "2.5.29.28");
-            let scope = scope.map(|extension| extension.value.to_vec()).unwrap_or_default();
-            let newer = |old: &[u8]| (number.len(), number.as_slice()) > (old.len(), old);
-            let key = (list.tbs_cert_list.issuer.as_raw().to_vec(), scope);
-            if let Some((old, same)) = self.seen.get(&key)
-                && !newer(old)
-                && !(*old == number && same.as_slice() == &*der)
-            {
-                let issuer = list.issuer();
-                return Err(io::Error::other(format!("CRL number of {issuer}: {number:?} after {old:?}")));
+            let point = list.extensions().iter().find(|extension| extension.oid.to_id_string() == "2.5.29.28");
+            let distribution_point = point.map(|extension| extension.value.to_vec()).unwrap_or_default();
+            let scope = Scope { issuer: list.tbs_cert_list.issuer.as_raw().to_vec(), distribution_point };
+            if let Some(Seen { number: old, der: same }) = self.seen.get(&scope) {
+                // Big-endian without leading zeros: the longer one is the larger.
+                let newer = (number.len(), number.as_slice()) > (old.len(), old.as_slice());
+                let unchanged = same.as_slice() == &*der;
+                if !(newer || unchanged) {
+                    let issuer = list.issuer();
+                    return Err(io::Error::other(format!("CRL number of {issuer}: {number:?} after {old:?}")));
+                }
             }
-            self.seen.insert(key, (number, der.to_vec()));
+            self.seen.insert(scope, Seen { number, der: der.to_vec() });
         }
         Ok(())
     }
