@@ -1,29 +1,17 @@
-//! A PKI of a test's own, made with `keygate-pki` and published over HTTP: what relying parties do with such certificates
-//! and lists can be seen without a gateway.
-//!
-//! One organisation, one provisioning key: root, organisation issuer, issuing CA, clients in one shard, delegated responder.
+//! The certificates and lists of a test's own PKI, and the answers of the server that publishes them.
 
 use std::collections::HashMap;
-use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use keygate_pki::{
     BlockList, Certificate, CertificateRequest, CrlScope, CrlTimes, DistinguishedName, Draft, HttpUrl, Issuer,
-    Locations, NewCrl, NewRequest, OcspRequest, OcspResponder, OcspTimes, OffsetDateTime, PkiError, PrivateKey, Reason,
-    RequestPolicy, RevokedList, SignatureAlgorithm, Signer as _, Status, SubjectAltName, SystemSerials, Tier, Window,
+    Locations, NewCrl, NewRequest, OcspFailure, OcspRequest, OcspResponder, OcspTimes, OffsetDateTime, PkiError,
+    PrivateKey, Reason, RequestPolicy, RevokedList, SignatureAlgorithm, Signer as _, Status, SubjectAltName,
+    SystemSerials, Tier, Window,
 };
 use time::Duration;
 
-use super::source::{Act, StateSource};
-use super::{Device, Trust};
-use crate::pem;
-use crate::web::{Request, Response, WebServer};
-
-/// The PKI and the server that publishes it.
-pub struct OwnPki {
-    world: Arc<Mutex<World>>,
-    server: WebServer,
-}
+use crate::relying::Device;
+use crate::web::{Request, Response};
 
 /// A CA and its key.
 pub struct Ca {
@@ -55,82 +43,15 @@ pub struct World {
     pub key_certificates: Vec<Certificate>,
     /// The delegated responder for clients' certificates.
     pub responder: Ca,
-    listed_keys: Vec<(Certificate, Reason)>,
-    listed_clients: Vec<(Certificate, Reason)>,
+    pub(super) listed_keys: Vec<(Certificate, Reason)>,
+    pub(super) listed_clients: Vec<(Certificate, Reason)>,
     number: u64,
     base: HttpUrl,
-    published: HashMap<String, Vec<u8>>,
-}
-
-impl OwnPki {
-    /// Makes the hierarchy with keys of one algorithm, and publishes it.
-    ///
-    /// # Errors
-    /// If there is no port.
-    pub fn start(algorithm: SignatureAlgorithm) -> io::Result<Self> {
-        let listener = WebServer::bind()?;
-        let base: HttpUrl = format!("http://{}/", listener.local_addr()?).parse().map_err(io::Error::other)?;
-        let world = Arc::new(Mutex::new(World::make(algorithm, base).map_err(io::Error::other)?));
-        let shared = world.clone();
-        let server = WebServer::start(listener, None, move |request| lock(&shared).answer(request))?;
-        Ok(Self { world, server })
-    }
-
-    /// The keys, certificates and lists.
-    pub fn world(&self) -> MutexGuard<'_, World> {
-        lock(&self.world)
-    }
-
-    /// Where it is published: `http://127.0.0.1:PORT`.
-    #[must_use]
-    pub fn url(&self) -> String {
-        format!("http://{}", self.server.address())
-    }
-}
-
-fn lock(world: &Mutex<World>) -> MutexGuard<'_, World> {
-    world.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl StateSource for OwnPki {
-    fn enrol(&mut self, name: &str) -> io::Result<Device> {
-        self.world().enrol(name).map_err(io::Error::other)
-    }
-
-    fn apply(&mut self, act: Act<'_>) -> io::Result<()> {
-        let mut world = self.world();
-        match act {
-            Act::Suspend | Act::Reactivate => {}
-            Act::Disable => {
-                let certificates = world.key_certificates.clone();
-                world.listed_keys.extend(certificates.into_iter().map(|listed| (listed, Reason::CertificateHold)));
-            }
-            Act::Enable => world.listed_keys.retain(|(_, reason)| *reason != Reason::CertificateHold),
-            Act::RenewIssuer => world.renew_key_ca().map_err(io::Error::other)?,
-            Act::RevokeDevice(device) => {
-                let certificate = Certificate::from_der(&device.leaf()?).map_err(io::Error::other)?;
-                world.listed_clients.push((certificate, Reason::KeyCompromise));
-            }
-            Act::RevokeKey => {
-                let certificates = world.key_certificates.clone();
-                world.listed_keys.extend(certificates.into_iter().map(|listed| (listed, Reason::CaCompromise)));
-            }
-        }
-        world.publish().map_err(io::Error::other)
-    }
-
-    fn trust(&self) -> io::Result<Trust> {
-        let world = self.world();
-        let crls = ["root", "organisation", "key", "shard"]
-            .iter()
-            .filter_map(|name| world.published.get(&format!("/crl/{name}.crl")));
-        let crls = crls.map(|der| pem::encode(pem::CRL, der)).collect();
-        Ok(Trust { anchors: world.root.certificate.to_pem().map_err(io::Error::other)?, crls })
-    }
+    pub(super) published: HashMap<String, Vec<u8>>,
 }
 
 impl World {
-    fn make(algorithm: SignatureAlgorithm, base: HttpUrl) -> Result<Self, PkiError> {
+    pub(super) fn make(algorithm: SignatureAlgorithm, base: HttpUrl) -> Result<Self, PkiError> {
         let now = OffsetDateTime::now_utc();
         let key = || PrivateKey::generate(algorithm);
         let root_key = key()?;
@@ -205,7 +126,7 @@ impl World {
         subject.and_then(|subject| certify(subject, window?)).map_err(|error| error.to_string())
     }
 
-    fn enrol(&self, name: &str) -> Result<Device, PkiError> {
+    pub(super) fn enrol(&self, name: &str) -> Result<Device, PkiError> {
         let key = PrivateKey::generate(SignatureAlgorithm::EcdsaP256Sha256)?;
         let names = [SubjectAltName::parse("192.0.2.1")?, SubjectAltName::parse("device.example")?];
         let csr = NewRequest::client(&DistinguishedName::new(Some("Example"), name)?, &names).sign(&key)?;
@@ -215,7 +136,7 @@ impl World {
         Ok(Device { chain, key: key.expose_pem()?.to_string() })
     }
 
-    fn renew_key_ca(&mut self) -> Result<(), PkiError> {
+    pub(super) fn renew_key_ca(&mut self) -> Result<(), PkiError> {
         let window = Window::days(OffsetDateTime::now_utc(), Tier::Key.days() + 1)?;
         let locations = locations(&self.base, "organisation", "organisation");
         let renewed =
@@ -226,7 +147,7 @@ impl World {
     }
 
     /// Signs every list anew.
-    fn publish(&mut self) -> Result<(), PkiError> {
+    pub(super) fn publish(&mut self) -> Result<(), PkiError> {
         self.number += 1;
         let now = OffsetDateTime::now_utc();
         let times = CrlTimes::new(now, now + Duration::DAY)?;
@@ -257,16 +178,14 @@ impl World {
         Ok(())
     }
 
-    fn answer(&self, request: &Request) -> Response {
+    pub(super) fn answer(&self, request: &Request) -> Response {
         if let Some(path) = request.path.strip_prefix("/ocsp") {
             let asked = match request.method.as_str() {
                 "POST" => OcspRequest::from_der(&request.body),
                 _ => OcspRequest::from_get_path(path.trim_start_matches('/')),
             };
             let answer = match asked {
-                Ok(asked) => {
-                    self.respond(&asked).unwrap_or_else(|_| keygate_pki::OcspFailure::InternalError.response())
-                }
+                Ok(asked) => self.respond(&asked).unwrap_or_else(|_| OcspFailure::InternalError.response()),
                 Err(error) => error.failure().response(),
             };
             return Response::ok("application/ocsp-response", answer);
