@@ -12,6 +12,7 @@ pub mod gateway;
 pub mod names;
 pub mod pem;
 pub mod pkilint;
+pub mod provisioning;
 pub mod relying;
 pub mod request;
 pub mod softhsm;
