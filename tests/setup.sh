@@ -1,20 +1,27 @@
 #!/bin/sh
-# Installs what the tests need on a Debian machine and makes the Python environment in target/.
+# Installs what the tests need on a Debian machine and makes the Python environments in target/.
 #
 # As root it installs missing packages; otherwise it names them and fails. A tool named in KEYGATE_TEST_SKIP (comma separated:
-# softhsm, pykmip) is not asked for. Nothing is installed that is there already.
+# softhsm, pykmip, nginx, haproxy, strongswan, pkilint) is not asked for. Nothing is installed that is there already.
+# `tests/setup.sh bench` installs what only `make bench` needs on top: cfssl, to compare with.
 set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 target=${CARGO_TARGET_DIR:-$root/target}
+# Servers stand in /usr/sbin, which not every user's path has.
+PATH=$PATH:/usr/sbin:/sbin
 
 skipped() {
     case ",${KEYGATE_TEST_SKIP:-}," in *",$1,"*) return 0 ;; *) return 1 ;; esac
 }
 
 missing=
+services=
 need() { # command, package
     command -v "$1" >/dev/null 2>&1 || missing="$missing $2"
+}
+need_server() { # command, package, service
+    command -v "$1" >/dev/null 2>&1 || { missing="$missing $2"; services="$services $3"; }
 }
 
 need cc gcc
@@ -25,9 +32,21 @@ if ! skipped softhsm; then
     need softhsm2-util softhsm2
     need pkcs11-tool opensc
 fi
-if ! skipped pykmip; then
+if ! skipped pykmip || ! skipped pkilint; then
     need python3 python3
     python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || missing="$missing python3-venv"
+fi
+skipped nginx || need_server nginx nginx-light nginx
+skipped haproxy || need_server haproxy haproxy haproxy
+if ! skipped strongswan; then
+    need pki strongswan-pki
+    # The plug-ins by which pki speaks EST.
+    plugin() { find /usr/lib -path "*/ipsec/plugins/libstrongswan-$1.so" 2>/dev/null | grep -q .; }
+    plugin openssl || missing="$missing libstrongswan-standard-plugins"
+    plugin curl || missing="$missing libstrongswan-extra-plugins"
+fi
+if [ "${1:-}" = bench ]; then
+    need cfssl golang-cfssl
 fi
 
 if [ -n "$missing" ]; then
@@ -36,9 +55,19 @@ if [ -n "$missing" ]; then
         echo "setup: install them, or run as root: apt-get install --no-install-recommends$missing" >&2
         exit 1
     fi
+    # The tests start their own servers. A masked unit is neither enabled nor started by the package, now or at the next boot;
+    # one that is configured already is left alone. RUNLEVEL=1 says the same to machines without systemd.
+    for service in $services; do
+        unit=/etc/systemd/system/$service.service
+        if [ -d /etc/systemd/system ] && [ ! -e "$unit" ] && [ ! -L "$unit" ]; then
+            ln -s /dev/null "$unit"
+            echo "setup: $service is installed for the tests only; to use it as a service: systemctl unmask $service" >&2
+        fi
+    done
+    export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
     apt-get update -qq
     # shellcheck disable=SC2086 # a list of words
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
+    apt-get install -y -qq --no-install-recommends $missing
 fi
 
 if ! skipped pykmip; then
@@ -53,6 +82,18 @@ if ! skipped pykmip; then
         "$python/bin/pip" download --quiet --disable-pip-version-check --no-binary :all: --no-deps \
             --dest "$target/pykmip-sdist" pykmip==0.11.0
         tar -xzf "$target"/pykmip-sdist/*.tar.gz -C "$target/pykmip-sdist" --strip-components=1
+        touch "$stamp"
+    fi
+fi
+
+if ! skipped pkilint; then
+    pkilint=$target/pkilint
+    stamp=$pkilint/.keygate-setup-1
+    if [ ! -e "$stamp" ]; then
+        mkdir -p "$target"
+        rm -rf "$pkilint"
+        python3 -m venv "$pkilint"
+        "$pkilint/bin/pip" install --quiet --disable-pip-version-check pkilint==0.13.3
         touch "$stamp"
     fi
 fi

@@ -2,14 +2,20 @@
 //!
 //! [`gateway`] starts the real `keygate` binary on a fresh data folder; [`client`] talks TLS to it and knows nothing of
 //! the product's code; [`ttlv`] is an encoder and decoder of its own, so that a fault in the product's codec cannot hide
-//! itself; [`cases`] runs the OASIS test cases. Tests are in `tests/tests`, one file per story.
+//! itself; [`cases`] runs the OASIS test cases; [`relying`] holds the relying parties that must honour what we publish. Tests are in `tests/tests`, one file per story.
 
 pub mod cases;
 pub mod client;
 pub mod database;
+pub mod est;
 pub mod gateway;
 pub mod names;
+pub mod pem;
+pub mod pkilint;
+pub mod provisioning;
+pub mod relying;
 pub mod request;
 pub mod softhsm;
 pub mod tools;
 pub mod ttlv;
+pub mod web;

@@ -24,6 +24,10 @@ pub(crate) trait Job: Send + Sync + 'static {
     fn request(&self, connection: usize, n: u64) -> &[u8];
     /// Whether the answer to it is right.
     fn check(&self, connection: usize, n: u64, answer: &[u8]) -> Result<(), String>;
+    /// Length of the answer that begins with these bytes, once they tell: a KMIP frame unless the job speaks otherwise.
+    fn answer_length(&self, bytes: &[u8]) -> Option<usize> {
+        frame_length(bytes)
+    }
 }
 
 /// A server under load.
@@ -109,7 +113,7 @@ async fn drive(
         };
         open.write_all(job.request(connection, n)).await?;
         open.flush().await?;
-        read_frame(open, &mut answer).await?;
+        read_answer(open, &mut answer, job).await?;
         let taken = start.elapsed();
         job.check(connection, n, &answer).map_err(io::Error::other)?;
         if shared.counting.load(Ordering::Relaxed) {
@@ -129,13 +133,13 @@ async fn connect(target: &Target) -> io::Result<TlsStream<TcpStream>> {
     TlsConnector::from(target.tls.clone()).connect(name, socket).await
 }
 
-async fn read_frame(stream: &mut TlsStream<TcpStream>, answer: &mut Vec<u8>) -> io::Result<()> {
+async fn read_answer(stream: &mut TlsStream<TcpStream>, answer: &mut Vec<u8>, job: &dyn Job) -> io::Result<()> {
     answer.clear();
     loop {
         if stream.read_buf(answer).await? == 0 {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection"));
         }
-        if let Some(length) = frame_length(answer)
+        if let Some(length) = job.answer_length(answer)
             && answer.len() >= length
         {
             return if answer.len() == length { Ok(()) } else { Err(io::Error::other("more than one answer")) };

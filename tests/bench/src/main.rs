@@ -1,9 +1,13 @@
 //! `make bench`: how fast the gateway is, as ratios to what the machine can do, measured in the same run.
 //!
 //! The limits: a bare TLS server with canned answers ([`canned`]), SQLite's group commit ([`sqlite`]), the PKCS#11 library alone
-//! ([`token`]). Client and server share the machine's cores; every row alternates the gateway and its limit, and the median counts.
+//! ([`token`]), and for enrolment a rival
+//! ([`cfssl`]). Client and server share the machine's cores; every row alternates the gateway and its limit, and the median counts.
 
 mod canned;
+mod cfssl;
+mod enrol;
+mod http;
 mod jobs;
 mod load;
 mod process;
@@ -38,7 +42,7 @@ struct Arguments {
     /// Keys stored for the Locate, start and memory rows.
     #[arg(long, default_value_t = 100_000)]
     keys_many: usize,
-    /// Only rows whose name holds one of these words: create encrypt sign handshake get batch latency locate start memory.
+    /// Only rows whose name holds one of these words: create encrypt sign handshake get batch latency locate start memory est cfssl.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Where data folders go; their disk is the one measured.

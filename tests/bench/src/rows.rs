@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::canned::Canned;
 use crate::jobs::{self, Known, Same, Varying};
 use crate::load::{self, Job, Load, Measured, Target};
-use crate::{process, sqlite, token};
+use crate::{enrol, process, sqlite, token};
 
 /// How long and how often.
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    fn new(name: &str, value: f64, unit: &'static str, goal: f64, at_most: bool, detail: String) -> Self {
+    pub(crate) fn new(name: &str, value: f64, unit: &'static str, goal: f64, at_most: bool, detail: String) -> Self {
         let met = if at_most { value <= goal } else { value >= goal };
         Self { name: name.to_owned(), value, unit, goal, at_most, met, detail }
     }
@@ -72,6 +72,11 @@ pub(crate) fn measure(plan: &Plan, report: &mut dyn FnMut(Row)) -> io::Result<()
     }
     if ["locate", "start", "memory"].iter().any(|name| wanted(name)) {
         many(plan, report)?;
+    }
+    if wanted("est") {
+        enrol::against_cfssl(plan, report)?;
+    } else if wanted("cfssl") {
+        enrol::cfssl_alone(plan, report)?;
     }
     Ok(())
 }
@@ -278,11 +283,11 @@ impl Plan {
         Setup::new().below(&self.folder).set("log.level", "warn")
     }
 
-    fn gateway(&self) -> TestGateway {
+    pub(crate) fn gateway(&self) -> TestGateway {
         self.setup().start()
     }
 
-    fn load(&self) -> Load {
+    pub(crate) fn load(&self) -> Load {
         Load { connections: self.connections, duration: self.duration, reconnect: false }
     }
 
@@ -305,7 +310,7 @@ impl Plan {
         (0..self.runs).map(|_| Ok((load::run(&target, job, load)?, load::run(limit_target, limit, load)?))).collect()
     }
 
-    fn median(&self, run: impl Fn() -> io::Result<Measured>, by: impl Fn(&Measured) -> f64) -> io::Result<Measured> {
+    pub(crate) fn median(&self, run: impl Fn() -> io::Result<Measured>, by: impl Fn(&Measured) -> f64) -> io::Result<Measured> {
         let mut runs: Vec<Measured> = (0..self.runs).map(|_| run()).collect::<io::Result<_>>()?;
         runs.sort_by(|one, other| by(one).total_cmp(&by(other)));
         Ok(runs.swap_remove(runs.len() / 2))
@@ -331,7 +336,7 @@ fn cpu_row(name: &str, pairs: &[(Measured, Measured)]) -> Row {
     Row::new(name, factor, "x the canned server's", 4.0, true, detail)
 }
 
-fn describe(measured: &Measured) -> String {
+pub(crate) fn describe(measured: &Measured) -> String {
     format!(
         "{:.0}/s p50 {:.2} p99 {:.2} ms, {:.1} us CPU",
         measured.per_second,
@@ -345,7 +350,7 @@ fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-fn median(values: impl Iterator<Item = f64>) -> f64 {
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)

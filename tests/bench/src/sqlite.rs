@@ -26,9 +26,15 @@ pub(crate) fn commit_p99(folder: &Path, row_bytes: usize, duration: Duration) ->
     Ok(times.get(times.len().saturating_sub(1) * 99 / 100).copied().unwrap_or_default())
 }
 
+/// Makes a database with tables, for another program to use.
+pub(crate) fn create(path: &Path, schema: &CStr) -> io::Result<()> {
+    Database::open(path, schema).map(drop)
+}
+
 fn measure(folder: &Path, writers: usize, row_bytes: usize, duration: Duration) -> io::Result<Vec<Duration>> {
     let folder = tempfile::tempdir_in(folder)?;
-    let database = Database::open(&folder.path().join("limit.sqlite"))?;
+    let setup = c"PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; CREATE TABLE t(id INTEGER PRIMARY KEY, body BLOB)";
+    let database = Database::open(&folder.path().join("limit.sqlite"), setup)?;
     let stop = AtomicBool::new(false);
     let (send, receive) = mpsc::channel::<(u64, mpsc::SyncSender<()>)>();
     std::thread::scope(|scope| {
@@ -74,16 +80,14 @@ struct Database {
 }
 
 impl Database {
-    fn open(path: &Path) -> io::Result<Self> {
+    fn open(path: &Path, setup: &CStr) -> io::Result<Self> {
         let path = CString::new(path.as_os_str().as_encoded_bytes())?;
         let mut handle = ptr::null_mut();
         // SAFETY: `path` is a C string and `handle` a place for the result; both live over the call.
         let code = unsafe { ffi::sqlite3_open(path.as_ptr(), &raw mut handle) };
         let database = Self { handle };
         database.check(code)?;
-        database.execute(
-            c"PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; CREATE TABLE t(id INTEGER PRIMARY KEY, body BLOB)",
-        )?;
+        database.execute(setup)?;
         Ok(database)
     }
 
