@@ -103,7 +103,7 @@ fn built_in(files: &mut Files<'_>, world: &World) {
         for (leaf, names) in leaves {
             let order =
                 Order { profile: *leaf, subject: &subject, public_key: world.key.key.public_key(), names, days: None };
-            let issuer = Issuer::new(&certificate, &world.responder.key).expect("an issuer");
+            let issuer = Issuer::new(&certificate, &*world.responder.key).expect("an issuer");
             let issued = issuer.issue(&order, now, &mut SystemSerials).expect("issued");
             files.add(Kind::Cert, &format!("{leaf:?}.cer"), issued.der());
         }
@@ -145,7 +145,7 @@ fn answers(files: &mut Files<'_>, world: &World, device: &Device) {
     let times = OcspTimes::new(at, at, at + Duration::HOUR).expect("times");
     let responder = &world.responder;
     let delegated =
-        OcspResponder::delegated(&world.key.certificate, &responder.certificate, &responder.key).expect("one");
+        OcspResponder::delegated(&world.key.certificate, responder.certificate.clone(), responder.key.clone()).expect("one");
     let mut requests =
         vec![("", request(&delegated, &addresses::serial(&device.leaf().expect("a leaf")).expect("one")))];
     // OpenSSL 3.0 knows no ML-DSA keys.
@@ -169,7 +169,7 @@ fn answers(files: &mut Files<'_>, world: &World, device: &Device) {
 }
 
 /// A request without nonce, by SHA-1 (RFC 6960 §4.1.1), every length below 128.
-fn request(responder: &OcspResponder<'_>, serial: &str) -> Vec<u8> {
+fn request(responder: &OcspResponder, serial: &str) -> Vec<u8> {
     let tlv = |tag: u8, parts: &[&[u8]]| {
         let contents = parts.concat();
         [&[tag, u8::try_from(contents.len()).expect("short")][..], &contents].concat()

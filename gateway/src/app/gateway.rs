@@ -11,6 +11,7 @@ use crate::{
     config::{AuditReads, Config, Forbidden, KeystoreConfig, NoEncoding, RngSeed},
     kmip::KmipFront,
     operation::{self, Gateway, Keystores, Policy},
+    provisioning::ProvisioningError,
     telemetry::ComponentState,
 };
 
@@ -35,6 +36,9 @@ pub enum GatewayError {
         #[source]
         source: KsError,
     },
+    /// Rows of certificate provisioning.
+    #[error("certificate provisioning cannot be read")]
+    Provisioning(#[source] ProvisioningError),
     /// No keystore is configured by the default's name.
     #[error("no keystore is named \"{0}\"")]
     NoDefault(String),
@@ -69,6 +73,7 @@ pub fn gateway(app: &App) -> Result<Arc<Gateway>, GatewayError> {
     set.set_default(app.keystore_id(&app.config.keystore_default).ok_or_else(no_default)?);
     let gateway = Arc::new(Gateway::new(app.store.clone(), app.store.keyring().clone(), set, policy(&app.config)));
     app.set_objects(gateway.clone());
+    app.provisioning.set_gateway(gateway.clone()).map_err(GatewayError::Provisioning)?;
     Ok(gateway)
 }
 

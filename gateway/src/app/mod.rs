@@ -12,7 +12,7 @@ mod unlock;
 
 use std::sync::{Arc, OnceLock};
 
-use keygate_pki::{HttpUrl, OffsetDateTime};
+use keygate_pki::{HttpUrl, OffsetDateTime, Profile};
 
 pub use expiry::Expiry;
 pub use gateway::{GatewayError, front, gateway};
@@ -22,10 +22,12 @@ pub use unlock::{PASSPHRASE_CREDENTIAL, SecretInput, SecretInputError, UnlockErr
 
 use crate::{
     admin::ObjectsAdmin,
+    authority,
     audit::{Action, Details, Event, Refusals, VerifyReport},
     config::{AuditReads, Config, KeystoreConfig},
     data_dir::{DataDir, DataDirError, DataDirLock},
     identity::{DirectoryContent, DirectoryHandle, Users},
+    provisioning::{self, Provisioning, ProvisioningError},
     seal::RootKey,
     store::{Change, Commit, CommitError, Entry, KeystoreEntry, KeystoreId, OpenError, OrganisationId, Store, StoreOptions},
     telemetry::{ComponentState, Metrics, Readiness},
@@ -49,6 +51,9 @@ pub enum AppError {
     /// No randomness.
     #[error("the random source failed")]
     Random,
+    /// Rows of certificate provisioning.
+    #[error("certificate provisioning cannot be read")]
+    Provisioning(#[from] ProvisioningError),
 }
 
 /// An open data directory.
@@ -67,6 +72,8 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// Refused handshakes that are not recorded yet.
     pub refusals: Arc<Refusals>,
+    /// Certificate provisioning.
+    pub provisioning: Arc<Provisioning>,
     /// Which parts work.
     pub readiness: Arc<Readiness>,
     /// The root key, and the seal slot that opened.
@@ -88,6 +95,31 @@ pub async fn verify_audit(dir: &DataDir, root: &RootKey) -> Result<VerifyReport,
     crate::store::verify_closed(dir.path(), id, root).await.map_err(AppError::Open)
 }
 
+/// Where relying parties are sent while nothing better is known: no gateway listens there for anybody else.
+const NO_PUBLIC_URL: &str = "http://localhost:8080";
+
+fn provisioning(
+    store: &Store,
+    directory: &Arc<DirectoryHandle>,
+    config: &Config,
+    refusals: &Arc<Refusals>,
+) -> Result<Provisioning, ProvisioningError> {
+    let port = config.http.public.map_or(0, |address| address.port());
+    let url = config.public_url(port).or_else(|| NO_PUBLIC_URL.parse().ok());
+    let stored = store.directory();
+    let own = [Profile::RootCa, Profile::ServerCa, Profile::ClientIssuer, Profile::AdminCa];
+    Provisioning::new(provisioning::Parts {
+        store: store.clone(),
+        directory: directory.clone(),
+        public_url: url.ok_or(ProvisioningError::Damaged("public address"))?,
+        // Before `init` has made them there are none.
+        other_cas: own.into_iter().filter_map(|profile| authority::certificate(&stored, profile).ok()).collect(),
+        blocked: config.blocked_keys.clone(),
+        refusals: refusals.clone(),
+        clock: Arc::new(OffsetDateTime::now_utc),
+    })
+}
+
 impl App {
     /// Opens the store of a data directory that this process has locked.
     pub async fn open(dir: DataDir, lock: DataDirLock, config: Config, unsealed: Unsealed, accept: bool) -> Result<Self, AppError> {
@@ -103,14 +135,17 @@ impl App {
         if store.keyring().terms().len() > 1 {
             tracing::warn!("a rotation of the keyring is not finished; `keygate seal rotate` finishes it");
         }
+        let refusals: Arc<Refusals> = Arc::default();
+        let provisioning = provisioning(&store, &directory, &config, &refusals)?;
         let app = Self {
             dir,
             config,
+            provisioning: Arc::new(provisioning),
             users: Arc::new(Users::new(directory.clone()).ok_or(AppError::Random)?),
             store,
             directory,
             metrics: Arc::new(Metrics::default()),
-            refusals: Arc::default(),
+            refusals,
             readiness,
             unsealed,
             seal_changes: tokio::sync::Mutex::new(()),

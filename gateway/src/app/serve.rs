@@ -24,6 +24,8 @@ use crate::{
 const CERTIFICATES_EVERY: Duration = Duration::from_secs(3600);
 /// Rounds of the above between two warnings of one certificate.
 const ROUNDS_PER_WARNING: u32 = 24;
+/// How often lists are signed anew, whatever happens.
+const PROVISIONING_EVERY: Duration = Duration::from_secs(3600);
 
 /// Why the server does not start, or did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -115,6 +117,12 @@ pub async fn serve<H: FrameHandler>(app: Arc<App>, gateway: Arc<Gateway>, handle
     if let Some(public) = addresses.get("public") {
         app.set_public_port(public.port());
     }
+    if let Some(url) = app.public_url() {
+        app.provisioning.set_public_url(url);
+    }
+    // Lists are in place before the first relying party asks for one.
+    app.provisioning.maintain().await;
+    tasks.spawn(maintain_provisioning(app.clone()));
     let info = StatusInfo { version: env!("CARGO_PKG_VERSION"), listeners: addresses.clone(), started: app.now().unix_timestamp() };
     let accepting = tokio::spawn(listener.run(stopped.clone()));
     let accepting_http = http.run(&stopped);
@@ -239,6 +247,16 @@ async fn follow_directory(app: Arc<App>) {
         if app.store.directory().changed_at != app.directory.load().changed_at() {
             app.refresh_directory();
         }
+    }
+}
+
+/// Signs lists anew, renews and ends authorities, every hour.
+async fn maintain_provisioning(app: Arc<App>) {
+    let mut interval = tokio::time::interval(PROVISIONING_EVERY);
+    interval.tick().await;
+    loop {
+        interval.tick().await;
+        app.provisioning.maintain().await;
     }
 }
 

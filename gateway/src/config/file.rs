@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::Path, str::FromStr, time::Duration};
 
-use keygate_pki::{HttpUrl, SubjectAltName};
+use keygate_pki::{BlockList, HttpUrl, SubjectAltName};
 use toml::Value;
 
 use super::{
@@ -92,6 +92,7 @@ impl FileConfig {
             status_listen: self.address("status.listen"),
             tls_hosts: self.hosts("tls.hosts"),
             http: self.http(),
+            blocked_keys: self.block_list("provisioning.block_list"),
             audit_reads: self.choice("audit.reads", &[("wait", AuditReads::Wait), ("defer", AuditReads::Defer)]),
             seal_on_loss: self.choice("seal.on_loss", &[("serve", OnLoss::Serve), ("stop", OnLoss::Stop)]),
             seal_loss: self.seconds("seal.loss_seconds"),
@@ -257,6 +258,20 @@ impl FileConfig {
             public: self.optional_address("public.listen"),
             public_url: self.public_url("public.url"),
         }
+    }
+
+    /// Reads the file that the setting names: a list that cannot be read must not let keys pass.
+    fn block_list(&mut self, key: &str) -> BlockList {
+        let path = self.text(key);
+        if path.trim().is_empty() {
+            return BlockList::default();
+        }
+        let read = std::fs::read_to_string(path.trim()).map_err(|error| error.to_string());
+        let list = read.and_then(|text| BlockList::parse(&text).map_err(|error| error.to_string()));
+        list.unwrap_or_else(|error| {
+            self.problem(key, &format!("{path}: {error}"));
+            BlockList::default()
+        })
     }
 
     fn public_url(&mut self, key: &str) -> Option<HttpUrl> {

@@ -10,7 +10,7 @@ mod settings;
 
 use std::{net::{IpAddr, SocketAddr}, path::Path, time::Duration};
 
-use keygate_pki::{HttpUrl, SubjectAltName, provisioning::SourceRanges};
+use keygate_pki::{BlockList, HttpUrl, SubjectAltName, provisioning::SourceRanges};
 
 pub use file::{FileConfig, Problem, Problems};
 pub use keystore::{KeystoreConfig, Pkcs11Config, PinSource};
@@ -27,6 +27,8 @@ pub struct Config {
     pub tls_hosts: Vec<SubjectAltName>,
     /// The HTTP listeners.
     pub http: HttpConfig,
+    /// Public keys that no client gets a certificate for.
+    pub blocked_keys: BlockList,
     /// How audit events of reads are written.
     pub audit_reads: AuditReads,
     /// What happens when the token whose seal slot opened the store goes away.

@@ -33,6 +33,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("public.listen", "0.0.0.0:8080", "certificate status for relying parties, plain HTTP; off: not opened"),
     setting("public.url", "", "how relying parties reach public.listen, such as http://pki.example.com; written into certificates; empty: http:// with the first of tls.hosts and the port of public.listen"),
     setting("tls.hosts", "", "DNS names and addresses in the server certificate, separated by commas; empty: this host's name, localhost, 127.0.0.1, ::1"),
+    setting("provisioning.block_list", "", "file of public keys that get no certificate, one fingerprint a line: SHA-256 of the SubjectPublicKeyInfo, or as in Debian's openssl-blacklist"),
     setting("audit.reads", "wait", "answer a read that releases key material after its audit commit (wait) or at once (defer)"),
     setting("seal.on_loss", "serve", "what losing the token whose seal slot opened the store does: serve, stop"),
     setting("seal.loss_seconds", "30", "how long that token may be away before the server stops"),

@@ -139,7 +139,7 @@ impl Provisioning {
                 der: blob(&certificate),
                 issuer: Some(parent.map_or(id, |parent| parent.row.id)),
             }],
-            public_url: self.public_url.as_str().into(),
+            public_url: self.public_url().as_str().into(),
             imported: false,
             revoked: None,
             last_responder: None,
@@ -215,7 +215,7 @@ impl Provisioning {
     }
 
     fn url(&self, path: &str) -> Result<HttpUrl, ProvisioningError> {
-        self.public_url.join(path).map_err(|error| ProvisioningError::Invalid(error.to_string()))
+        self.public_url().join(path).map_err(|error| ProvisioningError::Invalid(error.to_string()))
     }
 
     /// Signs a certificate as `authority`, on a thread that may block where its key is in a device.

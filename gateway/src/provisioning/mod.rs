@@ -78,7 +78,7 @@ pub type Clock = Arc<dyn Fn() -> OffsetDateTime + Send + Sync>;
 pub struct Provisioning {
     store: Store,
     directory: Arc<DirectoryHandle>,
-    public_url: HttpUrl,
+    public_url: ArcSwap<HttpUrl>,
     /// CAs that are not of the hierarchy.
     other_cas: Vec<Certificate>,
     blocked: BlockList,
@@ -120,7 +120,7 @@ impl Provisioning {
         let provisioning = Self {
             store: parts.store,
             directory: parts.directory,
-            public_url: parts.public_url,
+            public_url: ArcSwap::from_pointee(parts.public_url),
             other_cas: parts.other_cas,
             blocked: parts.blocked,
             gateway: OnceLock::new(),
@@ -145,8 +145,13 @@ impl Provisioning {
     }
 
     /// The address that certificates name.
-    pub fn public_url(&self) -> &HttpUrl {
-        &self.public_url
+    pub fn public_url(&self) -> Arc<HttpUrl> {
+        self.public_url.load_full()
+    }
+
+    /// Lets certificates name another address from now on; [`Provisioning::maintain`] makes those of the authorities anew.
+    pub fn set_public_url(&self, url: HttpUrl) {
+        self.public_url.store(Arc::new(url));
     }
 
     fn keystores(&self) -> Option<&Keystores> {

@@ -87,7 +87,7 @@ impl Provisioning {
             return Err(ProvisioningError::State("the authority is revoked: it is not renewed".into()));
         }
         let (issuer, certificate) = self.renewed(&snapshot, authority).await?;
-        let row = with_certificate(&authority.row, &certificate, issuer, self.public_url.as_str());
+        let row = with_certificate(&authority.row, &certificate, issuer, self.public_url().as_str());
         let event = self.issuer_event(by, Action::IssuerRenewed, &row);
         self.update(authority, row, Vec::new(), vec![event]).await
     }
@@ -282,7 +282,7 @@ impl Provisioning {
         });
         for child in children {
             let certificate = self.certified_again(new, child, window).await?;
-            let row = with_certificate(&child.row, &certificate, new.row.id, self.public_url.as_str());
+            let row = with_certificate(&child.row, &certificate, new.row.id, self.public_url().as_str());
             events.push(self.issuer_event(by, Action::IssuerCrossSigned, &row));
             changes.push(expect(EntryKind::Authority, child.row.id, child.row.version));
             changes.push(Change::UpdateEntry(Entry::Authority(row)));
@@ -418,7 +418,7 @@ impl Provisioning {
             stage: stored_generation(Generation::Initialised(Initialised)),
             key,
             certificates: certificate.map(held).into_iter().collect(),
-            public_url: self.public_url.as_str().into(),
+            public_url: self.public_url().as_str().into(),
             imported: true,
             revoked: None,
             last_responder: None,
@@ -491,7 +491,7 @@ impl Provisioning {
         let end = snapshot.parent_of(authority).and_then(|parent| parent.not_after());
         // Renewing gains nothing where the parent ends with it.
         let gains = end.is_none_or(|end| end > newest.not_after());
-        let moved = names_addresses && authority.row.public_url != self.public_url.as_str();
+        let moved = names_addresses && authority.row.public_url != self.public_url().as_str();
         moved || (self.now() + whole / 3 >= newest.not_after() && gains)
     }
 }

@@ -1,6 +1,7 @@
 //! The certificates and lists of a test's own PKI, and the answers of the server that publishes them.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use keygate_pki::{
     BlockList, Certificate, CertificateRequest, CrlScope, CrlTimes, DistinguishedName, Draft, HttpUrl, Issuer,
@@ -18,7 +19,7 @@ pub struct Ca {
     /// Its certificate.
     pub certificate: Certificate,
     /// Its key.
-    pub key: PrivateKey,
+    pub key: Arc<PrivateKey>,
 }
 
 impl Ca {
@@ -27,7 +28,7 @@ impl Ca {
     /// # Errors
     /// Never in practice: the two belong together.
     pub fn issuer(&self) -> Result<Issuer<'_>, PkiError> {
-        Issuer::new(&self.certificate, &self.key)
+        Issuer::new(&self.certificate, &*self.key)
     }
 }
 
@@ -58,13 +59,13 @@ impl World {
         let window = |tier: Tier| Window::days(now, tier.days());
         let root_name = DistinguishedName::new(Some("Example"), "Root")?;
         let certificate = Issuer::root(&root_name, &root_key, window(Tier::Root)?, &mut SystemSerials)?;
-        let root = Ca { certificate, key: root_key };
+        let root = Ca { certificate, key: root_key.into() };
         let below =
             |parent: &Ca, tier: Tier, name: &DistinguishedName, list: &str, issuer: &str| -> Result<Ca, PkiError> {
                 let (key, locations) = (key()?, locations(&base, list, issuer));
                 let draft = Draft::ca(tier, name, key.public_key(), window(tier)?, &locations);
                 let certificate = parent.issuer()?.certify(&draft, &mut SystemSerials)?;
-                Ok(Ca { certificate, key })
+                Ok(Ca { certificate, key: key.into() })
             };
         let name = DistinguishedName::of_organisation_issuer("Example", 1)?;
         let organisation = below(&root, Tier::Organisation, &name, "root", "root")?;
@@ -79,7 +80,7 @@ impl World {
             organisation,
             key_certificates: vec![key_ca.certificate.clone()],
             key: key_ca,
-            responder: Ca { certificate, key: responder_key },
+            responder: Ca { certificate, key: responder_key.into() },
             listed_keys: Vec::new(),
             listed_clients: Vec::new(),
             number: 0,
@@ -202,7 +203,7 @@ impl World {
         let at = OffsetDateTime::now_utc();
         let times = OcspTimes::new(at, at, at + Duration::HOUR)?;
         let responder =
-            OcspResponder::delegated(&self.key.certificate, &self.responder.certificate, &self.responder.key)?;
+            OcspResponder::delegated(&self.key.certificate, self.responder.certificate.clone(), self.responder.key.clone())?;
         responder.respond(request, times, |serial| {
             let client = self.listed_clients.iter().find(|(listed, _)| listed.serial() == serial);
             match client.or(self.listed_keys.first()) {
