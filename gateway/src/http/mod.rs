@@ -10,12 +10,14 @@
 //! time of `limits.*`; 60 s for a handler. A peer without a certificate that waits gives way to others at the bound.
 
 mod activity;
+mod clients;
 mod connection;
 mod counts;
 mod front;
 mod listener;
 mod open;
 mod problem;
+mod public;
 mod routes;
 mod session;
 #[cfg(test)]

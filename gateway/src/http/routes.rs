@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use axum::{Json, Router, routing::get};
 
+use super::{clients, public};
 use crate::app::App;
 
 /// One router for each listener.
@@ -19,8 +20,12 @@ pub struct Routers {
 }
 
 /// The routers of a running gateway.
-pub fn routers(_app: &Arc<App>) -> Routers {
-    Routers { clients: Router::new().route("/v1/version", get(version)), admin: Router::new().route("/v1/version", get(version)), public: Router::new() }
+pub fn routers(app: &Arc<App>) -> Routers {
+    Routers {
+        clients: Router::new().route("/v1/version", get(version)).merge(clients::routes(app)),
+        admin: Router::new().route("/v1/version", get(version)),
+        public: public::routes(app),
+    }
 }
 
 async fn version() -> Json<serde_json::Value> {

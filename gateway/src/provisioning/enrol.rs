@@ -46,8 +46,8 @@ pub struct Renewing<'a> {
     pub certificate: &'a [u8],
     /// From where.
     pub source: IpAddr,
-    /// PKCS#10, PEM or DER.
-    pub request: &'a [u8],
+    /// PKCS#10, PEM or DER; `None`: the same key and names again, whose possession the connection proved.
+    pub request: Option<&'a [u8]>,
     /// Whether the key must be the present one (`Some(true)`), must be another (`Some(false)`), or may be either.
     pub same_key: Option<bool>,
 }
@@ -157,7 +157,10 @@ impl Provisioning {
         let present = Certificate::from_der(asked.certificate).map_err(|_| EnrolRefusal::Unauthorised)?;
         let serial = Serial::new(present.serial()).ok_or(EnrolRefusal::Unauthorised)?;
         let sha256 = present.fingerprint().0;
-        let request = CertificateRequest::from_pem_or_der(asked.request)?;
+        let request = match asked.request {
+            Some(request) => CertificateRequest::from_pem_or_der(request)?,
+            None => CertificateRequest::of_certificate(&present)?,
+        };
         check_same_names(&present, &request)?;
         let is_same = request.public_key().spki_hash() == present.spki_hash();
         match asked.same_key {

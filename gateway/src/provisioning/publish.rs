@@ -44,7 +44,8 @@ pub struct File {
 }
 
 impl File {
-    pub(super) fn new(body: Vec<u8>, made: OffsetDateTime, next: OffsetDateTime) -> Self {
+    /// A file made at `made`.
+    pub(crate) fn new(body: Vec<u8>, made: OffsetDateTime, next: OffsetDateTime) -> Self {
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &body);
         let etag = format!("\"{}\"", hex::encode(&digest.as_ref()[..16]));
         Self { body: body.into(), etag, made, next }

@@ -14,7 +14,7 @@ use super::{
     authority::{LoadedAuthority, algorithm, blob, path_name, stored_generation, stored_key, tier},
     expect,
     hierarchy::{KeyChoice, NewKey, Place, below},
-    publish::CRL_LIFE,
+    publish::{CRL_LIFE, File},
     snapshot::Snapshot,
 };
 use crate::{
@@ -46,7 +46,27 @@ pub struct AuthorityView {
     pub revoked: Option<(OffsetDateTime, Reason)>,
 }
 
+impl AuthorityView {
+    /// Whether clients should know of it: it signs, signed, or will sign, and is not revoked.
+    pub fn is_in_use(&self) -> bool {
+        let held = self.revoked.is_none_or(|(_, reason)| reason == Reason::CertificateHold);
+        self.authority.generation.is_published() && held
+    }
+
+    /// Its certificates, oldest first.
+    pub fn certificates(&self) -> impl Iterator<Item = &Certificate> {
+        self.authority.certificates.iter().map(|held| &held.certificate)
+    }
+}
+
 impl Provisioning {
+    /// The newest certificate of an authority, as it is fetched.
+    pub fn authority_certificate(&self, id: EntryId) -> Option<File> {
+        let snapshot = self.snapshot();
+        let newest = snapshot.authorities.get(&id)?.newest().ok()?;
+        Some(File::new(newest.der().to_vec(), newest.not_before(), newest.not_after()))
+    }
+
     /// All authorities an organisation's clients depend on, the root first.
     pub fn authorities(&self, organisation: OrganisationId) -> Vec<AuthorityView> {
         let snapshot = self.snapshot();

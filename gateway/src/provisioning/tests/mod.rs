@@ -109,7 +109,7 @@ impl World {
     }
 
     pub(super) async fn renew(&self, present: &Certificate, request: &[u8]) -> Result<Enrolled, EnrolRefusal> {
-        let asked = Renewing { certificate: present.der(), source: HERE, request, same_key: None };
+        let asked = Renewing { certificate: present.der(), source: HERE, request: Some(request), same_key: None };
         self.provisioning.renew(&asked).await
     }
 
