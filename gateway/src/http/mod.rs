@@ -19,7 +19,7 @@ mod problem;
 mod routes;
 mod session;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use counts::HttpMetrics;
 pub use front::Peer;
