@@ -186,11 +186,12 @@ pub enum HttpClientError {
         reason: String,
     },
     /// TLS: the server's certificate, or ours.
-    #[error("no TLS connection to {server}: {source}")]
+    #[error("no TLS connection to {server}")]
     Tls {
         /// The server.
         server: ServerUrl,
         /// What is wrong.
+        #[source]
         source: rustls::Error,
     },
     /// No answer in time.
@@ -221,6 +222,11 @@ impl HttpClientError {
     /// Whether the same request may be answered later.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Timeout { .. } | Self::ProxyRefused { .. })
+    }
+
+    /// Whether the server has ended the TLS handshake: it does not let our certificate in.
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Self::Tls { source: rustls::Error::AlertReceived(_), .. })
     }
 }
 

@@ -1,9 +1,6 @@
 //! `keygate enrol`: arguments -> an [`Enrolment`], what was done -> text or JSON.
 
-use std::{
-    path::Path,
-    time::Duration,
-};
+use std::{path::Path, time::Duration};
 
 use keygate_pki::{Certificate, DistinguishedName, Fingerprint, OffsetDateTime, SignatureAlgorithm, SubjectAltName};
 use time::format_description::well_known::Rfc3339;
@@ -138,6 +135,7 @@ impl From<EnrolError> for Failure {
     fn from(error: EnrolError) -> Self {
         let code = match &error {
             EnrolError::Est(EstClientError::Refused { .. }) => code::REFUSED,
+            EnrolError::Est(EstClientError::Http(error)) if error.is_refused() => code::REFUSED,
             error if error.is_transient() => code::LATER,
             EnrolError::Folder(FolderError::InUse(_)) => code::IN_USE,
             EnrolError::NoKey(_) => code::USAGE,

@@ -105,7 +105,7 @@ pub enum EnrolError {
     #[error("the server's answer is of no use: {0}")]
     Answer(&'static str),
     /// Somebody has to agree, and has not in time.
-    #[error("the server has not decided yet; it wants to be asked again in {} s\nhint: run the command again then, or let it wait with --wait", after.as_secs())]
+    #[error("the server has not decided yet; it wants to be asked again in {} s\nhint: run the command again then, or let it wait longer with --wait", after.as_secs())]
     Pending {
         /// When it wants to be asked again.
         after: Duration,
@@ -174,7 +174,7 @@ impl Enrolment {
     pub fn run(&mut self, clock: &dyn Clock) -> Result<Done, EnrolError> {
         let stored = match self.folder.load() {
             // What is to be replaced need not be whole.
-            Err(FolderError::Mismatch(_) | FolderError::Content { .. }) if self.force => None,
+            Err(_) if self.force => None,
             loaded => loaded?,
         };
         let now = clock.now();
