@@ -338,6 +338,24 @@ fn plain_files_are_taken_over() {
     });
 }
 
+/// A certificate that the server does not let in: the handshake ends, nothing is asked, and the folder is as it was.
+#[test]
+fn a_refused_certificate_leaves_the_folder_as_it_was() {
+    story(|server, path| {
+        let clock = TestClock::new();
+        enrolment(server, path, these(server)).run(&clock).unwrap();
+        clock.pass(Duration::from_secs(7 * 86_400 * 3 / 4));
+        story(|other, _| {
+            let mut enrolment = enrolment(other, path, these(other));
+            let before = enrolment.folder.load().unwrap().unwrap().chain;
+            let error = enrolment.run(&clock).unwrap_err();
+            assert!(matches!(error, EnrolError::Est(EstClientError::Http(_))), "{error:?}");
+            assert_eq!(seen(other), []);
+            assert_eq!(enrolment.folder.load().unwrap().unwrap().chain, before);
+        });
+    });
+}
+
 #[test]
 fn a_provisioning_key_is_of_one_form() {
     for wrong in ["", "id", "0123456789abcdef.short", "secret"] {
