@@ -30,7 +30,7 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
         Command::Group(command) => group(command),
         Command::Keys(command) => keys(command),
         Command::Seal(command) => seal(command),
-        Command::Config(_) | Command::Init(_) | Command::Kmip(_) | Command::Serve(_) | Command::Store(_) => {
+        Command::Config(_) | Command::Enrol(_) | Command::Init(_) | Command::Kmip(_) | Command::Serve(_) | Command::Store(_) => {
             Err(Failure::new(code::USAGE, "not an administrative command"))
         }
     }

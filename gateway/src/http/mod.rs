@@ -21,7 +21,7 @@ mod public;
 mod routes;
 mod session;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use counts::HttpMetrics;
 pub use front::Peer;
