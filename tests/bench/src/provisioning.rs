@@ -84,7 +84,7 @@ impl World {
         let key = PrivateKey::generate(SignatureAlgorithm::EcdsaP256Sha256)?;
         let request = NewRequest::client(&DistinguishedName::new(None, "client")?, &[]).sign(&key)?;
         let asked =
-            EnrolRequest { secret: &secret, source: [127, 0, 0, 1].into(), request: &request, names: &[], make_key: false };
+            EnrolRequest { secret: &secret, organisation: None, source: [127, 0, 0, 1].into(), request: &request, names: &[], make_key: false };
         let enrolled = provisioning.enrol(&asked).await?;
         let serial = Serial::new(enrolled.certificate.serial()).ok_or("no serial number")?;
         let row = store.issued(&serial).await?.ok_or("not issued")?;

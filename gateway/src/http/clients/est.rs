@@ -26,6 +26,7 @@ use crate::{
     app::App,
     http::{Peer, Problem},
     provisioning::{DEFAULT_ORGANISATION, EnrolRefusal, EnrolRequest, Enrolled, Renewing},
+    store::OrganisationId,
 };
 
 const PKCS10: &str = "application/pkcs10";
@@ -63,7 +64,7 @@ async fn cacerts(State(app): State<Arc<App>>, label: Label) -> Result<Response, 
 
 /// RFC 7030 §4.5: what requests should look like; a hint.
 async fn csrattrs(State(app): State<Arc<App>>, label: Label) -> Result<Response, Problem> {
-    check_label(&app, label)?;
+    labelled(&app, label)?;
     let oid = |text: &str| text.parse().map_err(|_| failed());
     let attributes = [CsrAttribute::EcKey(oid(P256)?), CsrAttribute::Oid(oid(ECDSA_SHA256)?)];
     let der = csr_attributes(&attributes).map_err(|_| failed())?;
@@ -78,9 +79,9 @@ async fn simpleenroll(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Response> {
-    check_label(&app, label).map_err(IntoResponse::into_response)?;
+    let organisation = labelled(&app, label).map_err(IntoResponse::into_response)?;
     let request = pkcs10(&headers, &body)?;
-    let asked = EnrolRequest { secret: &secret, source: peer.address.ip(), request: &request, names: &[], make_key: false };
+    let asked = EnrolRequest { secret: &secret, organisation, source: peer.address.ip(), request: &request, names: &[], make_key: false };
     issued(app.provisioning.enrol(&asked).await)
 }
 
@@ -93,9 +94,9 @@ async fn simplereenroll(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Response> {
-    check_label(&app, label).map_err(IntoResponse::into_response)?;
+    let organisation = labelled(&app, label).map_err(IntoResponse::into_response)?;
     let request = pkcs10(&headers, &body)?;
-    let asked = Renewing { certificate: &certificate, source: peer.address.ip(), request: Some(&request), same_key: None };
+    let asked = Renewing { certificate: &certificate, organisation, source: peer.address.ip(), request: Some(&request), same_key: None };
     issued(app.provisioning.renew(&asked).await)
 }
 
@@ -108,9 +109,9 @@ async fn serverkeygen(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Response> {
-    check_label(&app, label).map_err(IntoResponse::into_response)?;
+    let organisation = labelled(&app, label).map_err(IntoResponse::into_response)?;
     let request = pkcs10(&headers, &body)?;
-    let asked = EnrolRequest { secret: &secret, source: peer.address.ip(), request: &request, names: &[], make_key: true };
+    let asked = EnrolRequest { secret: &secret, organisation, source: peer.address.ip(), request: &request, names: &[], make_key: true };
     let done = app.provisioning.enrol(&asked).await.map_err(refused)?;
     let key = done.key.as_ref().ok_or_else(|| failed().into_response())?;
     let certificate = certs_only(&[&done.certificate]).map_err(|_| failed().into_response())?;
@@ -160,11 +161,10 @@ fn pkcs10(headers: &HeaderMap, body: &[u8]) -> Result<Vec<u8>, Response> {
     })
 }
 
-fn check_label(app: &App, label: Label) -> Result<(), Problem> {
-    match label {
-        Some(Path(label)) => app.provisioning.organisation(&label).map(drop).map_err(|_| Problem::not_found()),
-        None => Ok(()),
-    }
+/// The organisation that the label names.
+fn labelled(app: &App, label: Label) -> Result<Option<OrganisationId>, Problem> {
+    let named = |Path(label): Path<String>| app.provisioning.organisation(&label).map_err(|_| Problem::not_found());
+    label.map(named).transpose()
 }
 
 /// RFC 8951 §3: base64 without line breaks is read by every client; the header says what older ones expect.
