@@ -98,7 +98,7 @@ impl Provisioning {
     ) -> Result<(), ProvisioningError> {
         let authority = self.authority(organisation, id)?.authority;
         self.renew_one(by, &authority).await?;
-        self.publish_all().await
+        self.publish_change().await
     }
 
     async fn renew_one(&self, by: &Deciding, authority: &Arc<LoadedAuthority>) -> Result<(), ProvisioningError> {
@@ -221,7 +221,7 @@ impl Provisioning {
         let row = Authority { stage: stored_generation(state), ..Authority::clone(&authority.row) };
         let event = self.issuer_event(by, Action::IssuerPublished, &row);
         self.update(&authority, row, Vec::new(), vec![event]).await?;
-        self.publish_all().await
+        self.publish_change().await
     }
 
     /// Lets a published generation sign from now on; the one before it signs lists only. `at_once`: without the overlap, which
@@ -258,7 +258,7 @@ impl Provisioning {
         }
         self.adopt(&snapshot, by, &authority, &mut changes, &mut events).await?;
         self.update(&authority, row, changes, events).await?;
-        self.publish_all().await
+        self.publish_change().await
     }
 
     fn retire(
@@ -335,7 +335,7 @@ impl Provisioning {
         row.certificates.insert(at, AuthorityCertificate { der: blob(&certificate), issuer: Some(issuer.row.id) });
         let event = self.issuer_event(by, Action::IssuerCrossSigned, &row);
         self.update(&authority, row, Vec::new(), vec![event]).await?;
-        self.publish_all().await
+        self.publish_change().await
     }
 
     /// Takes over an existing CA, with its key, as the next generation; it is published and activated like any other.
@@ -470,7 +470,7 @@ impl Provisioning {
         let details = Details::Decision { id: row.id, name, reason: decision.reason().into() };
         let event = self.event(by, row.organisation, Action::IssuerRevoked, details);
         self.update(&authority, row, Vec::new(), vec![event]).await?;
-        self.publish_all().await
+        self.publish_change().await
     }
 
     async fn update(
