@@ -3,6 +3,7 @@
 //! In this process, over a store of its own: the gateway's library, without sockets.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use keygate::identity::{CertificateVerifier, ClientCertificates, CredentialId, D
 use keygate::provisioning::{
     Deciding, EnrolRequest, KeyChoice, NewKeyRequest, Parts, Provisioning, Reasoned,
 };
-use keygate::seal::{NewSlot, Seal};
+use keygate::seal::{NewSlot, Openers, Seal};
 use keygate::store::{
     Change, ClientId, Commit, EntryId, IssuedCertificate, OrganisationId, Revocation, Serial, Store, StoreOptions,
 };
@@ -19,6 +20,11 @@ use keygate_pki::provisioning::PresentedSecret;
 use keygate_pki::{
     BlockList, Certificate, DistinguishedName, NewRequest, OffsetDateTime, PrivateKey, Reason, SignatureAlgorithm,
 };
+use keygate_kmip::Operation;
+use keygate_tests::client::TlsKmipClient;
+use keygate_tests::provisioning::Service;
+use keygate_tests::relying::{Trust, ocsp};
+use keygate_tests::request;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
@@ -47,7 +53,82 @@ pub(crate) fn measure(plan: &Plan, wanted: &dyn Fn(&str) -> bool, report: &mut d
     if wanted("certificates") {
         runtime.block_on(memory(plan, report)).map_err(failed)?;
     }
+    if wanted("revoked") {
+        for act in [Act::RevokeKey, Act::DisableService] {
+            cut_off(plan, &runtime, act, report).map_err(failed)?;
+        }
+    }
     Ok(())
+}
+
+/// What ends the service of a key's clients.
+#[derive(Clone, Copy)]
+enum Act {
+    RevokeKey,
+    DisableService,
+}
+
+/// The running gateway with 100,000 certificates of one key: from the command's start until everything refuses them.
+fn cut_off(plan: &Plan, runtime: &tokio::runtime::Runtime, act: Act, report: &mut dyn FnMut(Row)) -> Result<(), Failed> {
+    let mut service = Service::start();
+    let key = service.create("bench");
+    let device = service.enrol(&key, "client");
+    service.gateway.stop()?;
+    let added = runtime.block_on(fill_folder(service.gateway.data(), plan.keys_many))?;
+    service.gateway.start()?;
+    let discover = request::message((1, 4), vec![(Operation::DiscoverVersions, Vec::new())]);
+    let mut live = service.kmip(&device)?;
+    live.request(&discover)?;
+    let config = service.credentials(&device).tls()?;
+    let resume = || TlsKmipClient::connect_with(service.gateway.address("kmip"), "localhost", config.clone());
+    resume()?.request(&discover)?;
+    let trust = Trust { anchors: String::from_utf8(service.fetch("/ca/default.pem")?)?, crls: String::new() };
+    let listed = service.fetch("/crl/default.pem")?;
+
+    let started = Instant::now();
+    let name = match act {
+        Act::RevokeKey => {
+            service.change("revoke", &key);
+            "a key revoked"
+        }
+        Act::DisableService => {
+            drop(service.ok(&["service", "disable", "--reason", "bench", "--yes"]));
+            "the service disabled"
+        }
+    };
+    let mut late = Vec::new();
+    let mut check = |what: &'static str, refused: bool| {
+        if !refused {
+            late.push(what);
+        }
+    };
+    check("live connection", live.is_closed());
+    check("resumed session", !resume().is_ok_and(|mut client| client.request(&discover).is_ok()));
+    check("new handshake", !service.kmip(&device).is_ok_and(|mut client| client.request(&discover).is_ok()));
+    check("CRL", service.fetch("/crl/default.pem")? != listed);
+    check("bundle", service.fetch("/trust/default.pem")?.is_empty());
+    check("OCSP", matches!(ocsp::openssl(&service.folder(), &trust, &device)?, ocsp::Status::Revoked(_)));
+    let taken = started.elapsed().as_secs_f64();
+    let detail = if late.is_empty() {
+        format!("{added} certificates; live, resumed and new connections, CRL, bundle and OCSP, checks included")
+    } else {
+        format!("not refused: {}", late.join(", "))
+    };
+    let value = if late.is_empty() { taken } else { f64::INFINITY };
+    report(Row::new(&format!("revoked everywhere: {name}"), value, "s", 1.0, true, detail));
+    Ok(())
+}
+
+/// Puts certificates into a data folder that no server has open.
+async fn fill_folder(folder: &Path, count: usize) -> Result<usize, Failed> {
+    let seal = Seal::load(folder)?;
+    let root = Arc::new(seal.unlock(&Openers::default())?);
+    let store = Store::open(folder, seal.store_id(), root, StoreOptions::default()).await?;
+    let first = store.with_issued(|index| index.iter().next().map(|facts| facts.serial)).ok_or("nothing is issued")?;
+    let row = store.issued(&first).await?.ok_or("not issued")?;
+    fill(&store, &row, count, false).await?;
+    store.close().await?;
+    Ok(count)
 }
 
 /// A gateway's provisioning with one client.
@@ -92,33 +173,37 @@ impl World {
         Ok(Self { _dir: dir, store, directory, provisioning, client: (key, enrolled.certificate), row })
     }
 
-    /// Puts certificates into the store until there are `count`: copies of the client's with names of their own.
     async fn fill(&self, count: usize, revoked: bool) -> Result<(), Failed> {
-        let revoked = revoked.then(|| Revocation { at: self.row.not_before, reason: Reason::KeyCompromise.code() });
-        while self.store.with_issued(|index| index.len()) < count {
-            let have = self.store.with_issued(|index| index.len());
-            let changes = (have..count.min(have + AT_ONCE)).map(|n| {
-                let mut random = [0; 17 + 32 + 32];
-                let _ = aws_lc_rs::rand::fill(&mut random);
-                let (serial, hashes) = random.split_at(17);
-                let half = |from: usize| <[u8; 32]>::try_from(&hashes[from..from + 32]).unwrap_or_default();
-                let certificate = Box::new(IssuedCertificate {
-                    id: EntryId::generate(),
-                    client: ClientId::generate(),
-                    serial: Serial::new(serial).unwrap_or(self.row.serial),
-                    sha256: half(0),
-                    public_key_sha256: half(32),
-                    shard: (n / 10_000) as u32,
-                    revoked,
-                    ..self.row.clone()
-                });
-                Change::AddIssued { certificate, uses_max: None, renewed: None }
-            });
-            let changes = changes.collect();
-            self.store.commit(Commit { changes, ..Commit::default() }).await?;
-        }
-        Ok(())
+        fill(&self.store, &self.row, count, revoked).await
     }
+}
+
+/// Puts certificates into a store until there are `count`: copies of `row` with numbers and hashes of their own.
+async fn fill(store: &Store, row: &IssuedCertificate, count: usize, revoked: bool) -> Result<(), Failed> {
+    let revoked = revoked.then(|| Revocation { at: row.not_before, reason: Reason::KeyCompromise.code() });
+    while store.with_issued(|index| index.len()) < count {
+        let have = store.with_issued(|index| index.len());
+        let changes = (have..count.min(have + AT_ONCE)).map(|n| {
+            let mut random = [0; 17 + 32 + 32];
+            let _ = aws_lc_rs::rand::fill(&mut random);
+            let (serial, hashes) = random.split_at(17);
+            let half = |from: usize| <[u8; 32]>::try_from(&hashes[from..from + 32]).unwrap_or_default();
+            let certificate = Box::new(IssuedCertificate {
+                id: EntryId::generate(),
+                client: ClientId::generate(),
+                serial: Serial::new(serial).unwrap_or(row.serial),
+                sha256: half(0),
+                public_key_sha256: half(32),
+                shard: (n / 10_000) as u32,
+                revoked,
+                ..row.clone()
+            });
+            Change::AddIssued { certificate, uses_max: None, renewed: None }
+        });
+        let changes = changes.collect();
+        store.commit(Commit { changes, ..Commit::default() }).await?;
+    }
+    Ok(())
 }
 
 /// Looking up a connection's certificate, and whole handshakes, at one certificate and at a million.

@@ -73,7 +73,7 @@ pub(crate) fn measure(plan: &Plan, report: &mut dyn FnMut(Row)) -> io::Result<()
     if ["locate", "start", "memory"].iter().any(|name| wanted(name)) {
         many(plan, report)?;
     }
-    if ["revocation", "lists", "certificates"].iter().any(|name| wanted(name)) {
+    if ["revocation", "lists", "certificates", "revoked"].iter().any(|name| wanted(name)) {
         provisioning::measure(plan, &wanted, report)?;
     }
     if wanted("est") {
