@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::{Json, Router, routing::get};
 
-use crate::app::App;
+use crate::{api::{self, Api}, app::App};
 
 /// One router for each listener.
 pub struct Routers {
@@ -19,8 +19,8 @@ pub struct Routers {
 }
 
 /// The routers of a running gateway.
-pub fn routers(_app: &Arc<App>) -> Routers {
-    Routers { clients: Router::new().route("/v1/version", get(version)), admin: Router::new().route("/v1/version", get(version)), public: Router::new() }
+pub fn routers(app: &Arc<App>) -> Routers {
+    Routers { clients: Router::new().route("/v1/version", get(version)), admin: api::for_administrators(Api::of(app)), public: Router::new() }
 }
 
 async fn version() -> Json<serde_json::Value> {
