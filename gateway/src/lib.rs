@@ -1,5 +1,6 @@
 //! gateway
 pub mod admin;
+pub mod api;
 pub mod app;
 pub mod audit;
 pub mod authority;

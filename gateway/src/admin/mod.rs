@@ -26,6 +26,7 @@ pub use request::{AdminRequest, GrantTarget, NewCredential, NewSealSlot, Passwor
 pub use socket::AdminSocket;
 
 use crate::{
+    api::{self, Api, ApiCaller, LocalRequest},
     app::App,
     audit::{Action, Actor, Details, Event, Outcome},
     store::{Change, Commit, OrganisationId},
@@ -35,6 +36,7 @@ use crate::{
 pub async fn handle(app: &App, actor: &Actor, request: AdminRequest) -> Result<AdminReply, AdminError> {
     let admin = Admin { app, actor };
     match request {
+        AdminRequest::Api(request) => admin.api(request).await,
         AdminRequest::AuditVerify => admin.audit_verify().await,
         AdminRequest::CacheFlush => admin.cache_flush().await,
         AdminRequest::ClientAdd { name, credential, keystore } => admin.client_add(&name, credential, keystore.as_deref()).await,
@@ -93,6 +95,12 @@ impl Admin<'_> {
             outcome: Outcome::Done,
             details,
         }
+    }
+
+    async fn api(&self, request: LocalRequest) -> Result<AdminReply, AdminError> {
+        let caller = ApiCaller::local(self.actor.clone());
+        let answer = api::call(Api::of(self.app), caller, request).await;
+        answer.map(AdminReply::Api).ok_or_else(|| AdminError::usage("this is no request to the admin API"))
     }
 
     async fn audit_verify(&self) -> Result<AdminReply, AdminError> {

@@ -3,13 +3,15 @@
 use serde::{Deserialize, Serialize};
 
 use super::keys::KeysPage;
-use crate::{audit::VerifyReport, authority::AuthorityError, seal::SealError, store::CommitError};
+use crate::{api::LocalAnswer, audit::VerifyReport, authority::AuthorityError, seal::SealError, store::CommitError};
 
 /// An answer.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "the fields are named as they are shown")]
 pub enum AdminReply {
+    /// What the admin API answers, refusals included.
+    Api(LocalAnswer),
     /// The audit chain was walked.
     Audit { segments: u64, events: u64, findings: Vec<String> },
     /// Clients.

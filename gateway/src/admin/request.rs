@@ -6,13 +6,15 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use zeroize::Zeroize;
 
-use crate::config::PinSource;
+use crate::{api::LocalRequest, config::PinSource};
 
 /// A request of an administrator.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "the fields are the arguments of the commands they are named after")]
 pub enum AdminRequest {
+    /// A request to the admin API.
+    Api(LocalRequest),
     /// Checks the audit chain.
     AuditVerify,
     /// Forgets keys and rows that are kept in memory.
@@ -66,6 +68,14 @@ pub enum AdminRequest {
 impl AdminRequest {
     /// Whether the object layer must be open for it.
     pub fn is_about_objects(&self) -> bool {
+        match self {
+            // What changes may sign with keys in keystores.
+            Self::Api(request) => request.method != "GET",
+            _ => self.is_about_managed_objects(),
+        }
+    }
+
+    fn is_about_managed_objects(&self) -> bool {
         matches!(self, Self::CacheFlush | Self::KeysChown { .. } | Self::KeysList { .. } | Self::KeysShow { .. })
     }
 }

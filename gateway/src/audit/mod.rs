@@ -12,6 +12,7 @@ mod chain;
 mod event;
 mod heads;
 mod refusals;
+mod search;
 mod verify;
 
 pub use chain::ChainHead;
@@ -21,5 +22,6 @@ pub use event::{Action, Actor, Details, Event, Outcome};
 pub use heads::HeadsError;
 pub(crate) use heads::{Heads, append_head, read_heads};
 pub use refusals::Refusals;
+pub use search::{Found, Position, PositionError, Search, actor_names, search};
 pub(crate) use verify::Verifier;
 pub use verify::{Finding, VerifyReport};

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{
-    Failure,
+    Failure, api,
     args::{Audit, Cache, Client, Command, Credential, Data, Grant, Group, Keys, SealCommand, User},
     code,
     files::Making,
@@ -23,13 +23,20 @@ const NEW_PASSPHRASE_CREDENTIAL: &str = "keygate-new-passphrase";
 
 pub(super) fn run(command: Command) -> Result<(), Failure> {
     match command {
+        Command::Admin(command) => api::admin(command),
+        Command::Audit(Audit::Search(wanted)) => api::search(&wanted),
         Command::Audit(Audit::Verify { data }) => verify(&data),
+        Command::Ca(command) => api::authority(command),
         Command::Cache(Cache::Flush { data }) => flush(&data),
+        Command::Cert(command) => api::certificate(command),
         Command::Client(command) => client(command),
         Command::Grant(command) => grant(command),
         Command::Group(command) => group(command),
         Command::Keys(command) => keys(command),
+        Command::Organisation(command) => api::organisation(command),
+        Command::ProvisioningKey(command) => api::key(command),
         Command::Seal(command) => seal(command),
+        Command::Service(command) => api::service(command),
         Command::Config(_) | Command::Enrol(_) | Command::Init(_) | Command::Kmip(_) | Command::Serve(_) | Command::Store(_) => {
             Err(Failure::new(code::USAGE, "not an administrative command"))
         }
@@ -164,7 +171,7 @@ fn show(data: &Data, request: AdminRequest) -> Result<(), Failure> {
 }
 
 /// Asks the running server, or does it here where none runs.
-fn send(data: &Data, request: AdminRequest) -> Result<AdminReply, Failure> {
+pub(super) fn send(data: &Data, request: AdminRequest) -> Result<AdminReply, Failure> {
     let dir = DataDir::open(&data.data_dir)?;
     let socket = dir.admin_socket();
     match admin::send(&socket, &request) {

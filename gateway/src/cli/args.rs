@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::api::args::{AdminCommand, Ca, Cert, Organisation, ProvisioningKey, Search, Service};
 use crate::app::SecretInput;
 
 /// A key-server gateway: KMIP clients on one side, keystores on the other.
@@ -52,6 +53,24 @@ pub(super) enum Command {
     /// Groups of clients, to grant to.
     #[command(subcommand)]
     Group(Group),
+    /// Certificate provisioning as a whole: whether clients may enrol.
+    #[command(subcommand)]
+    Service(Service),
+    /// Provisioning keys: what installers are handed so that machines get certificates.
+    #[command(subcommand)]
+    ProvisioningKey(ProvisioningKey),
+    /// The CAs of certificate provisioning, and their rotation.
+    #[command(subcommand)]
+    Ca(Ca),
+    /// Certificates of clients that were enrolled with provisioning keys.
+    #[command(subcommand)]
+    Cert(Cert),
+    /// Security administrators.
+    #[command(subcommand)]
+    Admin(AdminCommand),
+    /// Organisations (tenants).
+    #[command(subcommand)]
+    Organisation(Organisation),
     /// Managed objects: metadata, never material.
     #[command(subcommand)]
     Keys(Keys),
@@ -493,6 +512,8 @@ pub(super) enum Audit {
         #[command(flatten)]
         data: Data,
     },
+    /// Searches by period, action, actor and object; newest first. Nothing is verified.
+    Search(Search),
 }
 
 #[derive(Subcommand)]

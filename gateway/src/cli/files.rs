@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use keygate_pki::{PrivateKey, SignatureAlgorithm, Signer};
+use zeroize::Zeroizing;
 
 use super::{Failure, args::Credential, code};
 use crate::{
     admin::{AdminReply, IssuedView, NewCredential},
-    data_dir::{make_dir, write_secret},
+    data_dir::{check_rights, make_dir, write_secret},
 };
 
 /// Largest certificate or request file.
@@ -71,8 +72,14 @@ pub(super) fn write(folder: &Path, view: &IssuedView, key: Option<&PrivateKey>) 
     Ok(write_secret(&folder.join("ca.pem"), view.ca.as_bytes())?)
 }
 
+/// The text of a file that only its owner may read.
+pub(super) fn secret_text_of(path: &Path) -> Result<Zeroizing<String>, Failure> {
+    check_rights(path)?;
+    text_of(path).map(Zeroizing::new)
+}
+
 /// A file's PEM as it is, or its DER in base64.
-fn text_of(path: &Path) -> Result<String, Failure> {
+pub(super) fn text_of(path: &Path) -> Result<String, Failure> {
     let failed = |error: std::io::Error| Failure::new(code::USAGE, format!("cannot read {}: {error}", path.display()));
     let length = std::fs::metadata(path).map_err(failed)?.len();
     if length > FILE_BYTES_MAX {

@@ -20,8 +20,9 @@ use crate::{
     authority,
     config::{Config, FileConfig},
     data_dir::{DataDir, DataDirLock, make_dir, write_secret},
+    provisioning::{AdminPatch, Deciding, NewAdminCertificate},
     seal::Seal,
-    store::{OpenError, Store, StoreOptions},
+    store::{AdminCertificate, OpenError, OrganisationId, Role, Store, StoreOptions},
 };
 
 pub(super) fn run(arguments: &Init) -> Result<(), Failure> {
@@ -46,7 +47,7 @@ pub(super) fn run(arguments: &Init) -> Result<(), Failure> {
         authority::create_missing(&app.store, app.now(), &actor).await?;
         app.refresh_directory();
         authority::server_credential(&app.store, &app.config.tls_hosts, app.now()).await?;
-        administrator(&app)?;
+        administrator(&app, &actor).await?;
         first_client(&app, &actor, &arguments.client).await?;
         app.close().await?;
         write_secret(&app.dir.config(), settings.as_bytes())?;
@@ -97,21 +98,43 @@ async fn store(dir: DataDir, lock: DataDirLock, config: Config, unsealed: Unseal
     Ok(App::open(dir, lock, config, unsealed, false).await?)
 }
 
-/// `D/admin`: an administrator's credential, from the authority that signs nothing else.
-fn administrator(app: &App) -> Result<(), Failure> {
+/// Name of the first administrator.
+const ADMIN: &str = "admin";
+
+/// `D/admin`: the credential of the administrator "admin", from the authority that signs nothing else. An earlier run may have
+/// recorded it without getting to write its files; it is given another certificate then.
+async fn administrator(app: &App, actor: &Actor) -> Result<(), Failure> {
     let folder = app.dir.path().join("admin");
+    // ca.pem is written last.
     if folder.join("ca.pem").exists() {
         return Ok(());
     }
     make_dir(&folder)?;
     let directory = app.store.directory();
     let key = PrivateKey::generate(SignatureAlgorithm::EcdsaP256Sha256)?;
-    let chain = authority::issue_leaf(&directory, Profile::AdminCertificate, "admin", key.public_key(), &[], None, app.now())?;
+    let chain = authority::issue_leaf(&directory, Profile::AdminCertificate, ADMIN, key.public_key(), &[], None, app.now())?;
+    record_administrator(app, actor, &chain).await?;
     let pems: Result<String, _> = chain.iter().map(Certificate::to_pem).collect();
     // The server certificate is verified by the root, whoever the client is.
     let ca = authority::certificate(&directory, Profile::RootCa)?.to_pem()?;
     let view = IssuedView { client: String::new(), name: "admin".into(), chain: pems?, ca, not_after: String::new() };
     files::write(&folder, &view, Some(&key))
+}
+
+async fn record_administrator(app: &App, actor: &Actor, chain: &[Certificate]) -> Result<(), Failure> {
+    let by = Deciding { actor: actor.clone(), source: None };
+    let leaf = chain.first().ok_or_else(|| Failure::new(code::FAILED, "no certificate was issued"))?;
+    let certificate = NewAdminCertificate(AdminCertificate::of(leaf));
+    match app.provisioning.admin(ADMIN) {
+        Ok(_) => {
+            let patch = AdminPatch { certificate: Some(certificate), ..AdminPatch::default() };
+            app.provisioning.change_admin(&by, ADMIN, patch, None).await?;
+        }
+        Err(_) => {
+            app.provisioning.add_admin(&by, OrganisationId::DEFAULT, ADMIN, Role::SecurityWrite, certificate).await?;
+        }
+    }
+    Ok(())
 }
 
 /// `D/clients/NAME`: a client ready to use. An earlier run may have enrolled it without getting to write its files.

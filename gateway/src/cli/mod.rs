@@ -1,6 +1,7 @@
 //! The command line: arguments -> requests, answers -> text or JSON, failures -> exit codes.
 
 mod admin;
+mod api;
 mod args;
 mod enrol;
 mod files;
@@ -152,6 +153,7 @@ plain_failures!(
     keygate_pki::PkiError,
     crate::app::GatewayError,
     crate::authority::AuthorityError,
+    crate::provisioning::ProvisioningError,
     crate::store::CommitError,
     crate::store::OpenError,
 );

@@ -12,6 +12,7 @@ pub(super) fn print(reply: &AdminReply, json: bool) {
         return print_json(reply);
     }
     match reply {
+        AdminReply::Api(answer) => println!("{}", answer.body),
         AdminReply::Audit { segments, events, findings } => {
             println!("{events} events in {segments} segments");
             findings.iter().for_each(|finding| println!("NOT INTACT: {finding}"));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::{Json, Router, routing::get};
 
 use super::{clients, public};
-use crate::app::App;
+use crate::{api::{self, Api}, app::App};
 
 /// One router for each listener.
 pub struct Routers {
@@ -23,7 +23,7 @@ pub struct Routers {
 pub fn routers(app: &Arc<App>) -> Routers {
     Routers {
         clients: Router::new().route("/v1/version", get(version)).merge(clients::routes(app)),
-        admin: Router::new().route("/v1/version", get(version)),
+        admin: api::for_administrators(Api::of(app)),
         public: public::routes(app),
     }
 }

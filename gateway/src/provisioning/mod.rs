@@ -42,6 +42,7 @@ pub use hierarchy::{CLIENT_DAYS_MAX, KeyChoice};
 pub use keys::{CreatedKey, KeyPatch, NewKeyRequest};
 pub use publish::{File, Published};
 pub use rotate::{AuthorityView, ImportRequest};
+pub(crate) use certificates::revocation;
 pub(crate) use snapshot::effective_state;
 pub use snapshot::{DEFAULT_ORGANISATION, Key, Snapshot};
 

@@ -89,14 +89,24 @@ impl Provisioning {
         found.ok_or_else(|| ProvisioningError::NotFound { what: "authority", id: id.chars().take(80).collect() })
     }
 
+    /// The authority to be changed, as its changer has seen it.
+    fn seen(&self, organisation: OrganisationId, id: &str, seen: Option<u64>) -> Result<Arc<LoadedAuthority>, ProvisioningError> {
+        let authority = self.authority(organisation, id)?.authority;
+        if seen.is_some_and(|seen| seen != authority.row.version) {
+            return Err(ProvisioningError::Changed);
+        }
+        Ok(authority)
+    }
+
     /// Renews the certificate of an authority: same key, another serial number and validity.
     pub async fn renew_authority(
         &self,
         by: &Deciding,
         organisation: OrganisationId,
         id: &str,
+        seen: Option<u64>,
     ) -> Result<(), ProvisioningError> {
-        let authority = self.authority(organisation, id)?.authority;
+        let authority = self.seen(organisation, id, seen)?;
         self.renew_one(by, &authority).await?;
         self.publish_change().await
     }
@@ -150,8 +160,9 @@ impl Provisioning {
         organisation: OrganisationId,
         id: &str,
         choice: Option<KeyChoice>,
+        seen: Option<u64>,
     ) -> Result<AuthorityView, ProvisioningError> {
-        let authority = self.authority(organisation, id)?.authority;
+        let authority = self.seen(organisation, id, seen)?;
         let snapshot = self.snapshot();
         let row = &authority.row;
         if !authority.generation.signs_certificates() {
@@ -209,8 +220,9 @@ impl Provisioning {
         by: &Deciding,
         organisation: OrganisationId,
         id: &str,
+        seen: Option<u64>,
     ) -> Result<(), ProvisioningError> {
-        let authority = self.authority(organisation, id)?.authority;
+        let authority = self.seen(organisation, id, seen)?;
         let Generation::Initialised(state) = authority.generation else {
             return Err(ProvisioningError::State("it is published already".into()));
         };
@@ -232,8 +244,9 @@ impl Provisioning {
         organisation: OrganisationId,
         id: &str,
         at_once: Option<&Reasoned>,
+        seen: Option<u64>,
     ) -> Result<(), ProvisioningError> {
-        let authority = self.authority(organisation, id)?.authority;
+        let authority = self.seen(organisation, id, seen)?;
         let Generation::Published(state) = authority.generation else {
             return Err(ProvisioningError::State("only a published generation can be activated".into()));
         };
@@ -317,8 +330,9 @@ impl Provisioning {
         organisation: OrganisationId,
         id: &str,
         signed_by: &str,
+        seen: Option<u64>,
     ) -> Result<(), ProvisioningError> {
-        let authority = self.authority(organisation, id)?.authority;
+        let authority = self.seen(organisation, id, seen)?;
         let issuer = self.authority(organisation, signed_by)?.authority;
         let both_roots = authority.row.tier == StoredTier::Root && issuer.row.tier == StoredTier::Root;
         if below(issuer.row.tier) != Some(authority.row.tier) && !both_roots {
@@ -395,8 +409,9 @@ impl Provisioning {
         organisation: OrganisationId,
         id: &str,
         certificate: &[u8],
+        seen: Option<u64>,
     ) -> Result<(), ProvisioningError> {
-        let authority = self.authority(organisation, id)?.authority;
+        let authority = self.seen(organisation, id, seen)?;
         if !authority.certificates.is_empty() {
             return Err(ProvisioningError::State("it has its certificate already".into()));
         }
@@ -454,9 +469,10 @@ impl Provisioning {
         id: &str,
         wish: &Reasoned,
         told: Reason,
+        seen: Option<u64>,
     ) -> Result<(), ProvisioningError> {
         let decision = Decision::new(self.now(), &wish.reason, wish.acknowledged)?;
-        let authority = self.authority(organisation, id)?.authority;
+        let authority = self.seen(organisation, id, seen)?;
         if authority.row.tier == StoredTier::Root {
             return Err(ProvisioningError::State("nothing is above a root to revoke it: relying parties remove it".into()));
         }

@@ -6,6 +6,7 @@
 //!
 //! The store leaves to others: what attributes mean, who may do what, lifecycle rules, the data directory's lock.
 
+mod audit_read;
 mod change;
 mod disk;
 mod entry;
@@ -35,6 +36,7 @@ use sqlx::SqlitePool;
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
+pub use audit_read::AuditSegment;
 pub use change::{Change, Commit, CommitError, CommitReceipt, ReadError};
 pub use entry::{
     CertificateOrigin, Client, ClientCertificate, ClientGroup, ClientUser, Directory, Entry, EntryKind, Grant,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use keygate_backends::KeyRef;
+use keygate_pki::Certificate;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use super::issued::Revocation;
@@ -228,6 +229,18 @@ pub struct AdminCertificate {
     pub not_before: i64,
     /// notAfter.
     pub not_after: i64,
+}
+
+impl AdminCertificate {
+    /// What is kept of a certificate.
+    pub fn of(certificate: &Certificate) -> Self {
+        Self {
+            sha256: certificate.fingerprint().0,
+            serial: hex::encode(certificate.serial()),
+            not_before: certificate.not_before().unix_timestamp(),
+            not_after: certificate.not_after().unix_timestamp(),
+        }
+    }
 }
 
 /// A security administrator.

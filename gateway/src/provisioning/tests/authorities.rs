@@ -36,15 +36,15 @@ async fn an_issuer_is_rekeyed() {
     let before = world.enrol(&secret, &csr).await.expect("enrolled");
     let old = active(&world, StoredTier::Organisation);
     let provisioning = &world.provisioning;
-    let next = provisioning.rekey_authority(&admin(), ORGANISATION, &old, None).await.expect("re-keyed");
+    let next = provisioning.rekey_authority(&admin(), ORGANISATION, &old, None, None).await.expect("re-keyed");
     let next = next.authority.path_name();
-    assert!(provisioning.rekey_authority(&admin(), ORGANISATION, &old, None).await.is_err(), "one at a time");
-    assert!(provisioning.activate_authority(&admin(), ORGANISATION, &next, None).await.is_err(), "not published");
-    provisioning.publish_authority(&admin(), ORGANISATION, &next).await.expect("published");
-    let early = provisioning.activate_authority(&admin(), ORGANISATION, &next, None).await;
+    assert!(provisioning.rekey_authority(&admin(), ORGANISATION, &old, None, None).await.is_err(), "one at a time");
+    assert!(provisioning.activate_authority(&admin(), ORGANISATION, &next, None, None).await.is_err(), "not published");
+    provisioning.publish_authority(&admin(), ORGANISATION, &next, None).await.expect("published");
+    let early = provisioning.activate_authority(&admin(), ORGANISATION, &next, None, None).await;
     assert!(matches!(early, Err(ProvisioningError::State(_))), "the overlap is enforced");
     world.turn_clock(time::Duration::hours(26));
-    provisioning.activate_authority(&admin(), ORGANISATION, &next, None).await.expect("active");
+    provisioning.activate_authority(&admin(), ORGANISATION, &next, None, None).await.expect("active");
     assert_eq!(active(&world, StoredTier::Organisation), next);
 
     let (_, csr) = request("b");
@@ -61,9 +61,9 @@ async fn an_issuer_is_rekeyed() {
         assert_eq!(world.listed(authority.row.id, None).len(), 1);
     }
     let retired = provisioning.authority(ORGANISATION, &old).expect("there");
-    let refused = provisioning.revoke_authority(&admin(), ORGANISATION, &next, &because("x"), told).await;
+    let refused = provisioning.revoke_authority(&admin(), ORGANISATION, &next, &because("x"), told, None).await;
     assert!(matches!(refused, Err(ProvisioningError::State(_))), "it signs");
-    provisioning.revoke_authority(&admin(), ORGANISATION, &old, &because("old"), told).await.expect("revoked");
+    provisioning.revoke_authority(&admin(), ORGANISATION, &old, &because("old"), told, None).await.expect("revoked");
     let root = provisioning.snapshot().active(StoredTier::Root, ORGANISATION, None).expect("a root").row.id;
     assert_eq!(world.listed(root, None).len(), 1);
     world.turn_clock(time::Duration::days(3700));
@@ -80,13 +80,13 @@ async fn the_root_rolls_over() {
     let old = active(&world, StoredTier::Root);
     let provisioning = &world.provisioning;
     let choice = KeyChoice { algorithm: keygate_pki::SignatureAlgorithm::EcdsaP384Sha384, keystore: None };
-    let next = provisioning.rekey_authority(&admin(), ORGANISATION, &old, Some(choice)).await.expect("re-keyed");
+    let next = provisioning.rekey_authority(&admin(), ORGANISATION, &old, Some(choice), None).await.expect("re-keyed");
     let next = next.authority.path_name();
-    provisioning.publish_authority(&admin(), ORGANISATION, &next).await.expect("published");
-    provisioning.cross_sign_authority(&admin(), ORGANISATION, &next, &old).await.expect("new by old");
-    provisioning.cross_sign_authority(&admin(), ORGANISATION, &old, &next).await.expect("old by new");
+    provisioning.publish_authority(&admin(), ORGANISATION, &next, None).await.expect("published");
+    provisioning.cross_sign_authority(&admin(), ORGANISATION, &next, &old, None).await.expect("new by old");
+    provisioning.cross_sign_authority(&admin(), ORGANISATION, &old, &next, None).await.expect("old by new");
     let at_once = because("nothing relies on it yet");
-    provisioning.activate_authority(&admin(), ORGANISATION, &next, Some(&at_once)).await.expect("active");
+    provisioning.activate_authority(&admin(), ORGANISATION, &next, Some(&at_once), None).await.expect("active");
     let (_, csr) = request("a");
     let done = world.enrol(&secret, &csr).await.expect("enrolled");
     let root = provisioning.authority(ORGANISATION, &next).expect("there").authority;
@@ -115,8 +115,8 @@ async fn issuers_come_from_elsewhere() {
     let import = ImportRequest { tier: StoredTier::Organisation, certificate: certificate.der(), key: pem.as_bytes() };
     let taken = provisioning.import_authority(&admin(), ORGANISATION, &import).await.expect("imported");
     let id = taken.authority.path_name();
-    provisioning.publish_authority(&admin(), ORGANISATION, &id).await.expect("published");
-    provisioning.activate_authority(&admin(), ORGANISATION, &id, Some(&because("ours now"))).await.expect("active");
+    provisioning.publish_authority(&admin(), ORGANISATION, &id, None).await.expect("published");
+    provisioning.activate_authority(&admin(), ORGANISATION, &id, Some(&because("ours now")), None).await.expect("active");
     let (_, csr) = request("a");
     let done = world.enrol(&secret, &csr).await.expect("enrolled");
     done.chain[0].verify_issued_by(&certificate).expect("under the imported issuer");
@@ -124,14 +124,14 @@ async fn issuers_come_from_elsewhere() {
 
     let (view, csr) = provisioning.request_authority(&admin(), ORGANISATION, KeyChoice::default()).await.expect("a request");
     let id = view.authority.path_name();
-    assert!(provisioning.publish_authority(&admin(), ORGANISATION, &id).await.is_err(), "no certificate yet");
+    assert!(provisioning.publish_authority(&admin(), ORGANISATION, &id, None).await.is_err(), "no certificate yet");
     let asked = keygate_pki::CertificateRequest::from_pem_or_der(&csr).expect("a request");
     let draft = Draft::ca(Tier::Organisation, &subject, asked.public_key(), window(1000), &Locations::NONE);
     let signed = issuer.certify(&draft, &mut SystemSerials).expect("a certificate");
-    let wrong = provisioning.complete_authority(&admin(), ORGANISATION, &id, certificate.der()).await;
+    let wrong = provisioning.complete_authority(&admin(), ORGANISATION, &id, certificate.der(), None).await;
     assert!(matches!(wrong, Err(ProvisioningError::Invalid(_))), "for another key");
-    provisioning.complete_authority(&admin(), ORGANISATION, &id, signed.der()).await.expect("completed");
-    provisioning.publish_authority(&admin(), ORGANISATION, &id).await.expect("published");
+    provisioning.complete_authority(&admin(), ORGANISATION, &id, signed.der(), None).await.expect("completed");
+    provisioning.publish_authority(&admin(), ORGANISATION, &id, None).await.expect("published");
 }
 
 /// Authorities renew themselves in time, parents first, and lists are signed anew each time with a higher number.

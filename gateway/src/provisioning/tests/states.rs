@@ -80,7 +80,7 @@ async fn a_revoked_key_is_refused_by_everybody() {
     let authority = snapshot.issuers_of(key.row.id).next().expect("an authority").clone();
     let parent = snapshot.parent_of(&authority).expect("a parent").row.id;
     // Renewed once with the same key: both serial numbers must go.
-    world.provisioning.renew_authority(&admin(), ORGANISATION, &authority.path_name()).await.expect("renewed");
+    world.provisioning.renew_authority(&admin(), ORGANISATION, &authority.path_name(), None).await.expect("renewed");
     let authority = world.provisioning.snapshot().authorities[&authority.row.id].clone();
     assert_eq!(authority.certificates.len(), 2);
 

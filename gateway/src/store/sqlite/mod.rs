@@ -1,5 +1,6 @@
 //! The SQLite dialect: connections, and SQL in `read` and `write`. Knows rows; what they mean is the store's business.
 
+pub(crate) mod audit;
 mod locate;
 mod pack;
 mod read;

@@ -1,0 +1,449 @@
+//! Arguments of the commands over the admin API. `--cert`, `--key` and `--ca` are always those for `--server`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use crate::cli::args::Passphrase;
+
+/// Whom to ask, and about which organisation.
+#[derive(Args, Clone)]
+pub(in crate::cli) struct Via {
+    /// The data directory of a gateway on this machine.
+    #[arg(long, value_name = "D", env = "KEYGATE_DATA_DIR", required_unless_present = "server")]
+    pub(in crate::cli) data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(in crate::cli) passphrase: Passphrase,
+    /// A gateway elsewhere, in place of --data-dir: its setting admin.listen.
+    #[arg(long, value_name = "https://HOST:PORT", requires_all = ["cert", "key", "ca"])]
+    pub(in crate::cli) server: Option<String>,
+    /// With --server: the administrator's certificate, PEM.
+    #[arg(long, value_name = "FILE", requires = "server")]
+    pub(in crate::cli) cert: Option<PathBuf>,
+    /// With --server: the key of the administrator's certificate, PEM, mode 0600.
+    #[arg(long, value_name = "FILE", requires = "server")]
+    pub(in crate::cli) key: Option<PathBuf>,
+    /// With --server: what verifies the server's certificate, PEM.
+    #[arg(long, value_name = "FILE", requires = "server")]
+    pub(in crate::cli) ca: Option<PathBuf>,
+    /// The organisation. Without it: "default", or with --server the administrator's.
+    #[arg(long, value_name = "NAME")]
+    pub(in crate::cli) organisation: Option<String>,
+    /// Prints the answer of the admin API.
+    #[arg(long)]
+    pub(in crate::cli) json: bool,
+}
+
+/// The key of a CA that is made.
+#[derive(Args, Clone)]
+pub(in crate::cli) struct CaKey {
+    /// p256, p384, rsa-3072, ed25519 or ml-dsa-65.
+    #[arg(long, value_name = "A")]
+    pub(in crate::cli) algorithm: Option<String>,
+    /// Keystore that makes and keeps it; without this it is sealed in the store.
+    #[arg(long, value_name = "NAME")]
+    pub(in crate::cli) keystore: Option<String>,
+}
+
+/// A decision with an impact.
+#[derive(Args, Clone)]
+pub(in crate::cli) struct Decide {
+    /// Why; kept in the audit record.
+    #[arg(long, value_name = "TEXT")]
+    pub(in crate::cli) reason: String,
+    /// "I understand the impact of this action and want to proceed". Without it the question is asked on the terminal.
+    #[arg(long)]
+    pub(in crate::cli) yes: bool,
+}
+
+/// A revocation.
+#[derive(Args, Clone)]
+pub(in crate::cli) struct Revoke {
+    #[command(flatten)]
+    pub(in crate::cli) decide: Decide,
+    /// What relying parties are told: keyCompromise, cACompromise, affiliationChanged, superseded, cessationOfOperation or
+    /// privilegeWithdrawn (RFC 5280). Default: --reason, if it is one of these words.
+    #[arg(long, value_name = "WORD")]
+    pub(in crate::cli) told: Option<String>,
+}
+
+#[derive(Subcommand)]
+pub(in crate::cli) enum Service {
+    /// Shows whether clients may enrol, and the address that certificates name.
+    Status {
+        #[command(flatten)]
+        via: Via,
+    },
+    /// Lets clients enrol. The first time, it makes the root and the organisation's CA.
+    Enable {
+        /// Why; kept in the audit record.
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        /// Taken, but not needed: nobody is refused by enabling.
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        ca_key: CaKey,
+        #[command(flatten)]
+        via: Via,
+    },
+    /// Refuses all clients that were enrolled with provisioning keys, until it is enabled again.
+    Disable {
+        /// Why; kept in the audit record.
+        #[arg(long, value_name = "TEXT", default_value = "no reason given")]
+        reason: String,
+        /// "I understand the impact of this action and want to proceed".
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        via: Via,
+    },
+}
+
+#[derive(Subcommand)]
+pub(in crate::cli) enum ProvisioningKey {
+    /// Makes a provisioning key and its issuing CA. The secret (id.secret) is shown this once.
+    Create {
+        /// 1 to 64 letters, digits, spaces and dashes; begins with a letter.
+        name: String,
+        /// When the secret stops to work, such as 2027-01-31T12:00:00Z.
+        #[arg(long, value_name = "TIME")]
+        expires: Option<String>,
+        /// How many clients may enrol.
+        #[arg(long, value_name = "N")]
+        uses: Option<u64>,
+        /// Networks that clients may enrol from, separated by commas.
+        #[arg(long, value_name = "CIDRS")]
+        from: Option<String>,
+        /// Pattern of names that may be enrolled, such as "*.plant.example".
+        #[arg(long, value_name = "PATTERN")]
+        names: Option<String>,
+        /// Days of validity of clients' certificates. Default: 7.
+        #[arg(long, value_name = "N")]
+        days: Option<u32>,
+        /// Key that is to renew this one's clients.
+        #[arg(long, value_name = "ID")]
+        successor: Option<String>,
+        #[command(flatten)]
+        ca_key: CaKey,
+        #[command(flatten)]
+        via: Via,
+    },
+    /// Lists provisioning keys.
+    List {
+        #[command(flatten)]
+        via: Via,
+    },
+    /// Shows a provisioning key: states, limits, uses. Never its secret.
+    Show {
+        /// Id or name.
+        id: String,
+        #[command(flatten)]
+        via: Via,
+    },
+    /// Gives a provisioning key another name.
+    Rename {
+        /// Id or name.
+        id: String,
+        /// The new name.
+        name: String,
+        #[command(flatten)]
+        via: Via,
+    },
+    /// Says which key renews this one's clients.
+    Set {
+        /// Id or name.
+        id: String,
+        /// Key that renews its clients; empty: itself.
+        #[arg(long, value_name = "ID")]
+        successor: String,
+        #[command(flatten)]
+        via: Via,
+    },
+    /// Stops enrolment and renewal; issued certificates still connect.
+    Suspend {
+        /// Id or name.
+        id: String,
+        #[command(flatten)]
+        decide: Decide,
+        #[command(flatten)]
+        via: Via,
+    },
+    /// Ends a suspension.
+    Reactivate {
+        /// Id or name.
+        id: String,
+        #[command(flatten)]
+        decide: Decide,
+        #[command(flatten)]
+        via: Via,
+    },
+    /// For ever: every certificate of this key is refused everywhere.
+    Revoke {
+        /// Id or name.
+        id: String,
+        #[command(flatten)]
+        revoke: Revoke,
+        #[command(flatten)]
+        via: Via,
+    },
+}
+
+#[derive(Subcommand)]
+pub(in crate::cli) enum Ca {
+    /// Lists the CAs, the root first.
+    List {
+        #[command(flatten)]
+        via: Via,
+    },
+    /// Shows a CA with its certificates.
+    Show {
+        /// Id, as listed.
+        id: String,
+        #[command(flatten)]
+        via: Via,
+    },
+    /// Renews a CA's certificate: same key, another serial number and validity.
+    Renew {
+        /// Id, as listed.
+        id: String,
+        #[command(flatten)]
+        via: Via,
+    },
+    /// Makes the next generation of a CA, with a new key; then publish, then activate it.
+    Rekey {
+        /// Id, as listed.
+        id: String,
+        #[command(flatten)]
+        ca_key: CaKey,
+        #[command(flatten)]
+        via: Via,
+    },
+    /// Publishes a new generation's certificate, for relying parties to fetch.
+    Publish {
+        /// Id, as listed.
+        id: String,
+        #[command(flatten)]
+        via: Via,
+    },
+    /// Lets a published generation sign, once what relying parties have cached has ended.
+    Activate {
+        /// Id, as listed.
+        id: String,
+        /// Without waiting for that; needs --reason and --yes.
+        #[arg(long, requires = "reason")]
+        at_once: bool,
+        /// With --at-once: why; kept in the audit record.
+        #[arg(long, value_name = "TEXT", requires = "at_once")]
+        reason: Option<String>,
+        /// With --at-once: "I understand the impact of this action and want to proceed".
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        via: Via,
+    },
+    /// Certifies the key of a CA by one of the tier above, or of a root by another root.
+    CrossSign {
+        /// Id, as listed.
+        id: String,
+        /// Id of the CA that signs.
+        #[arg(long, value_name = "ID")]
+        by: String,
+        #[command(flatten)]
+        via: Via,
+    },
+    /// Revokes a generation that signs no more certificates: whatever it signed is refused by everybody.
+    Revoke {
+        /// Id, as listed.
+        id: String,
+        #[command(flatten)]
+        revoke: Revoke,
+        #[command(flatten)]
+        via: Via,
+    },
+    /// Takes over an existing CA with its key, as the next generation.
+    Import {
+        /// root or organisation.
+        #[arg(long, value_name = "TIER")]
+        tier: String,
+        /// Its certificate, PEM.
+        #[arg(long, value_name = "FILE")]
+        certificate: PathBuf,
+        /// Its private key, PKCS#8 in PEM, mode 0600.
+        #[arg(long, value_name = "FILE")]
+        private_key: PathBuf,
+        #[command(flatten)]
+        via: Via,
+    },
+    /// Makes the next generation of the organisation's CA and prints its PKCS#10 request, for a CA elsewhere.
+    Request {
+        #[command(flatten)]
+        ca_key: CaKey,
+        #[command(flatten)]
+        via: Via,
+    },
+    /// Takes the certificate that a CA elsewhere has made for the request.
+    Complete {
+        /// Id, as printed by request.
+        id: String,
+        /// The certificate, PEM.
+        #[arg(long, value_name = "FILE")]
+        certificate: PathBuf,
+        #[command(flatten)]
+        via: Via,
+    },
+}
+
+#[derive(Subcommand)]
+pub(in crate::cli) enum Cert {
+    /// Lists clients' certificates, newest first.
+    List {
+        /// Of this provisioning key: id or name.
+        #[arg(long, value_name = "ID")]
+        provisioning_key: Option<String>,
+        /// valid, expired or revoked.
+        #[arg(long, value_name = "S")]
+        state: Option<String>,
+        /// A part of subject or names.
+        #[arg(long, value_name = "TEXT")]
+        name: Option<String>,
+        /// Most certificates listed.
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        limit: usize,
+        /// Where to go on, as printed by the list before.
+        #[arg(long, value_name = "X")]
+        after: Option<String>,
+        #[command(flatten)]
+        via: Via,
+    },
+    /// Shows a certificate.
+    Show {
+        /// Serial number in hexadecimal.
+        serial: String,
+        #[command(flatten)]
+        via: Via,
+    },
+    /// Revokes a certificate, and what it was renewed from and to; with superseded, it alone.
+    Revoke {
+        /// Serial number in hexadecimal.
+        serial: String,
+        #[command(flatten)]
+        revoke: Revoke,
+        #[command(flatten)]
+        via: Via,
+    },
+}
+
+#[derive(Subcommand)]
+pub(in crate::cli) enum AdminCommand {
+    /// Adds an administrator. Writes ca.pem, cert.pem and key.pem to DIR; the key never leaves this machine.
+    Add {
+        /// Its name, unique in the gateway.
+        name: String,
+        /// security:read sees, security:write acts.
+        #[arg(long, value_name = "ROLE")]
+        role: String,
+        #[command(flatten)]
+        credential: AdminCredential,
+        #[command(flatten)]
+        via: Via,
+    },
+    /// Lists administrators.
+    List {
+        #[command(flatten)]
+        via: Via,
+    },
+    /// Refuses an administrator, open connections included. The last one that acts stays.
+    Disable {
+        /// Its name.
+        name: String,
+        #[command(flatten)]
+        via: Via,
+    },
+    /// Lets a disabled administrator in again.
+    Enable {
+        /// Its name.
+        name: String,
+        #[command(flatten)]
+        via: Via,
+    },
+    /// Gives an administrator another role.
+    Role {
+        /// Its name.
+        name: String,
+        /// security:read or security:write.
+        role: String,
+        #[command(flatten)]
+        via: Via,
+    },
+    /// Gives an administrator a further certificate; the old one works until it expires.
+    Renew {
+        /// Its name.
+        name: String,
+        #[command(flatten)]
+        credential: AdminCredential,
+        #[command(flatten)]
+        via: Via,
+    },
+}
+
+/// A certificate for an administrator.
+#[derive(Args, Clone)]
+pub(in crate::cli) struct AdminCredential {
+    /// Folder to write to; made where it is missing.
+    #[arg(long, value_name = "DIR", required_unless_present = "certificate")]
+    pub(in crate::cli) out: Option<PathBuf>,
+    /// PKCS#10 request to sign instead of making a key.
+    #[arg(long, value_name = "FILE", conflicts_with = "certificate")]
+    pub(in crate::cli) csr: Option<PathBuf>,
+    /// Certificate made elsewhere to take as it is.
+    #[arg(long, value_name = "FILE", conflicts_with = "days")]
+    pub(in crate::cli) certificate: Option<PathBuf>,
+    /// Days of validity of what is issued.
+    #[arg(long, value_name = "N")]
+    pub(in crate::cli) days: Option<u32>,
+}
+
+#[derive(Subcommand)]
+pub(in crate::cli) enum Organisation {
+    /// Adds an organisation.
+    Add {
+        /// 1 to 64 small letters, digits and dashes; begins with a letter.
+        name: String,
+        #[command(flatten)]
+        via: Via,
+    },
+    /// Lists organisations.
+    List {
+        #[command(flatten)]
+        via: Via,
+    },
+}
+
+/// What is searched for in the audit record.
+#[derive(Args)]
+pub(in crate::cli) struct Search {
+    /// Not before this time, such as 2026-01-31T12:00:00Z.
+    #[arg(long, value_name = "TIME")]
+    pub(in crate::cli) since: Option<String>,
+    /// Not after this time.
+    #[arg(long, value_name = "TIME")]
+    pub(in crate::cli) until: Option<String>,
+    /// What was done, such as ProvisioningKeyRevoked.
+    #[arg(long, value_name = "ACTION")]
+    pub(in crate::cli) action: Option<String>,
+    /// Who: a name, an id, local:UID, system.
+    #[arg(long, value_name = "WHO")]
+    pub(in crate::cli) actor: Option<String>,
+    /// To what: an id, serial number or name.
+    #[arg(long, value_name = "WHAT")]
+    pub(in crate::cli) object: Option<String>,
+    /// Most events listed.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(in crate::cli) limit: usize,
+    /// Where to go on, as printed by the search before.
+    #[arg(long, value_name = "X")]
+    pub(in crate::cli) after: Option<String>,
+    #[command(flatten)]
+    pub(in crate::cli) via: Via,
+}

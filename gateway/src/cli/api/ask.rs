@@ -1,0 +1,118 @@
+//! One request to the admin API, by whichever way, and refusals as failures of the command.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use super::args::Via;
+use crate::{
+    admin::{AdminReply, AdminRequest},
+    api::{LocalAnswer, LocalRequest},
+    cli::{Failure, admin, args::Data, code},
+};
+
+/// A path with its query, put together from parts that may hold anything.
+pub(super) struct Path {
+    text: String,
+    has_query: bool,
+}
+
+impl Path {
+    /// Of segments below `/v1`.
+    pub(super) fn of(segments: &[&str]) -> Self {
+        let mut text = "/v1".to_owned();
+        for segment in segments {
+            text.push('/');
+            escape(&mut text, segment);
+        }
+        Self { text, has_query: false }
+    }
+
+    /// With one more pair in the query, if there is a value.
+    pub(super) fn with<T: ToString>(mut self, name: &str, value: Option<T>) -> Self {
+        if let Some(value) = value {
+            self.text.push(if self.has_query { '&' } else { '?' });
+            self.has_query = true;
+            self.text.push_str(name);
+            self.text.push('=');
+            escape(&mut self.text, &value.to_string());
+        }
+        self
+    }
+}
+
+/// RFC 3986 §2.3: what is not unreserved is escaped.
+fn escape(text: &mut String, raw: &str) {
+    for octet in raw.bytes() {
+        if octet.is_ascii_alphanumeric() || b"-._~".contains(&octet) {
+            text.push(char::from(octet));
+        } else {
+            // Writing to a String does not fail.
+            let _ = write!(text, "%{octet:02X}");
+        }
+    }
+}
+
+impl Via {
+    /// Gets what is at a path.
+    pub(super) fn get(&self, path: Path) -> Result<Value, Failure> {
+        self.ask("GET", path, None)
+    }
+
+    /// Asks for an act.
+    pub(super) fn post(&self, path: Path, body: Value) -> Result<Value, Failure> {
+        self.ask("POST", path, Some(body))
+    }
+
+    /// Asks for a change.
+    pub(super) fn patch(&self, path: Path, body: Value) -> Result<Value, Failure> {
+        self.ask("PATCH", path, Some(body))
+    }
+
+    fn ask(&self, method: &str, path: Path, body: Option<Value>) -> Result<Value, Failure> {
+        let path = path.with("organisation", self.organisation.as_deref()).text;
+        let request = LocalRequest { method: method.into(), path, if_match: None, body };
+        let answer = self.answer(request)?;
+        if (200..300).contains(&answer.status) { Ok(answer.body) } else { Err(refused(&answer)) }
+    }
+
+    fn answer(&self, request: LocalRequest) -> Result<LocalAnswer, Failure> {
+        let data_dir = self.data_dir.clone().ok_or_else(|| Failure::new(code::USAGE, "give --data-dir"))?;
+        let data = Data { data_dir, passphrase: self.passphrase.clone(), json: self.json };
+        match admin::send(&data, AdminRequest::Api(request))? {
+            AdminReply::Api(answer) => Ok(answer),
+            _ => Err(Failure::new(code::FAILED, "the server answered something else")),
+        }
+    }
+}
+
+/// RFC 9457: what is wrong this time is its detail.
+fn refused(answer: &LocalAnswer) -> Failure {
+    let detail = answer.body["detail"].as_str().or(answer.body["title"].as_str()).unwrap_or("the server refuses");
+    let class = match (answer.status, answer.body["code"].as_str()) {
+        (404, _) | (_, Some("name-taken")) => code::NAME,
+        (400 | 415 | 422, _) => code::USAGE,
+        _ => code::FAILED,
+    };
+    Failure::new(class, detail)
+}
+
+/// Without what is null: an absent field says nothing.
+pub(super) fn given(body: Value) -> Value {
+    match body {
+        Value::Object(fields) => Value::Object(fields.into_iter().filter(|(_, value)| !value.is_null()).collect()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Names with blanks, slashes and letters of other scripts stay one segment or value.
+    #[test]
+    fn paths_are_escaped() {
+        let path = Path::of(&["provisioning-keys", "a b/ö"]).with("organisation", Some("x&y")).with("after", None::<&str>);
+        assert_eq!(path.with("limit", Some(5)).text, "/v1/provisioning-keys/a%20b%2F%C3%B6?organisation=x%26y&limit=5");
+    }
+}

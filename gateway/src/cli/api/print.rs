@@ -1,0 +1,216 @@
+//! Answers of the admin API as text for people. With `--json` they are printed as they are.
+
+use std::path::Path;
+
+use keygate_pki::OffsetDateTime;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use time::format_description::well_known::Rfc3339;
+
+use super::args::Via;
+use crate::{
+    api::{
+        AdminView, AdminWithCertificate, AuditPage, AuthorityDetails, AuthorityRequest, CertificateDetails, Certificates, CreatedKeyView,
+        KeyDetails, List, OrganisationView, ServiceView,
+    },
+    cli::{Failure, code},
+};
+
+/// Prints JSON, or reads the answer and prints it by `show`.
+fn print<T: DeserializeOwned>(via: &Via, answer: Value, show: impl FnOnce(T)) -> Result<(), Failure> {
+    if via.json {
+        println!("{answer}");
+        return Ok(());
+    }
+    let read = serde_json::from_value(answer);
+    show(read.map_err(|_| Failure::new(code::FAILED, "the server's answer is of another version: use --json"))?);
+    Ok(())
+}
+
+pub(super) fn service(via: &Via, answer: Value) -> Result<(), Failure> {
+    print(via, answer, |service: ServiceView| {
+        println!("{}{}  organisation {}", service.state, since(service.since), service.organisation);
+        line("reason", service.reason);
+        println!("    public address: {}", service.public_url);
+        let keys = service.keys;
+        let (active, suspended, disabled, revoked) = (keys.active, keys.suspended, keys.disabled, keys.revoked);
+        println!("    provisioning keys: {active} active, {suspended} suspended, {disabled} disabled, {revoked} revoked");
+        line("warning", service.warning);
+    })
+}
+
+pub(super) fn keys(via: &Via, answer: Value) -> Result<(), Failure> {
+    print(via, answer, |list: List<KeyDetails>| {
+        for key in list.items {
+            println!("{}  {}  {}  {} clients, {} valid certificates", key.id, states(&key), key.name, key.clients, key.valid_certificates);
+        }
+    })
+}
+
+pub(super) fn key(via: &Via, answer: Value) -> Result<(), Failure> {
+    print(via, answer, |key: KeyDetails| show_key(&key))
+}
+
+pub(super) fn created_key(via: &Via, answer: Value) -> Result<(), Failure> {
+    print(via, answer, |made: CreatedKeyView| {
+        show_key(&made.key);
+        println!("secret, shown this once: {}", made.secret);
+    })
+}
+
+fn show_key(key: &KeyDetails) {
+    println!("{}  {} since {}  {}", key.id, states(key), time(key.since), key.name);
+    line("reason", key.reason.as_deref());
+    line("told", key.told.as_deref());
+    line("organisation", Some(&key.organisation));
+    line("created", Some(time(key.created)));
+    line("expires", key.limits.expires.map(time));
+    let used = key.limits.uses.map_or_else(|| key.uses.to_string(), |max| format!("{} of {max}", key.uses));
+    line("uses", Some(used));
+    line("from", key.limits.from.as_deref());
+    line("names", key.limits.names.as_deref());
+    line("certificates", Some(format!("{} days; {} valid, of {} clients", key.limits.days, key.valid_certificates, key.clients)));
+    line("successor", key.successor.as_deref());
+    line("authorities", Some(key.authorities.join(", ")));
+}
+
+/// Its own state, and what counts where that is another.
+fn states(key: &KeyDetails) -> String {
+    if key.state == key.effective_state { key.state.clone() } else { format!("{} ({})", key.state, key.effective_state) }
+}
+
+pub(super) fn authorities(via: &Via, answer: Value) -> Result<(), Failure> {
+    print(via, answer, |list: List<AuthorityDetails>| list.items.iter().for_each(show_authority))
+}
+
+pub(super) fn authority(via: &Via, answer: Value) -> Result<(), Failure> {
+    print(via, answer, |authority: AuthorityDetails| {
+        show_authority(&authority);
+        for certificate in authority.certificates {
+            println!("    serial {}  {} to {}", certificate.serial, time(certificate.not_before), time(certificate.not_after));
+            line("issuer", certificate.issuer);
+            print!("{}", certificate.pem.unwrap_or_default());
+        }
+    })
+}
+
+pub(super) fn authority_request(via: &Via, answer: Value) -> Result<(), Failure> {
+    print(via, answer, |made: AuthorityRequest| {
+        show_authority(&made.authority);
+        print!("{}", made.request);
+    })
+}
+
+fn show_authority(authority: &AuthorityDetails) {
+    let place = authority.keystore.as_ref().map_or_else(|| authority.key.clone(), |name| format!("keystore {name}"));
+    println!(
+        "{}  {} G{}  {}{}  {}  key in {place}",
+        authority.id, authority.tier, authority.generation, authority.stage, since(authority.since), authority.algorithm
+    );
+    line("subject", authority.subject.as_deref());
+    line("until", authority.not_after.map(time));
+    line("provisioning key", authority.provisioning_key.as_deref());
+    line("REVOKED", authority.revoked.as_ref().map(|revoked| format!("{} since {}", revoked.reason, time(revoked.at))));
+}
+
+pub(super) fn certificates(via: &Via, answer: Value) -> Result<(), Failure> {
+    print(via, answer, |page: Certificates| {
+        for found in &page.items {
+            println!("{}  {}  until {}  {}  {}", found.serial, found.state, time(found.not_after), found.subject, found.names.join(", "));
+        }
+        more(page.next);
+    })
+}
+
+pub(super) fn certificate(via: &Via, answer: Value) -> Result<(), Failure> {
+    print(via, answer, |found: CertificateDetails| {
+        println!("{}  {}  {} to {}", found.serial, found.state, time(found.not_before), time(found.not_after));
+        line("subject", Some(&found.subject));
+        line("names", Some(found.names.join(", ")).filter(|names| !names.is_empty()));
+        line("client", Some(&found.client));
+        let key = found.key.map(|key| format!("{key} ({})", found.key_state.unwrap_or_default()));
+        line("provisioning key", key);
+        line("authority", Some(&found.authority));
+        line("asked for from", found.source);
+        line("sha256", Some(&found.sha256));
+        line("REVOKED", found.revoked.map(|revoked| format!("{} since {}", revoked.reason, time(revoked.at))));
+        print!("{}", found.pem.unwrap_or_default());
+    })
+}
+
+pub(super) fn admins(via: &Via, answer: Value) -> Result<(), Failure> {
+    print(via, answer, |list: List<AdminView>| list.items.iter().for_each(show_admin))
+}
+
+pub(super) fn admin(via: &Via, answer: Value) -> Result<(), Failure> {
+    print(via, answer, |changed: AdminWithCertificate| show_admin(&changed.admin))
+}
+
+pub(super) fn admin_with_certificate(via: &Via, answer: Value, not_after: &str, folder: Option<&Path>) -> Result<(), Failure> {
+    print(via, answer, |made: AdminWithCertificate| {
+        println!("administrator {} ({}), certificate until {not_after}", made.admin.name, made.admin.role);
+        if let Some(folder) = folder {
+            println!("written to {}", folder.display());
+        }
+    })
+}
+
+fn show_admin(admin: &AdminView) {
+    let state = if admin.disabled { "disabled" } else { "enabled" };
+    println!("{}  {state}  {}  {}  organisation {}", admin.id, admin.role, admin.name, admin.organisation);
+    for certificate in &admin.certificates {
+        println!("    until {}  serial {}", time(certificate.not_after), certificate.serial);
+    }
+}
+
+pub(super) fn organisations(via: &Via, answer: Value) -> Result<(), Failure> {
+    print(via, answer, |list: List<OrganisationView>| list.items.iter().for_each(show_organisation))
+}
+
+pub(super) fn organisation(via: &Via, answer: Value) -> Result<(), Failure> {
+    print(via, answer, |added: OrganisationView| show_organisation(&added))
+}
+
+fn show_organisation(organisation: &OrganisationView) {
+    println!("{}  {}", organisation.id, organisation.name);
+}
+
+pub(super) fn events(via: &Via, answer: Value) -> Result<(), Failure> {
+    print(via, answer, |page: AuditPage| {
+        for event in page.items {
+            let actor = event.actor.name.or(event.actor.id).map_or_else(String::new, |name| format!(" {name}"));
+            let from = event.source.map_or_else(String::new, |source| format!(" from {source}"));
+            let object = event.object.map_or_else(String::new, |object| format!("  {object}"));
+            println!("{}  {} {}  {}{actor}{from}{object}  {}", time(event.at), event.action, event.outcome, event.actor.kind, fields(&event.details));
+        }
+        more(page.next);
+    })
+}
+
+fn fields(details: &Value) -> String {
+    let field = |(name, value): (&String, &Value)| match value {
+        Value::String(text) => format!("{name}={text:?}"),
+        other => format!("{name}={other}"),
+    };
+    details.as_object().into_iter().flatten().map(field).collect::<Vec<_>>().join(" ")
+}
+
+fn more(next: Option<String>) {
+    if let Some(next) = next {
+        println!("more: --after {next}");
+    }
+}
+
+fn line(name: &str, value: Option<impl AsRef<str>>) {
+    if let Some(value) = value {
+        println!("    {name}: {}", value.as_ref());
+    }
+}
+
+fn since(moment: Option<OffsetDateTime>) -> String {
+    moment.map(|moment| format!(" since {}", time(moment))).unwrap_or_default()
+}
+
+fn time(moment: OffsetDateTime) -> String {
+    moment.format(&Rfc3339).unwrap_or_else(|_| moment.to_string())
+}

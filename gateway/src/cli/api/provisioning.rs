@@ -1,0 +1,88 @@
+//! `service`, `provisioning-key`, `cert`.
+
+use keygate_pki::Reason;
+use serde_json::{Value, json};
+
+use super::{
+    args::{Cert, Decide, ProvisioningKey, Revoke, Service, Via},
+    ask::{Path, given},
+    impact::Impact,
+    print,
+};
+use crate::cli::Failure;
+
+const KEYS: &str = "provisioning-keys";
+
+pub(in crate::cli) fn service(command: Service) -> Result<(), Failure> {
+    match command {
+        Service::Status { via } => print::service(&via, via.get(Path::of(&["service"]))?),
+        Service::Enable { reason, yes: _, ca_key, via } => {
+            let body = json!({ "reason": reason, "acknowledged": true, "algorithm": ca_key.algorithm, "keystore": ca_key.keystore });
+            print::service(&via, via.post(Path::of(&["service", "enable"]), given(body))?)
+        }
+        Service::Disable { reason, yes, via } => {
+            Impact::Disable.acknowledge(yes)?;
+            print::service(&via, via.post(Path::of(&["service", "disable"]), acknowledged(&reason))?)
+        }
+    }
+}
+
+pub(in crate::cli) fn key(command: ProvisioningKey) -> Result<(), Failure> {
+    match command {
+        ProvisioningKey::Create { name, expires, uses, from, names, days, successor, ca_key, via } => {
+            let body = json!({
+                "name": name, "expires": expires, "uses": uses, "from": from, "names": names, "days": days, "successor": successor,
+                "algorithm": ca_key.algorithm, "keystore": ca_key.keystore,
+            });
+            print::created_key(&via, via.post(Path::of(&[KEYS]), given(body))?)
+        }
+        ProvisioningKey::List { via } => print::keys(&via, via.get(Path::of(&[KEYS]))?),
+        ProvisioningKey::Show { id, via } => print::key(&via, via.get(Path::of(&[KEYS, &id]))?),
+        ProvisioningKey::Rename { id, name, via } => {
+            print::key(&via, via.patch(Path::of(&[KEYS, &id]), json!({ "name": name }))?)
+        }
+        ProvisioningKey::Set { id, successor, via } => {
+            print::key(&via, via.patch(Path::of(&[KEYS, &id]), json!({ "successor": successor }))?)
+        }
+        ProvisioningKey::Suspend { id, decide, via } => decided(&via, &id, "suspend", Impact::Suspend, &decide),
+        ProvisioningKey::Reactivate { id, decide, via } => decided(&via, &id, "reactivate", Impact::Reactivate, &decide),
+        ProvisioningKey::Revoke { id, revoke, via } => {
+            let body = revoking(&revoke, Impact::RevokeKey)?;
+            print::key(&via, via.post(Path::of(&[KEYS, &id, "revoke"]), body)?)
+        }
+    }
+}
+
+fn decided(via: &Via, id: &str, act: &str, impact: Impact, decide: &Decide) -> Result<(), Failure> {
+    impact.acknowledge(decide.yes)?;
+    print::key(via, via.post(Path::of(&[KEYS, id, act]), acknowledged(&decide.reason))?)
+}
+
+pub(in crate::cli) fn certificate(command: Cert) -> Result<(), Failure> {
+    const CERTIFICATES: &str = "certificates";
+    match command {
+        Cert::List { provisioning_key, state, name, limit, after, via } => {
+            let path = Path::of(&[CERTIFICATES]).with("limit", Some(limit)).with("key", provisioning_key);
+            let path = path.with("state", state).with("name", name).with("after", after);
+            print::certificates(&via, via.get(path)?)
+        }
+        Cert::Show { serial, via } => print::certificate(&via, via.get(Path::of(&[CERTIFICATES, &serial]))?),
+        Cert::Revoke { serial, revoke, via } => {
+            let body = revoking(&revoke, Impact::RevokeCertificate)?;
+            print::certificate(&via, via.post(Path::of(&[CERTIFICATES, &serial, "revoke"]), body)?)
+        }
+    }
+}
+
+/// The body of a decision that was acknowledged.
+pub(super) fn acknowledged(reason: &str) -> Value {
+    json!({ "reason": reason, "acknowledged": true })
+}
+
+/// The body of a revocation, once it is acknowledged. A reason that is one of RFC 5280's words is what is told, too.
+pub(super) fn revoking(revoke: &Revoke, impact: Impact) -> Result<Value, Failure> {
+    impact.acknowledge(revoke.decide.yes)?;
+    let reason = &revoke.decide.reason;
+    let told = revoke.told.clone().or_else(|| reason.parse::<Reason>().is_ok().then(|| reason.clone()));
+    Ok(given(json!({ "reason": reason, "acknowledged": true, "told": told })))
+}
