@@ -47,6 +47,7 @@ pub(in crate::cli) struct CaKey {
 
 /// A decision with an impact.
 #[derive(Args, Clone)]
+#[group(skip)]
 pub(in crate::cli) struct Decide {
     /// Why; kept in the audit record.
     #[arg(long, value_name = "TEXT")]
@@ -58,6 +59,7 @@ pub(in crate::cli) struct Decide {
 
 /// A revocation.
 #[derive(Args, Clone)]
+#[group(skip)]
 pub(in crate::cli) struct Revoke {
     #[command(flatten)]
     pub(in crate::cli) decide: Decide,
