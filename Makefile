@@ -31,6 +31,7 @@ check:
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --document-private-items
 
 bench:
+	sh tests/setup.sh bench
 	cargo build --release --package keygate --package keygate-bench
 	KEYGATE_BIN=$(KEYGATE) $(CARGO_TARGET_DIR)/release/keygate-bench $(BENCH)
 

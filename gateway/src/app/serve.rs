@@ -26,6 +26,8 @@ const CERTIFICATES_EVERY: Duration = Duration::from_secs(3600);
 const ROUNDS_PER_WARNING: u32 = 24;
 /// How often lists are signed anew, whatever happens.
 const PROVISIONING_EVERY: Duration = Duration::from_secs(3600);
+/// How soon a list that could not be signed is tried again.
+const PUBLISHING_RETRY: Duration = Duration::from_secs(5);
 
 /// Why the server does not start, or did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -250,13 +252,21 @@ async fn follow_directory(app: Arc<App>) {
     }
 }
 
-/// Signs lists anew, renews and ends authorities, every hour.
+/// Signs lists anew, renews and ends authorities, every hour; soon again while a list could not be signed.
 async fn maintain_provisioning(app: Arc<App>) {
-    let mut interval = tokio::time::interval(PROVISIONING_EVERY);
-    interval.tick().await;
+    let mut interval = tokio::time::interval(PUBLISHING_RETRY);
+    let mut done = tokio::time::Instant::now();
     loop {
         interval.tick().await;
-        app.provisioning.maintain().await;
+        if app.provisioning.unpublished().is_some() || done.elapsed() >= PROVISIONING_EVERY {
+            app.provisioning.maintain().await;
+            done = tokio::time::Instant::now();
+        }
+        let state = match app.provisioning.unpublished() {
+            None => ComponentState::Up,
+            Some(reason) => ComponentState::Down { reason: reason.to_string() },
+        };
+        app.readiness.set("certificate lists", state);
     }
 }
 

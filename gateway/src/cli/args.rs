@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::api::args::{AdminCommand, Ca, Cert, Organisation, ProvisioningKey, Search, Service};
 use crate::app::SecretInput;
@@ -32,6 +32,8 @@ Exit codes:
   4  what is named does not exist, or exists already
   5  audit verify: the record is not intact
   6  no seal slot opens, or serve ended because the seal's token was lost (seal.on_loss = stop)
+  7  enrol: the server refuses the provisioning key, the certificate or the names
+  8  enrol: no answer, or not decided yet: try again later
 With --json the answer is one JSON value on standard output. Errors go to standard error.";
 
 #[derive(Subcommand)]
@@ -43,6 +45,8 @@ pub(super) enum Command {
     /// Enrols, lists, disables, enables and renews clients and their KMIP users.
     #[command(subcommand)]
     Client(Client),
+    /// On a client machine: gets a certificate with a provisioning key (EST), and renews it when a third of its life is left.
+    Enrol(Enrol),
     /// Lets others than the owner use objects.
     #[command(subcommand)]
     Grant(Grant),
@@ -156,6 +160,72 @@ pub(super) struct TokenArguments {
     /// For a pkcs11 slot: systemd credential that holds the user PIN.
     #[arg(long, value_name = "NAME")]
     pub(super) pin_credential: Option<String>,
+}
+
+/// The provisioning key (id.secret) comes from --key-file, --key-stdin or the variable KEYGATE_PROVISIONING_KEY; it is needed for
+/// a first certificate only.
+#[derive(Args)]
+pub(super) struct Enrol {
+    /// The server (its setting clients.listen).
+    #[arg(long, value_name = "https://HOST:PORT")]
+    pub(super) server: String,
+    /// Folder for key.pem, cert.pem (leaf and intermediates) and ca.pem (what verifies the server); made where it is missing.
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: PathBuf,
+    /// Common name to ask for. Default: this host's name.
+    #[arg(long, value_name = "NAME")]
+    pub(super) name: Option<String>,
+    /// Alternative names to ask for, such as "IP: 192.0.2.1, DNS: example.com".
+    #[arg(long, value_name = "NAMES", default_value = "", hide_default_value = true)]
+    pub(super) names: String,
+    /// File (mode 0600) that holds the provisioning key.
+    #[arg(long, value_name = "FILE", conflicts_with = "key_stdin")]
+    pub(super) key_file: Option<PathBuf>,
+    /// Reads the provisioning key from standard input.
+    #[arg(long)]
+    pub(super) key_stdin: bool,
+    /// PEM file with what the server's certificate is below. Without this and --ca-sha256: as at the last enrolment into DIR, or
+    /// what this system trusts.
+    #[arg(long, value_name = "FILE", conflicts_with = "ca_sha256")]
+    pub(super) ca: Option<PathBuf>,
+    /// SHA-256 of the root certificate that the server hands out and its certificate is below.
+    #[arg(long, value_name = "HEX")]
+    pub(super) ca_sha256: Option<String>,
+    /// Kind of a new key. Default: p256; at a renewal, that of the key before.
+    #[arg(long, value_name = "KIND")]
+    pub(super) key_type: Option<KeyTypeArgument>,
+    /// Renews without making a new key.
+    #[arg(long)]
+    pub(super) keep_key: bool,
+    /// Proxy, http://HOST:PORT. Default: HTTPS_PROXY, save for the hosts of NO_PROXY.
+    #[arg(long, value_name = "URL")]
+    pub(super) proxy: Option<String>,
+    /// How long to wait in all for a server that has to decide first.
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    pub(super) wait: u64,
+    /// Stays, and renews in time.
+    #[arg(long)]
+    pub(super) daemon: bool,
+    /// Enrols anew where there is a certificate already.
+    #[arg(long)]
+    pub(super) force: bool,
+    /// Answers in JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Kinds of keys.
+#[derive(Clone, Copy, ValueEnum)]
+pub(super) enum KeyTypeArgument {
+    /// Ed25519.
+    Ed25519,
+    /// NIST P-256.
+    P256,
+    /// NIST P-384.
+    P384,
+    /// RSA of 3072 bits.
+    #[value(name = "rsa-3072")]
+    Rsa3072,
 }
 
 #[derive(Args)]

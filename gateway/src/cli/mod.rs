@@ -3,6 +3,7 @@
 mod admin;
 mod api;
 mod args;
+mod enrol;
 mod files;
 mod init;
 mod kmip;
@@ -49,6 +50,8 @@ mod code {
     pub(super) const NAME: u8 = 4;
     pub(super) const NOT_INTACT: u8 = 5;
     pub(super) const SEALED: u8 = 6;
+    pub(super) const REFUSED: u8 = 7;
+    pub(super) const LATER: u8 = 8;
 }
 
 impl Failure {
@@ -60,6 +63,7 @@ impl Failure {
 impl Arguments {
     fn run(self) -> Result<(), Failure> {
         match self.command {
+            Command::Enrol(arguments) => enrol::run(&arguments),
             Command::Init(init) => init::run(&init),
             Command::Kmip(command) => kmip::run(&command),
             Command::Serve(arguments) => serve::run(&arguments),

@@ -10,16 +10,18 @@
 //! time of `limits.*`; 60 s for a handler. A peer without a certificate that waits gives way to others at the bound.
 
 mod activity;
+mod clients;
 mod connection;
 mod counts;
 mod front;
 mod listener;
 mod open;
 mod problem;
+mod public;
 mod routes;
 mod session;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use counts::HttpMetrics;
 pub use front::Peer;

@@ -6,7 +6,11 @@ use std::sync::Arc;
 
 use axum::{Json, Router, routing::get};
 
-use crate::{api::{self, Api}, app::App};
+use super::{clients, public};
+use crate::{
+    api::{self, Api},
+    app::App,
+};
 
 /// One router for each listener.
 pub struct Routers {
@@ -20,7 +24,11 @@ pub struct Routers {
 
 /// The routers of a running gateway.
 pub fn routers(app: &Arc<App>) -> Routers {
-    Routers { clients: Router::new().route("/v1/version", get(version)), admin: api::for_administrators(Api::of(app)), public: Router::new() }
+    Routers {
+        clients: Router::new().route("/v1/version", get(version)).merge(clients::routes(app)),
+        admin: api::for_administrators(Api::of(app)),
+        public: public::routes(app),
+    }
 }
 
 async fn version() -> Json<serde_json::Value> {

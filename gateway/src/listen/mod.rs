@@ -19,14 +19,15 @@ mod registry;
 mod session;
 mod tls;
 
-pub use accept::{Listener, ListenerParts};
-pub use connection::{Connection, Phase, Reason};
-pub use frame::{FrameBuffer, Unreadable};
 pub(crate) use counts::ConnectionCounts;
-pub use handler::{Disposition, FrameHandler, PeerInfo};
-pub use registry::{Registry, Timing};
 pub(crate) use handshake::{BUSY_ALERT, Handshake};
 pub(crate) use port::Port;
 pub(crate) use registry::Registered;
 pub(crate) use tls::ALPN_HTTP2;
+
+pub use accept::{Listener, ListenerParts};
+pub use connection::{Connection, Phase, Reason};
+pub use frame::{FrameBuffer, Unreadable};
+pub use handler::{Disposition, FrameHandler, PeerInfo};
+pub use registry::{Registry, Timing};
 pub use tls::{ServerIdentity, TlsError, TlsSettings};

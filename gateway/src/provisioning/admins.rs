@@ -130,7 +130,7 @@ impl Provisioning {
         let event = self.event(by, id, Action::OrganisationAdded, Details::Entry { id: id.into(), name: name.into() });
         let added = self.commit(vec![Change::AddEntry(Entry::Organisation(entry))], vec![event]).await;
         added.map_err(|error| taken(error, "organisation", name))?;
-        self.publish_all().await?;
+        self.publish_change().await?;
         Ok(id)
     }
 }

@@ -1,12 +1,12 @@
 //! Certificates of clients: list, search, show, revoke one.
 
-use std::{cmp::Reverse, sync::Arc};
+use std::{cmp::Reverse, net::IpAddr, sync::Arc};
 
 use keygate_pki::{Certificate, Reason, SubjectAltName, provisioning::Decision};
 
-use super::{Deciding, Key, Provisioning, ProvisioningError, Reasoned, snapshot::moment};
+use super::{Deciding, EnrolRefusal, Key, Provisioning, ProvisioningError, Reasoned, snapshot::moment};
 use crate::{
-    audit::{Action, Details},
+    audit::{Action, Actor, Details},
     store::{
         Change, ClientId, Commit, EntryId, IssuedCertificate, IssuedFacts, IssuedIndex, OrganisationId, Revocation,
         Serial, Versioned,
@@ -183,6 +183,22 @@ impl Provisioning {
             self.publish_shard(authority, shard).await?;
         }
         Ok(rows.len())
+    }
+
+    /// A client gives up its certificates: it is retired, or its key is in other hands.
+    pub async fn give_up(&self, serial: &Serial, source: IpAddr, told: Reason) -> Result<usize, EnrolRefusal> {
+        let found = self.store.with_issued(|index| {
+            let facts = index.by_serial(serial)?;
+            Some((facts.client, index.issuer(facts).0))
+        });
+        let (client, organisation) = found.ok_or(EnrolRefusal::Unauthorised)?;
+        let by = Deciding { actor: Actor::Client(client), source: Some(source) };
+        let wish = Reasoned { reason: "given up by its holder".into(), acknowledged: true };
+        match self.revoke_certificate(&by, organisation, serial, &wish, told).await {
+            Ok(count) => Ok(count),
+            Err(ProvisioningError::Invalid(reason) | ProvisioningError::State(reason)) => Err(EnrolRefusal::Asked(reason)),
+            Err(cause) => Err(EnrolRefusal::Unavailable { cause }),
+        }
     }
 
     /// The certificates of a client that are neither expired nor revoked.

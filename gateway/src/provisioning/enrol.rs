@@ -17,7 +17,8 @@ use super::{
 use crate::{
     audit::{Action, Actor, Details},
     store::{
-        Blob, Change, ClientId, Commit, CommitError, EntryId, EntryKind, IssuedCertificate, Serial, StoredTier,
+        Blob, Change, ClientId, Commit, CommitError, EntryId, EntryKind, IssuedCertificate, OrganisationId, Serial,
+        StoredTier,
     },
 };
 
@@ -30,6 +31,8 @@ const ATTEMPTS: usize = 4;
 pub struct EnrolRequest<'a> {
     /// Id and secret of a provisioning key.
     pub secret: &'a PresentedSecret,
+    /// The organisation that is addressed, where one is: a key of another one is not accepted.
+    pub organisation: Option<OrganisationId>,
     /// From where.
     pub source: IpAddr,
     /// PKCS#10, PEM or DER.
@@ -44,10 +47,12 @@ pub struct EnrolRequest<'a> {
 pub struct Renewing<'a> {
     /// The present certificate, DER.
     pub certificate: &'a [u8],
+    /// The organisation that is addressed, where one is: a certificate of another one is not accepted.
+    pub organisation: Option<OrganisationId>,
     /// From where.
     pub source: IpAddr,
-    /// PKCS#10, PEM or DER.
-    pub request: &'a [u8],
+    /// PKCS#10, PEM or DER; `None`: the same key and names again, whose possession the connection proved.
+    pub request: Option<&'a [u8]>,
     /// Whether the key must be the present one (`Some(true)`), must be another (`Some(false)`), or may be either.
     pub same_key: Option<bool>,
 }
@@ -79,6 +84,10 @@ impl Provisioning {
     pub async fn enrol(&self, asked: &EnrolRequest<'_>) -> Result<Enrolled, EnrolRefusal> {
         let key = self.authenticate(asked.secret, asked.source)?;
         let id = key.row.id;
+        if asked.organisation.is_some_and(|addressed| addressed != key.row.organisation) {
+            self.note_refusal(&EnrolRefusal::Unauthorised, Some(id), asked.source);
+            return Err(EnrolRefusal::Unauthorised);
+        }
         let done = self.enrol_with(key, asked).await;
         if let Err(refusal) = &done {
             self.note_refusal(refusal, Some(id), asked.source);
@@ -157,7 +166,10 @@ impl Provisioning {
         let present = Certificate::from_der(asked.certificate).map_err(|_| EnrolRefusal::Unauthorised)?;
         let serial = Serial::new(present.serial()).ok_or(EnrolRefusal::Unauthorised)?;
         let sha256 = present.fingerprint().0;
-        let request = CertificateRequest::from_pem_or_der(asked.request)?;
+        let request = match asked.request {
+            Some(request) => CertificateRequest::from_pem_or_der(request)?,
+            None => CertificateRequest::of_certificate(&present)?,
+        };
         check_same_names(&present, &request)?;
         let is_same = request.public_key().spki_hash() == present.spki_hash();
         match asked.same_key {
@@ -174,7 +186,9 @@ impl Provisioning {
             let snapshot = self.snapshot();
             let facts = self.store.with_issued(|index| {
                 let facts = index.by_serial(&serial).filter(|facts| facts.sha256 == sha256)?;
-                Some((facts.clone(), index.issuer(facts).1))
+                let (organisation, key, _) = index.issuer(facts);
+                let addressed = asked.organisation.is_none_or(|addressed| addressed == organisation);
+                addressed.then(|| (facts.clone(), key))
             });
             let (facts, key) = facts.ok_or(EnrolRefusal::Unauthorised)?;
             let now = self.now().unix_timestamp();

@@ -47,6 +47,13 @@ pub enum ProvisioningError {
     /// The key of an authority does not answer.
     #[error("the key of the authority does not answer: {0}")]
     KeyAway(String),
+    /// The change is made and in force here, but relying parties could not be told yet.
+    #[error("done, but the lists for relying parties could not be signed yet; this is tried again every few seconds")]
+    Unpublished {
+        /// What failed.
+        #[source]
+        cause: Box<Self>,
+    },
     /// The store refused.
     #[error("the store refuses")]
     Store(#[source] CommitError),

@@ -96,7 +96,10 @@ impl Provisioning {
         ];
         changes.extend(pair.change());
         self.commit(changes, events).await.map_err(|error| taken(error, &name))?;
-        self.publish_all().await?;
+        // The secret is shown this once: a list that could not be signed, and is tried again, must not lose it.
+        if let Err(error) = self.publish_change().await {
+            tracing::warn!(error = crate::admin::chain(&error), "a provisioning key was made");
+        }
         let key = self.snapshot().keys.get(&id).cloned();
         let key = key.ok_or(ProvisioningError::Damaged("provisioning key"))?;
         Ok(CreatedKey { key, secret: secret.expose_pair(public_id) })
@@ -243,12 +246,12 @@ impl Provisioning {
         };
         let state = KeyState::Revoked(state);
         let key = self.transit(by, &key, &state, Action::ProvisioningKeyRevoked, &decision, seen).await?;
-        // Everybody is told first; the CA's last signatures and its end come after, and again within the hour if they fail.
-        self.publish_all().await?;
+        // Everybody is told first; the CA's last signatures and its end come after, and again soon if they fail.
+        self.publish_change().await?;
         if let Err(error) = self.end_revoked().await {
             tracing::error!(error = crate::admin::chain(&error), "the CA of a revoked key could not be ended yet");
         }
-        self.publish_all().await?;
+        self.publish_change().await?;
         Ok(key)
     }
 

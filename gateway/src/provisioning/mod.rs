@@ -29,7 +29,7 @@ mod tests;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use keygate_pki::{BlockList, Certificate, HttpUrl, OffsetDateTime};
 
 pub use admins::{AdminPatch, NewAdminCertificate};
@@ -94,6 +94,8 @@ pub struct Provisioning {
     responders: ocsp::Responders,
     /// Held while lists are signed and put in place.
     publishing: tokio::sync::Mutex<()>,
+    /// Why the newest lists are not in place, if they are not.
+    unpublished: ArcSwapOption<String>,
 }
 
 /// What a [`Provisioning`] is made of.
@@ -133,6 +135,7 @@ impl Provisioning {
             published: ArcSwap::default(),
             responders: ocsp::Responders::default(),
             publishing: tokio::sync::Mutex::new(()),
+            unpublished: ArcSwapOption::empty(),
         };
         provisioning.refresh(true)?;
         Ok(provisioning)

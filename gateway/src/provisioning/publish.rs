@@ -44,7 +44,8 @@ pub struct File {
 }
 
 impl File {
-    pub(super) fn new(body: Vec<u8>, made: OffsetDateTime, next: OffsetDateTime) -> Self {
+    /// A file made at `made`.
+    pub(crate) fn new(body: Vec<u8>, made: OffsetDateTime, next: OffsetDateTime) -> Self {
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &body);
         let etag = format!("\"{}\"", hex::encode(&digest.as_ref()[..16]));
         Self { body: body.into(), etag, made, next }
@@ -72,8 +73,26 @@ impl Provisioning {
         self.published.load_full()
     }
 
+    /// Why relying parties are not told what is true now, if they are not: a list could not be signed. To be tried again soon,
+    /// by [`Provisioning::maintain`].
+    pub fn unpublished(&self) -> Option<Arc<String>> {
+        self.unpublished.load_full()
+    }
+
     /// Signs every list again and puts all in place. When it returns, relying parties are told what is true.
     pub async fn publish_all(&self) -> Result<(), ProvisioningError> {
+        let published = self.sign_all().await;
+        let failure = published.as_ref().err().map(|error| Arc::new(crate::admin::chain(error)));
+        self.unpublished.store(failure);
+        published
+    }
+
+    /// Tells relying parties of a change that is committed. A failure is not the change's: it is told, and tried again.
+    pub(super) async fn publish_change(&self) -> Result<(), ProvisioningError> {
+        self.publish_all().await.map_err(|cause| ProvisioningError::Unpublished { cause: Box::new(cause) })
+    }
+
+    async fn sign_all(&self) -> Result<(), ProvisioningError> {
         let _held = self.publishing.lock().await;
         let snapshot = self.snapshot();
         let mut wishes = Vec::new();
@@ -97,7 +116,10 @@ impl Provisioning {
             return Ok(());
         };
         let wishes = [Some(shard), None].map(|shard| Wish { authority: authority.clone(), shard });
-        self.publish(&snapshot, wishes.into(), false).await
+        self.publish(&snapshot, wishes.into(), false).await.map_err(|cause| {
+            self.unpublished.store(Some(Arc::new(crate::admin::chain(&cause))));
+            ProvisioningError::Unpublished { cause: Box::new(cause) }
+        })
     }
 
     async fn publish(&self, snapshot: &Snapshot, wishes: Vec<Wish>, anew: bool) -> Result<(), ProvisioningError> {

@@ -14,7 +14,7 @@ use super::{
     authority::{LoadedAuthority, algorithm, blob, path_name, stored_generation, stored_key, tier},
     expect,
     hierarchy::{KeyChoice, NewKey, Place, below},
-    publish::CRL_LIFE,
+    publish::{CRL_LIFE, File},
     snapshot::Snapshot,
 };
 use crate::{
@@ -46,7 +46,27 @@ pub struct AuthorityView {
     pub revoked: Option<(OffsetDateTime, Reason)>,
 }
 
+impl AuthorityView {
+    /// Whether clients should know of it: it signs, signed, or will sign, and is not revoked.
+    pub fn is_in_use(&self) -> bool {
+        let held = self.revoked.is_none_or(|(_, reason)| reason == Reason::CertificateHold);
+        self.authority.generation.is_published() && held
+    }
+
+    /// Its certificates, oldest first.
+    pub fn certificates(&self) -> impl Iterator<Item = &Certificate> {
+        self.authority.certificates.iter().map(|held| &held.certificate)
+    }
+}
+
 impl Provisioning {
+    /// The newest certificate of an authority, as it is fetched.
+    pub fn authority_certificate(&self, id: EntryId) -> Option<File> {
+        let snapshot = self.snapshot();
+        let newest = snapshot.authorities.get(&id)?.newest().ok()?;
+        Some(File::new(newest.der().to_vec(), newest.not_before(), newest.not_after()))
+    }
+
     /// All authorities an organisation's clients depend on, the root first.
     pub fn authorities(&self, organisation: OrganisationId) -> Vec<AuthorityView> {
         let snapshot = self.snapshot();
@@ -88,7 +108,7 @@ impl Provisioning {
     ) -> Result<(), ProvisioningError> {
         let authority = self.seen(organisation, id, seen)?;
         self.renew_one(by, &authority).await?;
-        self.publish_all().await
+        self.publish_change().await
     }
 
     async fn renew_one(&self, by: &Deciding, authority: &Arc<LoadedAuthority>) -> Result<(), ProvisioningError> {
@@ -213,7 +233,7 @@ impl Provisioning {
         let row = Authority { stage: stored_generation(state), ..Authority::clone(&authority.row) };
         let event = self.issuer_event(by, Action::IssuerPublished, &row);
         self.update(&authority, row, Vec::new(), vec![event]).await?;
-        self.publish_all().await
+        self.publish_change().await
     }
 
     /// Lets a published generation sign from now on; the one before it signs lists only. `at_once`: without the overlap, which
@@ -251,7 +271,7 @@ impl Provisioning {
         }
         self.adopt(&snapshot, by, &authority, &mut changes, &mut events).await?;
         self.update(&authority, row, changes, events).await?;
-        self.publish_all().await
+        self.publish_change().await
     }
 
     fn retire(
@@ -329,7 +349,7 @@ impl Provisioning {
         row.certificates.insert(at, AuthorityCertificate { der: blob(&certificate), issuer: Some(issuer.row.id) });
         let event = self.issuer_event(by, Action::IssuerCrossSigned, &row);
         self.update(&authority, row, Vec::new(), vec![event]).await?;
-        self.publish_all().await
+        self.publish_change().await
     }
 
     /// Takes over an existing CA, with its key, as the next generation; it is published and activated like any other.
@@ -466,7 +486,7 @@ impl Provisioning {
         let details = Details::Decision { id: row.id, name, reason: decision.reason().into() };
         let event = self.event(by, row.organisation, Action::IssuerRevoked, details);
         self.update(&authority, row, Vec::new(), vec![event]).await?;
-        self.publish_all().await
+        self.publish_change().await
     }
 
     async fn update(

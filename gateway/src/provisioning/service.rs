@@ -34,7 +34,7 @@ impl Provisioning {
         let (mut changes, mut events) = self.switch(&snapshot, by, organisation, state, &decision, version)?;
         self.add_hierarchy(&snapshot, by, organisation, choice, &mut changes, &mut events).await?;
         self.commit(changes, events).await?;
-        self.publish_all().await
+        self.publish_change().await
     }
 
     /// Switches the service off: its clients are refused at once, no key's own state changes.
@@ -52,7 +52,7 @@ impl Provisioning {
         let state = state.ok_or_else(|| ProvisioningError::State("the service is disabled already".into()))?;
         let (changes, events) = self.switch(&snapshot, by, organisation, state, &decision, version)?;
         self.commit(changes, events).await?;
-        self.publish_all().await
+        self.publish_change().await
     }
 
     /// An organisation's name.

@@ -17,7 +17,8 @@ pub use extensions::REQUEST_NAMES_MAX;
 pub use policy::{CheckedRequest, RequestPolicy};
 
 use crate::{
-    error::RequestError,
+    certificate::Certificate,
+    error::{PkiError, RequestError},
     name::SubjectAltName,
     public_key::PublicKey,
     verification::{self, SignatureFault},
@@ -71,6 +72,22 @@ impl CertificateRequest {
             names: extensions::names(&request.info.attributes)?,
             subject: request.info.subject.to_string(),
             common_name: common_name(&request.info.subject),
+            public_key,
+        })
+    }
+
+    /// What the holder of `certificate` would ask for to renew it as it is: same key, same names. The caller has seen proof that
+    /// the key is possessed, such as a TLS connection authenticated with it; its strength is checked by today's rules.
+    pub fn of_certificate(certificate: &Certificate) -> Result<Self, RequestError> {
+        let public_key = certificate.public_key().map_err(|error| match error {
+            PkiError::PublicKey(fault) => RequestError::PublicKey(fault),
+            _ => RequestError::Malformed(der::ErrorKind::Failed.into()),
+        })?;
+        weak_key::check_requested(&public_key).map_err(RequestError::PublicKey)?;
+        Ok(Self {
+            names: certificate.subject_alt_names(),
+            subject: certificate.subject(),
+            common_name: certificate.common_name(),
             public_key,
         })
     }

@@ -11,6 +11,7 @@ mod http;
 mod jobs;
 mod load;
 mod process;
+mod provisioning;
 mod rows;
 mod sqlite;
 mod token;
@@ -42,7 +43,7 @@ struct Arguments {
     /// Keys stored for the Locate, start and memory rows.
     #[arg(long, default_value_t = 100_000)]
     keys_many: usize,
-    /// Only rows whose name holds one of these words: create encrypt sign handshake get batch latency locate start memory est cfssl.
+    /// Only rows whose name holds one of these words: create encrypt sign handshake get batch latency locate start memory revocation lists certificates revoked est cfssl.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Where data folders go; their disk is the one measured.

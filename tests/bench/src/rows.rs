@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::canned::Canned;
 use crate::jobs::{self, Known, Same, Varying};
 use crate::load::{self, Job, Load, Measured, Target};
-use crate::{enrol, process, sqlite, token};
+use crate::{enrol, process, provisioning, sqlite, token};
 
 /// How long and how often.
 #[derive(Clone, Debug)]
@@ -72,6 +72,9 @@ pub(crate) fn measure(plan: &Plan, report: &mut dyn FnMut(Row)) -> io::Result<()
     }
     if ["locate", "start", "memory"].iter().any(|name| wanted(name)) {
         many(plan, report)?;
+    }
+    if ["revocation", "lists", "certificates", "revoked"].iter().any(|name| wanted(name)) {
+        provisioning::measure(plan, &wanted, report)?;
     }
     if wanted("est") {
         enrol::against_cfssl(plan, report)?;

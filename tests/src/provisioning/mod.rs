@@ -62,12 +62,22 @@ impl Service {
     /// If it does not start.
     #[must_use]
     pub fn start_disabled(setup: &Setup) -> Self {
+        Self::start_disabled_with(setup, &|_| {})
+    }
+
+    /// The same, with something done to the data folder before the first start.
+    ///
+    /// # Panics
+    /// If it does not start.
+    #[must_use]
+    pub fn start_disabled_with(setup: &Setup, prepare: &dyn Fn(&mut TestGateway)) -> Self {
         let mut last = None;
         for _ in 0..PORTS_TRIED_MAX {
             let started = free_port().and_then(|port| {
                 let public = format!("127.0.0.1:{port}");
                 let setup = setup.clone().set("public.listen", &public).set("public.url", &format!("http://{public}"));
                 let mut gateway = setup.prepare()?;
+                prepare(&mut gateway);
                 gateway.start()?;
                 Ok(gateway)
             });
@@ -126,7 +136,20 @@ impl Service {
     /// # Errors
     /// What the command complained of.
     pub fn try_create(&self, name: &str) -> Result<Key, String> {
-        let printed = self.command(&["provisioning-key", "create", name, "--json"])?;
+        self.try_created(&["provisioning-key", "create", name])
+    }
+
+    /// A key made by a command of the test's own.
+    ///
+    /// # Panics
+    /// If it is refused.
+    #[must_use]
+    pub fn created(&self, command: &[&str]) -> Key {
+        self.try_created(command).unwrap_or_else(|error| panic!("{command:?}: {error}"))
+    }
+
+    fn try_created(&self, command: &[&str]) -> Result<Key, String> {
+        let printed = self.command(&[command, &["--json"]].concat())?;
         let made: Value = serde_json::from_str(&printed).map_err(|error| error.to_string())?;
         let text = |field: &str| made[field].as_str().unwrap_or_default().to_owned();
         let secret = text("secret");

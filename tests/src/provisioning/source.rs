@@ -30,7 +30,7 @@ impl StateSource for GatewaySource<'_> {
             Act::Reactivate => service.change("reactivate", key),
             Act::RenewIssuer => {
                 let ca = ca_of_key(&service.json(&["ca", "list"]), &key.id)?;
-                drop(service.ok(&["ca", "renew", &ca, "--yes"]));
+                drop(service.ok(&["ca", "renew", &ca]));
             }
             Act::RevokeDevice(device) => service.revoke_device(device),
             Act::RevokeKey => {
@@ -44,9 +44,22 @@ impl StateSource for GatewaySource<'_> {
 
     fn trust(&self) -> io::Result<Trust> {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).map_err(io::Error::other);
-        let anchors = std::fs::read_to_string(self.service.gateway.client_folder("a").join("ca.pem"))?;
-        Ok(Trust { anchors, crls: text(self.service.fetch("/crl/default.pem")?)? })
+        let authorities = text(self.service.fetch("/ca/default.pem")?)?;
+        Ok(Trust { anchors: roots(&authorities)?, crls: text(self.service.fetch("/crl/default.pem")?)? })
     }
+}
+
+/// The certificates of a PEM file that sign themselves.
+fn roots(pems: &str) -> io::Result<String> {
+    let parse = |der: &[u8]| keygate_pki::Certificate::from_der(der).map_err(io::Error::other);
+    let mut roots = String::new();
+    for der in crate::pem::certificates(pems)? {
+        let certificate = parse(&der)?;
+        if certificate.verify_issued_by(&certificate).is_ok() {
+            roots.push_str(&crate::pem::encode(crate::pem::CERTIFICATE, &der));
+        }
+    }
+    Ok(roots)
 }
 
 /// The id of the issuing CA of a provisioning key in the answer of `ca list --json`: the entry that names the key.

@@ -21,6 +21,7 @@ async fn limits_and_successors() {
     let (_, csr) = request("door-1");
     let elsewhere = EnrolRequest {
         secret: &secret,
+        organisation: None,
         source: IpAddr::from([198, 51, 100, 1]),
         request: &csr,
         names: &[],
@@ -89,7 +90,7 @@ async fn names_and_keys_made_here() {
     let names = SubjectAltName::parse_list("IP: 192.0.2.1, DNS: example.com, IP: 2001:db8::1").expect("names");
     let (key, _) = request("a");
     let csr = request_of(&key, "a", &names[..1]);
-    let asked = EnrolRequest { secret: &secret, source: HERE, request: &csr, names: &names, make_key: true };
+    let asked = EnrolRequest { secret: &secret, organisation: None, source: HERE, request: &csr, names: &names, make_key: true };
     let done = world.provisioning.enrol(&asked).await.expect("enrolled");
     assert_eq!(done.certificate.subject_alt_names(), names);
     let made = done.key.expect("a key");
@@ -109,7 +110,7 @@ async fn guessing_is_slowed_down() {
     }
     assert!(matches!(world.enrol(&wrong, &csr).await, Err(EnrolRefusal::Throttled { .. })));
     assert!(matches!(world.enrol(&secret, &csr).await, Err(EnrolRefusal::Throttled { .. })), "from the same address");
-    let elsewhere = EnrolRequest { secret: &secret, source: [198, 51, 100, 9].into(), request: &csr, names: &[], make_key: false };
+    let elsewhere = EnrolRequest { secret: &secret, organisation: None, source: [198, 51, 100, 9].into(), request: &csr, names: &[], make_key: false };
     world.provisioning.enrol(&elsewhere).await.expect("nobody blocks an id for others");
 }
 

@@ -1,6 +1,7 @@
 //! Stories of provisioning over a real store, with a clock that can be turned.
 
 mod authorities;
+mod clocks;
 mod enrolment;
 mod states;
 
@@ -58,7 +59,7 @@ impl World {
         self.provisioning.enable_service(&admin(), ORGANISATION, &wish, choice, None).await.expect("enabled");
     }
 
-    fn over(dir: TempDir, store: Store, shift: Arc<AtomicI64>) -> Self {
+    pub(super) fn over(dir: TempDir, store: Store, shift: Arc<AtomicI64>) -> Self {
         let turned = shift.clone();
         let clock = move || OffsetDateTime::now_utc() + time::Duration::seconds(turned.load(Ordering::Relaxed));
         let parts = Parts {
@@ -76,12 +77,12 @@ impl World {
 
     /// Closes the store and opens it again, as a restart does.
     pub(super) async fn restarted(self) -> Self {
-        self.provisioning.store.close().await.expect("closed");
+        match self.provisioning.store.close().await {
+            Ok(()) | Err(crate::store::CommitError::Closed) => {}
+            Err(error) => panic!("{error}"),
+        }
         let Self { dir, shift, .. } = self;
-        let seal = Seal::load(dir.path()).expect("a seal");
-        let root = Arc::new(seal.unlock(&Openers::default()).expect("unlocked"));
-        let options = StoreOptions { reserve_bytes: 64 << 10, ..StoreOptions::default() };
-        let store = Store::open(dir.path(), seal.store_id(), root, options).await.expect("a store");
+        let store = open(dir.path(), false).await.expect("a store");
         assert!(store.damage().is_empty());
         let world = Self::over(dir, store, shift);
         world.provisioning.maintain().await;
@@ -104,12 +105,12 @@ impl World {
     }
 
     pub(super) async fn enrol(&self, secret: &PresentedSecret, request: &[u8]) -> Result<Enrolled, EnrolRefusal> {
-        let asked = EnrolRequest { secret, source: HERE, request, names: &[], make_key: false };
+        let asked = EnrolRequest { secret, organisation: None, source: HERE, request, names: &[], make_key: false };
         self.provisioning.enrol(&asked).await
     }
 
     pub(super) async fn renew(&self, present: &Certificate, request: &[u8]) -> Result<Enrolled, EnrolRefusal> {
-        let asked = Renewing { certificate: present.der(), source: HERE, request, same_key: None };
+        let asked = Renewing { certificate: present.der(), organisation: None, source: HERE, request: Some(request), same_key: None };
         self.provisioning.renew(&asked).await
     }
 
@@ -133,6 +134,14 @@ impl World {
         let request = ocsp_request(issuer, certificate);
         self.provisioning.ocsp(&OcspRequest::from_der(&request).expect("a request")).await
     }
+}
+
+/// Opens the store of a data directory; `accept`: as it is found.
+pub(super) async fn open(dir: &std::path::Path, accept: bool) -> Result<Store, crate::store::OpenError> {
+    let seal = Seal::load(dir).expect("a seal");
+    let root = Arc::new(seal.unlock(&Openers::default()).expect("unlocked"));
+    let options = StoreOptions { reserve_bytes: 64 << 10, accept, ..StoreOptions::default() };
+    Store::open(dir, seal.store_id(), root, options).await
 }
 
 /// Serial numbers and reasons of a CRL.

@@ -236,7 +236,7 @@ async fn a_state_changes_before_or_after_an_issue() {
         let (provisioning, secret) = (world.provisioning.clone(), secret.clone());
         tokio::spawn(async move {
             let (_, csr) = request(&format!("c{n}"));
-            let asked = EnrolRequest { secret: &secret, source: HERE, request: &csr, names: &[], make_key: false };
+            let asked = EnrolRequest { secret: &secret, organisation: None, source: HERE, request: &csr, names: &[], make_key: false };
             provisioning.enrol(&asked).await
         })
     };

@@ -1,0 +1,72 @@
+//! The one place that says in HTTP why a client gets no certificate.
+
+use std::time::Duration;
+
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+
+use super::credential::CHALLENGE;
+use crate::{admin::chain, http::Problem, provisioning::EnrolRefusal};
+
+/// When to ask again while something here does not answer.
+const UNAVAILABLE_RETRY: Duration = Duration::from_secs(5);
+
+/// A refusal on its way out.
+pub(super) struct Refused(pub(super) EnrolRefusal);
+
+impl From<EnrolRefusal> for Refused {
+    fn from(refusal: EnrolRefusal) -> Self {
+        Self(refusal)
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let detail = match &self.0 {
+            // What failed inside is for our log.
+            EnrolRefusal::Unavailable { .. } => self.0.to_string(),
+            other => chain(other),
+        };
+        let problem = |status, code, title| Problem::new(status, code, title, detail.clone());
+        match self.0 {
+            EnrolRefusal::Unauthorised => {
+                let problem = problem(StatusCode::UNAUTHORIZED, "not-accepted", "not accepted");
+                with_challenge(problem.into_response())
+            }
+            EnrolRefusal::Throttled { retry_after } => {
+                let problem = problem(StatusCode::TOO_MANY_REQUESTS, "throttled", "too many attempts");
+                problem.retry_after(retry_after).into_response()
+            }
+            EnrolRefusal::Suspended { retry_after } => {
+                problem(StatusCode::FORBIDDEN, "suspended", "suspended").retry_after(retry_after).into_response()
+            }
+            EnrolRefusal::Disabled { retry_after } => {
+                let problem = problem(StatusCode::SERVICE_UNAVAILABLE, "disabled", "service disabled");
+                problem.retry_after(retry_after).into_response()
+            }
+            EnrolRefusal::Limit(_) => problem(StatusCode::FORBIDDEN, "limit", "beyond a limit").into_response(),
+            EnrolRefusal::Request(_) => problem(StatusCode::BAD_REQUEST, "request", "request refused").into_response(),
+            EnrolRefusal::Asked(_) => problem(StatusCode::BAD_REQUEST, "asked", "request refused").into_response(),
+            EnrolRefusal::Unavailable { .. } => {
+                let problem = problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "not available");
+                problem.retry_after(UNAVAILABLE_RETRY).into_response()
+            }
+        }
+    }
+}
+
+/// RFC 9110 §15.5.2: "The server generating a 401 response MUST send a WWW-Authenticate header field".
+fn with_challenge(mut response: Response) -> Response {
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE);
+    response
+}
+
+/// RFC 7030 §4.2.3: "If the server responds with an HTTP 202, this indicates that the request has been accepted for processing
+/// but that a response is not yet available. The server MUST include a Retry-After header".
+pub(super) fn accepted(retry_after: Duration) -> Response {
+    let mut response = StatusCode::ACCEPTED.into_response();
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry_after.as_secs()));
+    response
+}
