@@ -171,6 +171,9 @@ impl Provisioning {
     ) -> Result<Arc<Key>, ProvisioningError> {
         let snapshot = self.snapshot();
         let key = find(&snapshot, organisation, id)?;
+        if seen.is_some_and(|seen| seen != key.row.version) {
+            return Err(ProvisioningError::Changed);
+        }
         let name: KeyName = patch.name.as_deref().unwrap_or(&key.row.name).parse()?;
         let successor = match patch.successor.as_deref() {
             None => key.row.successor,

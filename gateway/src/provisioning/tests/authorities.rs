@@ -116,7 +116,7 @@ async fn issuers_come_from_elsewhere() {
     let taken = provisioning.import_authority(&admin(), ORGANISATION, &import).await.expect("imported");
     let id = taken.authority.path_name();
     provisioning.publish_authority(&admin(), ORGANISATION, &id, None).await.expect("published");
-    provisioning.activate_authority(&admin(), ORGANISATION, &id, Some(&because("ours now"))).await.expect("active");
+    provisioning.activate_authority(&admin(), ORGANISATION, &id, Some(&because("ours now")), None).await.expect("active");
     let (_, csr) = request("a");
     let done = world.enrol(&secret, &csr).await.expect("enrolled");
     done.chain[0].verify_issued_by(&certificate).expect("under the imported issuer");
