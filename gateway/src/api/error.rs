@@ -21,7 +21,8 @@ impl From<ProvisioningError> for Problem {
             }
             ProvisioningError::Pki(error) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "certificate", INVALID, chain(&error)),
             ProvisioningError::KeyAway(_) => away("key-away", text),
-            ProvisioningError::Unpublished { cause } => away("unpublished", format!("{text}: {}", chain(&cause))),
+            // It is done, and in force here: the code says so.
+            ProvisioningError::Unpublished { .. } => away("unpublished", text),
             ProvisioningError::Store(error) => error.into(),
             ProvisioningError::Read(error) => error.into(),
             ProvisioningError::Memory(_) | ProvisioningError::Damaged(_) => internal(&error),

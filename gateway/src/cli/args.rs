@@ -570,3 +570,16 @@ pub(super) enum StoreCommand {
     /// Takes the store as it is found where serve refuses it as older than D/anchor or altered. Audited. Loses what is missing.
     Accept(Serve),
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    /// No command has an argument twice, or one that contradicts itself.
+    #[test]
+    fn the_arguments_fit_together() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -74,7 +74,7 @@ fn trust(arguments: &Enrol) -> Result<Trust, Failure> {
     Ok(Trust::Fingerprint(Fingerprint(octets)))
 }
 
-fn certificates(path: &Path) -> Result<Vec<Certificate>, Failure> {
+pub(super) fn certificates(path: &Path) -> Result<Vec<Certificate>, Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::new(code::USAGE, format!("{}: {error}", path.display()));
     let length = std::fs::metadata(path).map_err(|error| failed(&error))?.len();
     if length > CA_BYTES_MAX {

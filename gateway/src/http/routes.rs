@@ -7,7 +7,10 @@ use std::sync::Arc;
 use axum::{Json, Router, routing::get};
 
 use super::{clients, public};
-use crate::{api::{self, Api}, app::App};
+use crate::{
+    api::{self, Api},
+    app::App,
+};
 
 /// One router for each listener.
 pub struct Routers {

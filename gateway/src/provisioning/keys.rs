@@ -96,7 +96,10 @@ impl Provisioning {
         ];
         changes.extend(pair.change());
         self.commit(changes, events).await.map_err(|error| taken(error, &name))?;
-        self.publish_change().await?;
+        // The secret is shown this once: a list that could not be signed, and is tried again, must not lose it.
+        if let Err(error) = self.publish_change().await {
+            tracing::warn!(error = crate::admin::chain(&error), "a provisioning key was made");
+        }
         let key = self.snapshot().keys.get(&id).cloned();
         let key = key.ok_or(ProvisioningError::Damaged("provisioning key"))?;
         Ok(CreatedKey { key, secret: secret.expose_pair(public_id) })
@@ -168,6 +171,9 @@ impl Provisioning {
     ) -> Result<Arc<Key>, ProvisioningError> {
         let snapshot = self.snapshot();
         let key = find(&snapshot, organisation, id)?;
+        if seen.is_some_and(|seen| seen != key.row.version) {
+            return Err(ProvisioningError::Changed);
+        }
         let name: KeyName = patch.name.as_deref().unwrap_or(&key.row.name).parse()?;
         let successor = match patch.successor.as_deref() {
             None => key.row.successor,

@@ -30,7 +30,7 @@ impl StateSource for GatewaySource<'_> {
             Act::Reactivate => service.change("reactivate", key),
             Act::RenewIssuer => {
                 let ca = ca_of_key(&service.json(&["ca", "list"]), &key.id)?;
-                drop(service.ok(&["ca", "renew", &ca, "--yes"]));
+                drop(service.ok(&["ca", "renew", &ca]));
             }
             Act::RevokeDevice(device) => service.revoke_device(device),
             Act::RevokeKey => {

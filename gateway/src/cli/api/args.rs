@@ -104,7 +104,7 @@ pub(in crate::cli) enum Service {
 
 #[derive(Subcommand)]
 pub(in crate::cli) enum ProvisioningKey {
-    /// Makes a provisioning key and its issuing CA. The secret (id.secret) is shown this once.
+    /// Makes a provisioning key and its issuing CA. The secret (id.secret) alone goes to standard output, this once.
     Create {
         /// 1 to 64 letters, digits, spaces and dashes; begins with a letter.
         name: String,
@@ -126,6 +126,9 @@ pub(in crate::cli) enum ProvisioningKey {
         /// Key that is to renew this one's clients.
         #[arg(long, value_name = "ID")]
         successor: Option<String>,
+        /// File (mode 0600) to write id.secret to, instead of printing it.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
         #[command(flatten)]
         ca_key: CaKey,
         #[command(flatten)]

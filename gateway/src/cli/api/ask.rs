@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::args::Via;
+use super::{args::Via, remote};
 use crate::{
     admin::{AdminReply, AdminRequest},
     api::{LocalAnswer, LocalRequest},
@@ -77,6 +77,9 @@ impl Via {
     }
 
     fn answer(&self, request: LocalRequest) -> Result<LocalAnswer, Failure> {
+        if let Some(server) = &self.server {
+            return remote::answer(self, server, &request);
+        }
         let data_dir = self.data_dir.clone().ok_or_else(|| Failure::new(code::USAGE, "give --data-dir"))?;
         let data = Data { data_dir, passphrase: self.passphrase.clone(), json: self.json };
         match admin::send(&data, AdminRequest::Api(request))? {

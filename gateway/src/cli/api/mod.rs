@@ -10,6 +10,7 @@ mod impact;
 mod people;
 mod print;
 mod provisioning;
+mod remote;
 
 pub(super) use authorities::authority;
 pub(super) use people::{admin, organisation, search};

@@ -51,10 +51,18 @@ pub(super) fn key(via: &Via, answer: Value) -> Result<(), Failure> {
     print(via, answer, |key: KeyDetails| show_key(&key))
 }
 
-pub(super) fn created_key(via: &Via, answer: Value) -> Result<(), Failure> {
+/// A new key: its secret stands alone on standard output, or in `file`.
+pub(super) fn created_key(via: &Via, answer: Value, file: Option<&Path>) -> Result<(), Failure> {
+    if let Some(file) = file {
+        key(via, answer)?;
+        if !via.json {
+            println!("secret written to {}", file.display());
+        }
+        return Ok(());
+    }
     print(via, answer, |made: CreatedKeyView| {
-        show_key(&made.key);
-        println!("secret, shown this once: {}", made.secret);
+        eprintln!("provisioning key \"{}\" ({}); its secret is shown this once:", made.key.name, made.key.id);
+        println!("{}", made.secret);
     })
 }
 
@@ -87,7 +95,7 @@ pub(super) fn authority(via: &Via, answer: Value) -> Result<(), Failure> {
     print(via, answer, |authority: AuthorityDetails| {
         show_authority(&authority);
         for certificate in authority.certificates {
-            println!("    serial {}  {} to {}", certificate.serial, time(certificate.not_before), time(certificate.not_after));
+            println!("certificate {}  {} to {}", certificate.serial, time(certificate.not_before), time(certificate.not_after));
             line("issuer", certificate.issuer);
             print!("{}", certificate.pem.unwrap_or_default());
         }
@@ -109,6 +117,7 @@ fn show_authority(authority: &AuthorityDetails) {
     );
     line("subject", authority.subject.as_deref());
     line("until", authority.not_after.map(time));
+    line("serial numbers", Some(authority.certificates.iter().map(|held| held.serial.as_str()).collect::<Vec<_>>().join(", ")));
     line("provisioning key", authority.provisioning_key.as_deref());
     line("REVOKED", authority.revoked.as_ref().map(|revoked| format!("{} since {}", revoked.reason, time(revoked.at))));
 }

@@ -1,5 +1,7 @@
 //! `service`, `provisioning-key`, `cert`.
 
+use std::path::{Path as FilePath, PathBuf};
+
 use keygate_pki::Reason;
 use serde_json::{Value, json};
 
@@ -9,7 +11,10 @@ use super::{
     impact::Impact,
     print,
 };
-use crate::cli::Failure;
+use crate::{
+    cli::{Failure, code},
+    data_dir::write_secret,
+};
 
 const KEYS: &str = "provisioning-keys";
 
@@ -29,12 +34,21 @@ pub(in crate::cli) fn service(command: Service) -> Result<(), Failure> {
 
 pub(in crate::cli) fn key(command: ProvisioningKey) -> Result<(), Failure> {
     match command {
-        ProvisioningKey::Create { name, expires, uses, from, names, days, successor, ca_key, via } => {
+        ProvisioningKey::Create { name, expires, uses, from, names, days, successor, out, ca_key, via } => {
+            let file = out.map(SecretFile::new).transpose()?;
             let body = json!({
                 "name": name, "expires": expires, "uses": uses, "from": from, "names": names, "days": days, "successor": successor,
                 "algorithm": ca_key.algorithm, "keystore": ca_key.keystore,
             });
-            print::created_key(&via, via.post(Path::of(&[KEYS]), given(body))?)
+            let made = via.post(Path::of(&[KEYS]), given(body));
+            if let (Some(file), Err(_)) = (&file, &made) {
+                file.give_up();
+            }
+            let mut answer = made?;
+            if let Some(file) = &file {
+                file.write(&mut answer)?;
+            }
+            print::created_key(&via, answer, file.as_ref().map(SecretFile::path))
         }
         ProvisioningKey::List { via } => print::keys(&via, via.get(Path::of(&[KEYS]))?),
         ProvisioningKey::Show { id, via } => print::key(&via, via.get(Path::of(&[KEYS, &id]))?),
@@ -50,6 +64,37 @@ pub(in crate::cli) fn key(command: ProvisioningKey) -> Result<(), Failure> {
             let body = revoking(&revoke, Impact::RevokeKey)?;
             print::key(&via, via.post(Path::of(&[KEYS, &id, "revoke"]), body)?)
         }
+    }
+}
+
+/// Where the secret of a new key goes.
+struct SecretFile(PathBuf);
+
+impl SecretFile {
+    /// Found out before the key is made: a secret that cannot be written is lost.
+    fn new(path: PathBuf) -> Result<Self, Failure> {
+        if path.exists() {
+            return Err(Failure::new(code::NAME, format!("{} exists already", path.display())));
+        }
+        write_secret(&path, b"")?;
+        Ok(Self(path))
+    }
+
+    /// No key was made: nothing is left behind.
+    fn give_up(&self) {
+        // An empty file that stays does no harm.
+        let _ = std::fs::remove_file(&self.0);
+    }
+
+    /// Moves the secret out of the answer.
+    fn write(&self, answer: &mut Value) -> Result<(), Failure> {
+        let secret = answer.as_object_mut().and_then(|fields| fields.remove("secret"));
+        let secret = secret.as_ref().and_then(Value::as_str).ok_or_else(|| Failure::new(code::FAILED, "the server answered without a secret"))?;
+        Ok(write_secret(&self.0, format!("{secret}\n").as_bytes())?)
+    }
+
+    fn path(&self) -> &FilePath {
+        &self.0
     }
 }
 
