@@ -1,6 +1,6 @@
 //! Certificates of clients: list, search, show, revoke one.
 
-use std::{cmp::Reverse, net::IpAddr, sync::Arc};
+use std::{cmp::Reverse, net::IpAddr, sync::Arc, time::Duration};
 
 use keygate_pki::{Certificate, Reason, SubjectAltName, provisioning::Decision};
 
@@ -13,6 +13,8 @@ use crate::{
     },
 };
 
+/// Time for an answer to leave before its connection is closed.
+const ANSWERED_WITHIN: Duration = Duration::from_millis(200);
 /// Most certificates of a page.
 const PAGE_MAX: usize = 1000;
 /// Rows that are opened to find names, at a time.
@@ -64,6 +66,13 @@ pub struct CertificatePage {
     pub certificates: Vec<IssuedView>,
     /// Where the next page begins; `None`: this is the last.
     pub next: Option<EntryId>,
+}
+
+/// Certificates that were revoked just now.
+struct RevokedNow {
+    count: usize,
+    /// Authorities and shards whose lists change.
+    touched: Vec<(EntryId, u32)>,
 }
 
 impl CertificateState {
@@ -147,6 +156,20 @@ impl Provisioning {
         wish: &Reasoned,
         told: Reason,
     ) -> Result<usize, ProvisioningError> {
+        let revoked = self.record_revocation(by, organisation, serial, wish, told).await?;
+        self.tell_of(&revoked).await?;
+        Ok(revoked.count)
+    }
+
+    /// Commits the revocation: from here on every look at the certificate finds it revoked.
+    async fn record_revocation(
+        &self,
+        by: &Deciding,
+        organisation: OrganisationId,
+        serial: &Serial,
+        wish: &Reasoned,
+        told: Reason,
+    ) -> Result<RevokedNow, ProvisioningError> {
         if matches!(told, Reason::CertificateHold | Reason::CaCompromise) {
             return Err(ProvisioningError::Invalid(format!("{} is no reason to revoke a client's certificate", told.name())));
         }
@@ -176,17 +199,23 @@ impl Provisioning {
             touched.push((row.authority, row.shard));
         }
         self.store.commit(Commit { changes, events, erases: false }).await?;
-        self.put_in_force();
         touched.sort_unstable();
         touched.dedup();
-        for (authority, shard) in touched {
-            self.publish_shard(authority, shard).await?;
-        }
-        Ok(rows.len())
+        Ok(RevokedNow { count: rows.len(), touched })
     }
 
-    /// A client gives up its certificates: it is retired, or its key is in other hands.
-    pub async fn give_up(&self, serial: &Serial, source: IpAddr, told: Reason) -> Result<usize, EnrolRefusal> {
+    /// Closes connections, voids tickets, and tells relying parties.
+    async fn tell_of(&self, revoked: &RevokedNow) -> Result<(), ProvisioningError> {
+        self.put_in_force();
+        for (authority, shard) in &revoked.touched {
+            self.publish_shard(*authority, *shard).await?;
+        }
+        Ok(())
+    }
+
+    /// A client gives up its certificates: it is retired, or its key is in other hands. Its own connection is closed a moment
+    /// later, so that the answer reaches it.
+    pub async fn give_up(self: Arc<Self>, serial: &Serial, source: IpAddr, told: Reason) -> Result<usize, EnrolRefusal> {
         let found = self.store.with_issued(|index| {
             let facts = index.by_serial(serial)?;
             Some((facts.client, index.issuer(facts).0))
@@ -194,8 +223,17 @@ impl Provisioning {
         let (client, organisation) = found.ok_or(EnrolRefusal::Unauthorised)?;
         let by = Deciding { actor: Actor::Client(client), source: Some(source) };
         let wish = Reasoned { reason: "given up by its holder".into(), acknowledged: true };
-        match self.revoke_certificate(&by, organisation, serial, &wish, told).await {
-            Ok(count) => Ok(count),
+        match self.record_revocation(&by, organisation, serial, &wish, told).await {
+            Ok(revoked) => {
+                let count = revoked.count;
+                tokio::spawn(async move {
+                    tokio::time::sleep(ANSWERED_WITHIN).await;
+                    if let Err(error) = self.tell_of(&revoked).await {
+                        tracing::error!(error = crate::admin::chain(&error), "a certificate was given up, and others not told yet");
+                    }
+                });
+                Ok(count)
+            }
             Err(ProvisioningError::Invalid(reason) | ProvisioningError::State(reason)) => Err(EnrolRefusal::Asked(reason)),
             Err(cause) => Err(EnrolRefusal::Unavailable { cause }),
         }
