@@ -13,7 +13,8 @@ use keygate::provisioning::{
 };
 use keygate::seal::{NewSlot, Seal};
 use keygate::store::{
-    Change, ClientId, Commit, EntryId, IssuedCertificate, OrganisationId, Revocation, Serial, Store, StoreOptions,
+    CertificateQuotas, Change, ClientId, Commit, EntryId, IssuedCertificate, OrganisationId, Revocation, Serial, Store,
+    StoreOptions,
 };
 use keygate_pki::provisioning::PresentedSecret;
 use keygate_pki::{
@@ -73,6 +74,7 @@ impl World {
             other_cas: Vec::new(),
             blocked: BlockList::default(),
             refusals: Arc::default(),
+            quotas: CertificateQuotas::default(),
             clock: Arc::new(OffsetDateTime::now_utc),
         })?;
         let by = Deciding { actor: Actor::System, source: None };
@@ -112,7 +114,7 @@ impl World {
                     revoked,
                     ..self.row.clone()
                 });
-                Change::AddIssued { certificate, uses_max: None, renewed: None }
+                Change::AddIssued { certificate, uses_max: None, renewed: None, quotas: CertificateQuotas::default(), now: 0 }
             });
             let changes = changes.collect();
             self.store.commit(Commit { changes, ..Commit::default() }).await?;

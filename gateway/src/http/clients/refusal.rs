@@ -47,6 +47,7 @@ impl IntoResponse for Refused {
                 problem.retry_after(retry_after).into_response()
             }
             EnrolRefusal::Limit(_) => problem(StatusCode::FORBIDDEN, "limit", "beyond a limit").into_response(),
+            EnrolRefusal::Quota { .. } => problem(StatusCode::FORBIDDEN, "quota", "quota used up").into_response(),
             EnrolRefusal::Request(_) => problem(StatusCode::BAD_REQUEST, "request", "request refused").into_response(),
             EnrolRefusal::Asked(_) => problem(StatusCode::BAD_REQUEST, "asked", "request refused").into_response(),
             EnrolRefusal::Unavailable { .. } => {
