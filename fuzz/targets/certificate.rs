@@ -10,8 +10,18 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let again = Certificate::from_pem_or_der(pem.as_bytes()).expect("its own PEM");
     assert_eq!(again.fingerprint(), certificate.fingerprint());
     let _ = (certificate.subject(), certificate.issuer(), certificate.common_name(), certificate.subject_alt_names());
-    let _ = (certificate.extended_key_usage(), certificate.allows_client_auth(), certificate.serial(), certificate.spki_hash());
-    let _ = (certificate.is_ca(), certificate.ca_path_len(), certificate.may_sign_certificates(), certificate.may_sign_crls());
+    let _ = (
+        certificate.extended_key_usage(),
+        certificate.allows_client_auth(),
+        certificate.serial(),
+        certificate.spki_hash(),
+    );
+    let _ = (
+        certificate.is_ca(),
+        certificate.ca_path_len(),
+        certificate.may_sign_certificates(),
+        certificate.may_sign_crls(),
+    );
     let _ = (certificate.not_before(), certificate.not_after(), certificate.subject_key_identifier());
     let _ = IssuerIds::of(&certificate);
     if certificate.public_key().is_ok() {

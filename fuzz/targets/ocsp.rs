@@ -8,7 +8,10 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         assert!((1..=OCSP_CERTS_MAX).contains(&request.certificates().len()));
         let path: String = keygate_pki::est::encode_body(bytes).replace('/', "%2F").replace('+', "%2B");
         let again = OcspRequest::from_get_path(&path).expect("the same request");
-        assert_eq!((again.certificates().len(), again.has_nonce()), (request.certificates().len(), request.has_nonce()));
+        assert_eq!(
+            (again.certificates().len(), again.has_nonce()),
+            (request.certificates().len(), request.has_nonce())
+        );
     }
     if let Ok(path) = std::str::from_utf8(bytes) {
         let _ = OcspRequest::from_get_path(path);

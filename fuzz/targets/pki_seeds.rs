@@ -5,8 +5,8 @@ use std::{error::Error, fs, path::Path};
 use keygate_pki::est::{CsrAttribute, certs_only, csr_attributes, encode_body};
 use keygate_pki::provisioning::{KeyId, ProvisioningSecret};
 use keygate_pki::{
-    Certificate, DistinguishedName, Issuer, NewRequest, OffsetDateTime, Order, PrivateKey, Profile, SignatureAlgorithm, Signer,
-    SubjectAltName, SystemSerials,
+    Certificate, DistinguishedName, Issuer, NewRequest, OffsetDateTime, Order, PrivateKey, Profile, SignatureAlgorithm,
+    Signer, SubjectAltName, SystemSerials,
 };
 
 /// A request as OpenSSL writes it: SHA-1 hashes and a nonce.
@@ -65,7 +65,13 @@ pub(crate) fn write(folder: &Path) -> Result<(), Box<dyn Error>> {
         file("certificate", &format!("{name}-key"), key.public_key().spki_der())?;
         let now = OffsetDateTime::now_utc();
         let root = Issuer::self_signed(Profile::RootCa, &subject, &key, now, &mut SystemSerials)?;
-        let order = Order { profile: Profile::ClientCertificate, subject: &subject, public_key: key.public_key(), names: &names, days: Some(1) };
+        let order = Order {
+            profile: Profile::ClientCertificate,
+            subject: &subject,
+            public_key: key.public_key(),
+            names: &names,
+            days: Some(1),
+        };
         let client = Issuer::new(&root, &key)?.issue(&order, now, &mut SystemSerials)?;
         for (kind, certificate) in [("root", &root), ("client", &client)] {
             file("certificate", &format!("{name}-{kind}"), certificate.der())?;

@@ -69,7 +69,8 @@ fn requests_in_a_second() {
     let gateway = Setup::new().set("limits.requests_per_second_per_client", "1").start();
     let (mut client, mut other) = (gateway.connect("a"), gateway.connect("b"));
     let batch = request::message(V2_1, (0..30).map(|_| (Operation::DiscoverVersions, Vec::new())).collect());
-    request::outcome(&client.request(&batch).expect("an answer")).expect("a bucket that is full lets any message through");
+    request::outcome(&client.request(&batch).expect("an answer"))
+        .expect("a bucket that is full lets any message through");
     for (version, reason) in [(V2_1, ResultReason::ServerLimitExceeded), (V1_4, ResultReason::GeneralFailure)] {
         let (code, message) = discover(&mut client, version).expect_err("over the quota");
         assert_eq!(code, reason.code());

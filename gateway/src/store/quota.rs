@@ -27,8 +27,12 @@ pub enum Quota {
 
 impl Quota {
     /// All of them.
-    pub const ALL: [Self; 4] =
-        [Self::CertificatesPerClient, Self::CertificatesPerOrganisation, Self::ObjectsPerClient, Self::ObjectsPerOrganisation];
+    pub const ALL: [Self; 4] = [
+        Self::CertificatesPerClient,
+        Self::CertificatesPerOrganisation,
+        Self::ObjectsPerClient,
+        Self::ObjectsPerOrganisation,
+    ];
 
     /// The last part of its setting's name, `objects_per_client` for instance.
     #[must_use]
@@ -198,7 +202,10 @@ impl ObjectCounts {
             return Ok(());
         }
         let counts = self.counts.read().unwrap_or_else(PoisonError::into_inner);
-        for (holder, by) in deltas.0.iter().filter(|(_, by)| **by > 0) {
+        // Of two quotas that are used up the client's is told.
+        let (clients, all): (Vec<_>, Vec<_>) =
+            deltas.0.iter().filter(|(_, by)| **by > 0).partition(|(holder, _)| holder.1.is_some());
+        for (holder, by) in clients.into_iter().chain(all) {
             let (what, max) = match holder.1 {
                 Some(_) => (Quota::ObjectsPerClient, self.quotas.per_client),
                 None => (Quota::ObjectsPerOrganisation, self.quotas.per_organisation),

@@ -93,7 +93,10 @@ async fn what_is_given_up_makes_room() {
     let after = ObjectColumns { owner: heir, version: before.version.next(), ..before.columns().clone() };
     let after = ObjectRow::seal(store.keyring(), after, b"key");
     store.commit(of(Change::UpdateObject { before, after })).await.expect("given away");
-    assert!(store.check_object_room(ORGANISATION, heir, 2).is_ok() && store.check_object_room(ORGANISATION, heir, 3).is_err());
+    assert!(
+        store.check_object_room(ORGANISATION, heir, 2).is_ok()
+            && store.check_object_room(ORGANISATION, heir, 3).is_err()
+    );
     store.commit(more(&store)).await.expect("the second");
     store.commit(more(&store)).await.expect("the third");
     used_up(store.commit(more(&store)).await);
@@ -144,7 +147,8 @@ async fn racing_certificates_stop_at_the_quota() {
     store.commit(of(Change::RemoveIssued { id: gone.id, serial: gone.serial })).await.expect("removed");
     store.commit(issue(late, 1_001)).await.expect("room again");
     // In one unit of work its own certificates count, too.
-    let changes = (300..303).flat_map(|n| issue(IssuedCertificate { client, ..certificate(key, authority, n) }, 1_001).changes);
+    let changes =
+        (300..303).flat_map(|n| issue(IssuedCertificate { client, ..certificate(key, authority, n) }, 1_001).changes);
     let commit = Commit { changes: changes.collect(), ..Commit::default() };
     assert_eq!(used_up(store.commit(commit).await).0, all_refused);
 }
