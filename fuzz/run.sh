@@ -3,7 +3,7 @@
 #
 # Coverage comes from rustc's own sancov pass, switched on by -C passes and -C llvm-args, which stable accepts. The flags go
 # to the target's code only (--target keeps them from build scripts). Needs a C++ compiler for libFuzzer. No
-# sanitizer: those need nightly; the crate has no unsafe code for one to watch.
+# sanitizer: those need nightly; the crates have no unsafe code for one to watch.
 # New inputs stay in fuzz/corpus, those that fail in fuzz/artifacts; `fuzz/run.sh 0 TARGET` only builds.
 set -eu
 cd "$(dirname "$0")"
