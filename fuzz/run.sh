@@ -3,13 +3,13 @@
 #
 # Coverage comes from rustc's own sancov pass, switched on by -C passes and -C llvm-args, which stable accepts. The flags go
 # to the target's code only (--target keeps them from build scripts). Needs a C++ compiler for libFuzzer. No
-# sanitizer: those need nightly; the crate has no unsafe code for one to watch.
+# sanitizer: those need nightly; the crates have no unsafe code for one to watch.
 # New inputs stay in fuzz/corpus, those that fail in fuzz/artifacts; `fuzz/run.sh 0 TARGET` only builds.
 set -eu
 cd "$(dirname "$0")"
 seconds=${1:-60}
 [ $# -gt 0 ] && shift
-[ $# -gt 0 ] || set -- message stored xml
+[ $# -gt 0 ] || set -- message stored xml certificate csr est ocsp private_key text
 host=$(rustc -vV | sed -n 's/^host: //p')
 target_dir=${CARGO_TARGET_DIR:-target}
 

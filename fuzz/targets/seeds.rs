@@ -1,11 +1,13 @@
 //! Writes the seeds of the other targets: `seeds FOLDER`.
 
+mod pki_seeds;
+
 use std::path::Path;
 
 use keygate_kmip::ttlv::Limits;
 use keygate_kmip::{samples, xml};
 
-fn main() -> std::io::Result<()> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::args().nth(1).unwrap_or_else(|| "corpus".to_owned());
     let folder = Path::new(&folder);
     for name in ["message", "stored", "xml"] {
@@ -19,5 +21,5 @@ fn main() -> std::io::Result<()> {
             std::fs::write(folder.join("xml").join(format!("seed-{number}")), text)?;
         }
     }
-    Ok(())
+    pki_seeds::write(folder)
 }

@@ -116,6 +116,7 @@ fn provisioning(
         other_cas: own.into_iter().filter_map(|profile| authority::certificate(&stored, profile).ok()).collect(),
         blocked: config.blocked_keys.clone(),
         refusals: refusals.clone(),
+        quotas: config.limits.certificates,
         clock: Arc::new(OffsetDateTime::now_utc),
     })
 }
@@ -123,7 +124,12 @@ fn provisioning(
 impl App {
     /// Opens the store of a data directory that this process has locked.
     pub async fn open(dir: DataDir, lock: DataDirLock, config: Config, unsealed: Unsealed, accept: bool) -> Result<Self, AppError> {
-        let options = StoreOptions { reads_deferred: config.audit_reads == AuditReads::Defer, accept, ..StoreOptions::default() };
+        let options = StoreOptions {
+            reads_deferred: config.audit_reads == AuditReads::Defer,
+            accept,
+            quotas: config.limits.objects,
+            ..StoreOptions::default()
+        };
         let id = crate::seal::Seal::load(dir.path()).map_err(UnlockError::Seal)?.store_id();
         let store = Store::open(dir.path(), id, unsealed.root.clone(), options).await.map_err(AppError::Open)?;
         let directory = Arc::new(DirectoryHandle::new(DirectoryContent::from_store(&store)));

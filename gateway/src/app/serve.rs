@@ -16,7 +16,7 @@ use crate::{
     http::{self, HttpListeners, ListenError, NotOpen},
     listen::{FrameHandler, Listener, ListenerParts, Registry, ServerIdentity, TlsError, TlsSettings},
     operation::Gateway,
-    store::CommitError,
+    store::{CommitError, Quota},
     telemetry::{ComponentState, MetricsSource, Sample, StatusInfo, StatusListener},
 };
 
@@ -283,6 +283,14 @@ impl MetricsSource for ConnectionGauge {
         samples.push(plain("objects", "Managed objects stored.", app.store.object_count() as u64));
         samples.push(plain("credentials_ignored_total", "Credentials of clients that have no users.", app.users.ignored()));
         samples.push(plain("credentials_refused_total", "Credentials that did not match.", app.users.refused()));
+        for quota in Quota::ALL {
+            samples.push(Sample {
+                name: "over_quota_total",
+                help: "Objects and certificates that were refused because of a quota (limits.*).",
+                label: Some(("quota", quota.name().to_owned())),
+                value: app.store.quota_refusals(quota) as f64,
+            });
+        }
         for (component, state) in app.readiness.snapshot() {
             samples.push(Sample {
                 name: "component_up",

@@ -6,8 +6,15 @@ use keygate_pki::{BlockList, HttpUrl, SubjectAltName};
 use toml::Value;
 
 use super::{
-    AuditReads, Config, Forbidden, HttpConfig, KmipConfig, Limits, LogConfig, LogFormat, NoEncoding, OnLoss, RngSeed, keystore, settings,
+    AuditReads, Config, Forbidden, HttpConfig, KmipConfig, Limits, LogConfig, LogFormat, NoEncoding, OnLoss, RequestQuotas, RngSeed, keystore,
+    settings,
 };
+use crate::store::{CertificateQuotas, ObjectQuotas};
+
+/// Largest quota of things that are kept.
+const QUOTA_MAX: usize = 1_000_000_000;
+/// Largest quota of requests in a second.
+const REQUESTS_PER_SECOND_MAX: usize = 1_000_000;
 
 /// The settings as written, not yet checked.
 #[derive(Debug, Clone, Default)]
@@ -134,6 +141,18 @@ impl FileConfig {
             attribute_bytes_max: self.count("limits.attribute_bytes_max", 1, 16 << 20),
             object_bytes_max: self.count("limits.object_bytes_max", 64, 64 << 20),
             locate_page_max: self.count("limits.locate_page_max", 1, 1_000_000),
+            objects: ObjectQuotas {
+                per_client: self.quota("limits.objects_per_client", QUOTA_MAX),
+                per_organisation: self.quota("limits.objects_per_organisation", QUOTA_MAX),
+            },
+            requests: RequestQuotas {
+                per_client: self.quota("limits.requests_per_second_per_client", REQUESTS_PER_SECOND_MAX),
+                per_organisation: self.quota("limits.requests_per_second_per_organisation", REQUESTS_PER_SECOND_MAX),
+            },
+            certificates: CertificateQuotas {
+                per_client: self.quota("limits.certificates_per_client", QUOTA_MAX),
+                per_organisation: self.quota("limits.certificates_per_organisation", QUOTA_MAX),
+            },
         }
     }
 
@@ -211,6 +230,12 @@ impl FileConfig {
                 min
             }
         }
+    }
+
+    /// A number, 0 for no quota.
+    fn quota(&mut self, key: &str, max: usize) -> Option<u64> {
+        let max = self.count(key, 0, max);
+        (max > 0).then_some(max as u64)
     }
 
     fn seconds(&mut self, key: &str) -> Duration {
@@ -371,6 +396,22 @@ mod tests {
         assert_eq!(config.limits.message_bytes_max, 1 << 20);
         assert_eq!(config.limits.connections_max, 2000);
         assert_eq!(config.keystores.len(), 1);
+        let Limits { objects, requests, certificates, .. } = config.limits;
+        assert_eq!((objects.per_client, objects.per_organisation), (None, None));
+        assert_eq!((requests.per_client, requests.per_organisation), (None, None));
+        assert_eq!((certificates.per_client, certificates.per_organisation), (Some(32), Some(1_000_000)));
+    }
+
+    /// A quota is a number; 0 takes it away.
+    #[test]
+    fn quotas_are_numbers_or_none() {
+        let set = ["limits.objects_per_client=7", "limits.requests_per_second_per_organisation=9", "limits.certificates_per_client=0"];
+        let limits = check("", &set).unwrap().limits;
+        assert_eq!((limits.objects.per_client, limits.requests.per_organisation), (Some(7), Some(9)));
+        assert_eq!(limits.certificates.per_client, None);
+        let problems = check("", &["limits.objects_per_client=-1", "limits.requests_per_second_per_client=many"]).unwrap_err();
+        let names: Vec<&str> = problems.0.iter().map(|problem| problem.setting.as_str()).collect();
+        assert_eq!(names, ["limits.objects_per_client", "limits.requests_per_second_per_client"]);
     }
 
     /// Several mistakes at once are reported at once, each under its name.

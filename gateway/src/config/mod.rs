@@ -16,6 +16,8 @@ pub use file::{FileConfig, Problem, Problems};
 pub use keystore::{KeystoreConfig, Pkcs11Config, PinSource};
 pub use settings::{SETTINGS, Setting};
 
+use crate::store::{CertificateQuotas, ObjectQuotas};
+
 /// What a running gateway is set to.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -181,6 +183,21 @@ pub struct Limits {
     pub object_bytes_max: usize,
     /// Most identifiers in one answer to Locate.
     pub locate_page_max: usize,
+    /// Most objects of a client and of an organisation.
+    pub objects: ObjectQuotas,
+    /// Most requests in a second.
+    pub requests: RequestQuotas,
+    /// Most certificates of an enrolled client and of an organisation.
+    pub certificates: CertificateQuotas,
+}
+
+/// Most requests (batch items) in a second, on average; `None`: no bound.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RequestQuotas {
+    /// Of a client.
+    pub per_client: Option<u64>,
+    /// Of all clients of an organisation together.
+    pub per_organisation: Option<u64>,
 }
 
 impl Config {

@@ -54,6 +54,12 @@ pub const SETTINGS: &[Setting] = &[
     setting("limits.attribute_bytes_max", "65536", "longest custom attribute value"),
     setting("limits.object_bytes_max", "524288", "largest managed object"),
     setting("limits.locate_page_max", "1000", "most identifiers in one Locate answer"),
+    setting("limits.objects_per_client", "0", "most managed objects of a client, destroyed ones not counted; 0: no quota"),
+    setting("limits.objects_per_organisation", "0", "most managed objects of an organisation, destroyed ones not counted; 0: no quota"),
+    setting("limits.requests_per_second_per_client", "0", "most KMIP batch items of a client in a second, two seconds' worth at once; 0: no quota"),
+    setting("limits.requests_per_second_per_organisation", "0", "most KMIP batch items of all clients of an organisation in a second; 0: no quota"),
+    setting("limits.certificates_per_client", "32", "most certificates of an enrolled client that are valid at a time; 0: no quota"),
+    setting("limits.certificates_per_organisation", "1000000", "most certificates of provisioning keys that an organisation has on record; 0: no quota"),
 ];
 
 pub(super) fn find(name: &str) -> Option<&'static Setting> {

@@ -67,6 +67,20 @@ pub(super) async fn perform(
     }
 }
 
+/// Refuses a message, each of its items for the same reason. Nothing of it is executed.
+pub(super) fn refuse_all(
+    front: &KmipFront,
+    peer: PeerInfo,
+    message: &RequestMessage<'_>,
+    error: &OperationError,
+    now: i64,
+    writer: &mut Writer,
+) {
+    let items = fail_all(message, error);
+    count(front, peer, &items);
+    write_response(writer, message.header.protocol_version, now, &items);
+}
+
 /// What must hold of the whole message.
 fn check(message: &RequestMessage<'_>) -> Result<(), (ResultReason, String)> {
     let items = &message.items;
@@ -116,7 +130,7 @@ async fn execute_item(exchange: &mut Exchange<'_>, item: &RequestItem<'_>) -> It
         match item.payload() {
             Err(error) => Err(failed(decode_reason(&error, exchange.version), error.to_string())),
             Ok(payload) => match perform_operation(exchange, payload).await {
-                Ok(payload) => exchange.check_names_of_item().await.map(|()| payload),
+                Ok(payload) => exchange.check_names_of_item().await.and_then(|()| exchange.check_quotas_of_item()).map(|()| payload),
                 Err(error) => Err(error),
             }
             .map_err(|error| failed(result_reason(&error, exchange.version), error.to_string())),

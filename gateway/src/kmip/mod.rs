@@ -4,9 +4,10 @@
 //! Serves KMIP 2.1 §8 and §9 (1.4 §6, §7): versions, authentication, batches, ID placeholder, maximum response size.
 
 mod batch;
+mod quota;
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use keygate_kmip::ttlv::{DecodeError, DecodeErrorKind, Frame, Limits, Writer};
 use keygate_kmip::{
@@ -14,10 +15,12 @@ use keygate_kmip::{
     ResponseMessage, ResultReason, ResultStatus, Tag, claimed_version,
 };
 
+use crate::config::RequestQuotas;
 use crate::identity::{Caller, Users};
 use crate::listen::{Disposition, FrameHandler, PeerInfo, Unreadable};
-use crate::operation::Gateway;
+use crate::operation::{Gateway, OperationError};
 use crate::telemetry::Metrics;
+use quota::RequestBuckets;
 
 /// Answers KMIP request messages.
 pub struct KmipFront {
@@ -25,13 +28,14 @@ pub struct KmipFront {
     users: Arc<Users>,
     metrics: Arc<Metrics>,
     limits: Limits,
+    quotas: Option<RequestBuckets>,
 }
 
 impl KmipFront {
     /// A front for a gateway.
     #[must_use]
-    pub fn new(gateway: Arc<Gateway>, users: Arc<Users>, metrics: Arc<Metrics>, limits: Limits) -> Self {
-        Self { gateway, users, metrics, limits }
+    pub fn new(gateway: Arc<Gateway>, users: Arc<Users>, metrics: Arc<Metrics>, limits: Limits, quotas: RequestQuotas) -> Self {
+        Self { gateway, users, metrics, limits, quotas: RequestBuckets::new(quotas) }
     }
 
     async fn answer(&self, caller: &Arc<Caller>, peer: PeerInfo, bytes: &[u8], writer: &mut Writer) {
@@ -55,6 +59,13 @@ impl KmipFront {
             Ok(message) => message,
             Err(error) => return refuse(writer, claimed, now, decode_reason(&error, claimed), error.to_string()),
         };
+        // Before anything is done for it: a password check costs more than most operations.
+        if let Some(quotas) = &self.quotas
+            && let Err(over) = quotas.take(caller, message.items.len(), Instant::now())
+        {
+            self.metrics.request_over_quota(over.whose);
+            return batch::refuse_all(self, peer, &message, &OperationError::LimitExceeded(over.to_string()), now, writer);
+        }
         let caller = match self.users.caller(caller, credential(&message.header)).await {
             Ok(caller) => caller,
             Err(_) => {

@@ -164,6 +164,7 @@ impl From<CommitError> for OperationError {
             CommitError::NameTaken { .. } => Self::NameTaken,
             CommitError::DiskFull => Self::Unavailable("the server's disk is full".to_owned()),
             CommitError::ReadOnlyLowDisk { .. } => Self::Unavailable("the server is low on disk space and takes no changes".to_owned()),
+            CommitError::Quota { .. } => Self::LimitExceeded(error.to_string()),
             CommitError::Closed => Self::Unavailable("the server is shutting down".to_owned()),
             CommitError::EntryTaken { .. } | CommitError::EntryMissing { .. } | CommitError::Malformed(_) | CommitError::Broken(_) => {
                 Self::internal("commit failed", error)

@@ -321,6 +321,29 @@ impl<'a> Exchange<'a> {
         Ok(())
     }
 
+    /// Whether the objects that this batch item makes are within their owner's quota. Commits decide anyway; this tells which
+    /// batch item is at fault.
+    ///
+    /// # Errors
+    /// [`OperationError::LimitExceeded`].
+    pub fn check_quotas_of_item(&self) -> Result<(), OperationError> {
+        let is_new = |(id, slot): &(ObjectId, Option<Slot>)| slot.is_none() && self.working.get(id).is_some_and(|slot| slot.row.is_none());
+        if !self.gateway.store.has_object_quotas() || !self.before_item.iter().any(is_new) {
+            return Ok(());
+        }
+        let counts = |state: u32| Lifecycle::from_code(state).is_none_or(|state| !state.is_destroyed());
+        for (id, _) in self.before_item.iter().filter(|entry| is_new(entry)) {
+            let Some(object) = self.working.get(id).map(|slot| &slot.object) else { continue };
+            let of_owner = self.working.values().filter(|slot| slot.changed && slot.object.owner == object.owner);
+            let more = of_owner.map(|slot| {
+                let before = slot.row.as_ref().is_some_and(|row| counts(row.state));
+                i64::from(!slot.object.lifecycle.is_destroyed()) - i64::from(before)
+            });
+            self.gateway.store.check_object_room(object.organisation, object.owner, more.sum())?;
+        }
+        Ok(())
+    }
+
     /// Ends a batch item that succeeded.
     pub fn item_done(&mut self, action: Option<Action>) {
         self.items.push(self.subject);

@@ -287,6 +287,8 @@ impl Provisioning {
         let (key, organisation) = (&issue.key, issue.key.row.organisation);
         let authority = snapshot.active(StoredTier::Key, organisation, Some(key.row.id));
         let authority = authority.ok_or_else(|| EnrolRefusal::unavailable(ProvisioningError::Damaged("issuing CA")))?;
+        let (quotas, now) = (self.quotas, self.now().unix_timestamp());
+        self.store.check_certificate_room(&quotas, organisation, issue.client, now).map_err(refused)?;
         let (certificate, shard) = self.sign_client(snapshot, authority, issue).await.map_err(away)?;
         let row = IssuedCertificate {
             id: EntryId::generate(),
@@ -325,6 +327,8 @@ impl Provisioning {
                     certificate: Box::new(row),
                     uses_max: uses_max.map(|max| max.saturating_sub(key.row.uses_cleared)),
                     renewed: issue.renews.map(|(_, serial, version)| (serial, version)),
+                    quotas,
+                    now,
                 },
             ])
             .collect();
@@ -340,7 +344,7 @@ impl Provisioning {
                 let max = key.row.uses_max.unwrap_or_default();
                 Err(keygate_pki::provisioning::LimitError::UsedUp { max }.into())
             }
-            Err(error) => Err(EnrolRefusal::unavailable(error)),
+            Err(error) => Err(refused(error)),
         }
     }
 
@@ -404,6 +408,14 @@ async fn generate(checked: &CheckedRequest) -> Result<PrivateKey, EnrolRefusal> 
     let algorithm = algorithm.unwrap_or(SignatureAlgorithm::EcdsaP256Sha256);
     let made = super::hierarchy::blocking(move || Ok(PrivateKey::generate(algorithm)?)).await;
     made.map_err(|cause| EnrolRefusal::Unavailable { cause })
+}
+
+/// Why a commit with a new certificate was refused.
+fn refused(error: CommitError) -> EnrolRefusal {
+    match error {
+        CommitError::Quota { what, max } => EnrolRefusal::Quota { what, max },
+        error => EnrolRefusal::unavailable(error),
+    }
 }
 
 fn away(cause: ProvisioningError) -> EnrolRefusal {

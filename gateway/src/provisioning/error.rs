@@ -8,7 +8,7 @@ use keygate_pki::{
     rotation::RotationError,
 };
 
-use crate::store::{CommitError, ReadError};
+use crate::store::{CommitError, Quota, ReadError};
 
 /// Why an administrator's wish is not done. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +73,7 @@ impl From<CommitError> for ProvisioningError {
         match error {
             CommitError::Stale { .. } => Self::Changed,
             CommitError::NoRoom(full) => Self::State(full.to_string()),
-            CommitError::LastAdmin => Self::State(error.to_string()),
+            CommitError::LastAdmin | CommitError::Quota { .. } => Self::State(error.to_string()),
             other => Self::Store(other),
         }
     }
@@ -133,6 +133,14 @@ pub enum EnrolRefusal {
     /// Beyond a limit of the key.
     #[error(transparent)]
     Limit(#[from] LimitError),
+    /// A quota leaves no room.
+    #[error("the quota of {max} {what} is used up")]
+    Quota {
+        /// Which one.
+        what: Quota,
+        /// How many there may be.
+        max: u64,
+    },
     /// The request itself.
     #[error(transparent)]
     Request(#[from] RequestError),
@@ -159,6 +167,7 @@ impl EnrolRefusal {
             Self::Limit(LimitError::Expired { .. }) => "expired",
             Self::Limit(LimitError::UsedUp { .. }) => "used up",
             Self::Limit(LimitError::Source { .. }) => "source address",
+            Self::Quota { .. } => "quota",
             Self::Request(error) => request_word(error),
             Self::Asked(_) => "request",
             Self::Unavailable { .. } => "unavailable",

@@ -50,7 +50,7 @@ use crate::{
     audit::{Action, Actor, Details, Event, Outcome, Refusals},
     identity::{DirectoryContent, DirectoryHandle},
     operation::{Gateway, Keystores},
-    store::{Change, Commit, CommitReceipt, EntryId, EntryKind, OrganisationId, Store},
+    store::{CertificateQuotas, Change, Commit, CommitReceipt, EntryId, EntryKind, OrganisationId, Store},
 };
 use authority::Keys;
 
@@ -87,6 +87,7 @@ pub struct Provisioning {
     clock: Clock,
     throttle: throttle::Throttle,
     refusals: Arc<Refusals>,
+    quotas: CertificateQuotas,
     snapshot: ArcSwap<Snapshot>,
     /// Held while a snapshot is made.
     refreshing: Mutex<()>,
@@ -112,6 +113,8 @@ pub struct Parts {
     pub blocked: BlockList,
     /// Refused attempts to be recorded.
     pub refusals: Arc<Refusals>,
+    /// How many certificates there may be.
+    pub quotas: CertificateQuotas,
     /// The clock.
     pub clock: Clock,
 }
@@ -130,6 +133,7 @@ impl Provisioning {
             clock: parts.clock,
             throttle: throttle::Throttle::default(),
             refusals: parts.refusals,
+            quotas: parts.quotas,
             snapshot: ArcSwap::default(),
             refreshing: Mutex::new(()),
             published: ArcSwap::default(),

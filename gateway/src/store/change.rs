@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::issued::{IssuedCertificate, Serial};
+use super::quota::{CertificateQuotas, Quota};
 use super::{Entry, EntryId, EntryKind, ObjectId, ObjectRow};
 use crate::audit::Event;
 
@@ -38,8 +39,8 @@ pub enum Change {
         /// The version that was read; 0 where there was none.
         version: u64,
     },
-    /// Adds an issued certificate: its serial number must be free, its key certified for no other client, and the provisioning
-    /// key must have been used less than `uses_max` times.
+    /// Adds an issued certificate: its serial number must be free, its key certified for no other client, the provisioning key
+    /// must have been used less than `uses_max` times, and the quotas must leave room.
     AddIssued {
         /// The certificate.
         certificate: Box<IssuedCertificate>,
@@ -47,6 +48,10 @@ pub enum Change {
         uses_max: Option<u64>,
         /// The certificate it renews, as it was read: it must not have been revoked since.
         renewed: Option<(Serial, u64)>,
+        /// How many there may be.
+        quotas: CertificateQuotas,
+        /// When those of the client that are valid are counted, seconds since 1970.
+        now: i64,
     },
     /// Replaces an issued certificate's row: it was revoked.
     UpdateIssued {
@@ -128,6 +133,14 @@ pub enum CommitError {
     #[error("the provisioning key was used {max} times, which is all it may be")]
     UsedUp {
         /// Uses allowed.
+        max: u64,
+    },
+    /// A quota leaves no room.
+    #[error("the quota of {max} {what} is used up")]
+    Quota {
+        /// Which one.
+        what: Quota,
+        /// How many there may be.
         max: u64,
     },
     /// The public key is certified for another client.

@@ -1,7 +1,7 @@
 //! Certificates that provisioning keys enrolled: the row, and what of all rows is kept in memory.
 //!
 //! There are hundreds of thousands of them, so unlike other entries they are not kept open: [`IssuedIndex`] holds what each
-//! handshake, OCSP request and issue needs, some 150 bytes a certificate, and the row is read when somebody wants to see it.
+//! handshake, OCSP request and issue needs, some 160 bytes a certificate, and the row is read when somebody wants to see it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasher;
@@ -155,6 +155,20 @@ pub struct IssuedFacts {
     issuer: u32,
 }
 
+impl IssuedFacts {
+    fn serial_hash(&self, hasher: &RandomState) -> u64 {
+        hasher.hash_one(self.serial)
+    }
+
+    fn key_hash(&self, hasher: &RandomState) -> u64 {
+        hasher.hash_one(self.public_key)
+    }
+
+    fn client_hash(&self, hasher: &RandomState) -> u64 {
+        hasher.hash_one(self.client)
+    }
+}
+
 /// Facts of one authority's certificates.
 #[derive(Clone, Debug)]
 struct Issuer {
@@ -167,7 +181,7 @@ struct Issuer {
     revoked: BTreeMap<u32, Vec<u32>>,
 }
 
-/// All certificates, by serial number and by public key.
+/// All certificates, by serial number, by public key and by client.
 #[derive(Default)]
 pub struct IssuedIndex {
     chunks: Vec<Vec<IssuedFacts>>,
@@ -176,9 +190,11 @@ pub struct IssuedIndex {
     count: usize,
     by_serial: HashTable<u32>,
     by_public_key: HashTable<u32>,
+    by_client: HashTable<u32>,
     issuers: Vec<Issuer>,
     issuer_of: HashMap<EntryId, u32>,
     enrolled: HashMap<EntryId, u64>,
+    of_organisation: HashMap<OrganisationId, u64>,
     hasher: RandomState,
 }
 
@@ -225,6 +241,18 @@ impl IssuedIndex {
     /// How many clients were enrolled with a provisioning key.
     pub fn enrolled(&self, key: EntryId) -> u64 {
         self.enrolled.get(&key).copied().unwrap_or_default()
+    }
+
+    /// How many certificates of an organisation there are.
+    pub fn of_organisation(&self, organisation: OrganisationId) -> u64 {
+        self.of_organisation.get(&organisation).copied().unwrap_or_default()
+    }
+
+    /// How many certificates of a client are valid at `now`, seconds since 1970: not revoked, not expired.
+    pub fn valid_of_client(&self, client: ClientId, now: i64) -> usize {
+        let places = self.by_client.iter_hash(self.hasher.hash_one(client));
+        let valid = |facts: &&IssuedFacts| facts.client == client && facts.revoked.is_none() && now <= facts.not_after;
+        places.map(|place| self.at(*place)).filter(valid).count()
     }
 
     /// How many certificates an authority has issued.
@@ -280,6 +308,7 @@ impl IssuedIndex {
         if facts.enrolled {
             *self.enrolled.entry(certificate.key).or_default() += 1;
         }
+        *self.of_organisation.entry(certificate.organisation).or_default() += 1;
         let place = self.place(facts);
         self.link(place);
     }
@@ -289,14 +318,16 @@ impl IssuedIndex {
         let Some(place) = self.place_of(serial) else { return };
         let facts = self.at(place);
         let (issuer, enrolled, shard) = (facts.issuer, facts.enrolled, facts.shard);
-        let (serial_hash, key_hash) = (self.hasher.hash_one(facts.serial), self.hasher.hash_one(facts.public_key));
-        if let Ok(entry) = self.by_serial.find_entry(serial_hash, |found| *found == place) {
-            entry.remove();
-        }
-        if let Ok(entry) = self.by_public_key.find_entry(key_hash, |found| *found == place) {
-            entry.remove();
+        let hashes = [facts.serial_hash(&self.hasher), facts.key_hash(&self.hasher), facts.client_hash(&self.hasher)];
+        for (table, hash) in [&mut self.by_serial, &mut self.by_public_key, &mut self.by_client].into_iter().zip(hashes) {
+            if let Ok(entry) = table.find_entry(hash, |found| *found == place) {
+                entry.remove();
+            }
         }
         let issuer = &mut self.issuers[issuer as usize];
+        if let Some(count) = self.of_organisation.get_mut(&issuer.organisation) {
+            *count = count.saturating_sub(1);
+        }
         if let Some(revoked) = issuer.revoked.get_mut(&shard) {
             revoked.retain(|revoked| *revoked != place);
         }
@@ -333,12 +364,12 @@ impl IssuedIndex {
     }
 
     fn link(&mut self, place: u32) {
-        let Self { chunks, by_serial, by_public_key, hasher, issuers, .. } = self;
+        let Self { chunks, by_serial, by_public_key, by_client, hasher, issuers, .. } = self;
         let at = |place: u32| &chunks[place as usize / CHUNK][place as usize % CHUNK];
         let facts = at(place);
-        by_serial.insert_unique(hasher.hash_one(facts.serial), place, |place| hasher.hash_one(at(*place).serial));
-        by_public_key
-            .insert_unique(hasher.hash_one(facts.public_key), place, |place| hasher.hash_one(at(*place).public_key));
+        by_serial.insert_unique(facts.serial_hash(hasher), place, |place| at(*place).serial_hash(hasher));
+        by_public_key.insert_unique(facts.key_hash(hasher), place, |place| at(*place).key_hash(hasher));
+        by_client.insert_unique(facts.client_hash(hasher), place, |place| at(*place).client_hash(hasher));
         if facts.revoked.is_some() {
             issuers[facts.issuer as usize].revoked.entry(facts.shard).or_default().push(place);
         }

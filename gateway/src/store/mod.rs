@@ -18,6 +18,7 @@ mod object_row;
 mod open;
 mod pki_rows;
 mod plan;
+mod quota;
 mod reads;
 mod rewrap;
 mod set_hash;
@@ -51,11 +52,13 @@ pub use pki_rows::{
     Admin, AdminCertificate, Authority, AuthorityCertificate, AuthorityKey, Blob, LastCrl, LastResponder, Organisation,
     ProvisioningKey, ProvisioningService, Role, StoredGeneration, StoredKeyState, StoredTier,
 };
+pub use quota::{CertificateQuotas, ObjectQuotas, Quota};
 pub use rewrap::Rewrapped;
 
 use crate::audit::{Event, Verifier, VerifyReport, append_line, read_heads};
 use crate::seal::{Keyring, RootKey, SealedTerm, Term};
 use plan::Work;
+use quota::ObjectDeltas;
 use shared::Shared;
 pub use shared::Underway;
 use writer::{Job, Unit};
@@ -212,6 +215,43 @@ impl Store {
     /// How many objects there are.
     pub fn object_count(&self) -> usize {
         self.shared.object_count()
+    }
+
+    /// Whether a quota of objects is set.
+    pub fn has_object_quotas(&self) -> bool {
+        self.shared.counts.is_some()
+    }
+
+    /// Whether a client may have `more` objects now. Commits decide; this tells early which request is at fault.
+    ///
+    /// # Errors
+    /// [`CommitError::Quota`].
+    pub fn check_object_room(&self, organisation: OrganisationId, owner: ClientId, more: i64) -> Result<(), CommitError> {
+        let Some(counts) = &self.shared.counts else { return Ok(()) };
+        let mut deltas = ObjectDeltas::default();
+        deltas.add(organisation, owner, more);
+        let checked = counts.check(&ObjectDeltas::default(), &deltas);
+        checked.inspect_err(|error| self.shared.quota_refusals.count(error))
+    }
+
+    /// Whether a client may have one more certificate at `now`, seconds since 1970. Commits decide; this saves a signature.
+    ///
+    /// # Errors
+    /// [`CommitError::Quota`].
+    pub fn check_certificate_room(
+        &self,
+        quotas: &CertificateQuotas,
+        organisation: OrganisationId,
+        client: ClientId,
+        now: i64,
+    ) -> Result<(), CommitError> {
+        let checked = self.with_issued(|index| quotas.check(index, (organisation, client), now, (0, 0)));
+        checked.inspect_err(|error| self.shared.quota_refusals.count(error))
+    }
+
+    /// How often a quota refused something since the store was opened.
+    pub fn quota_refusals(&self, quota: Quota) -> u64 {
+        self.shared.quota_refusals.of(quota)
     }
 
     /// Forgets cached rows (they are sealed, but a memory inspection should find none).

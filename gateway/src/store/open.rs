@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::disk::Disk;
 use super::issued::{IssuedCertificate, IssuedIndex};
 use super::plan::{Entries, EntryKey, open_entry};
+use super::quota::{ObjectCounts, ObjectQuotas, UNCOUNTED_STATES};
 use super::set_hash::{Element, SetHash};
 use super::shared::Shared;
 use super::state::{Anchor, Anchored, Run, State};
@@ -37,6 +38,8 @@ pub struct StoreOptions {
     pub reserve_bytes: u64,
     /// Take the store as it is found: `keygate store accept`. Audited.
     pub accept: bool,
+    /// Most objects of a client and of an organisation.
+    pub quotas: ObjectQuotas,
 }
 
 impl Default for StoreOptions {
@@ -47,6 +50,7 @@ impl Default for StoreOptions {
             low_disk_percent: 2,
             reserve_bytes: 16 << 20,
             accept: false,
+            quotas: ObjectQuotas::default(),
         }
     }
 }
@@ -187,7 +191,8 @@ pub(crate) async fn open(dir: &Path, id: Uuid, root: Arc<RootKey>, options: Stor
     }
     note_unnoted_head(dir, &keyring, &state)?;
     let state = next_state(state, known, &options);
-    let shared = Arc::new(Shared::new(keyring, found.versions, found.issued, options.cache_bytes));
+    let counts = count_objects(&mut connection, options.quotas).await?;
+    let shared = Arc::new(Shared::new(keyring, found.versions, found.issued, counts, options.cache_bytes));
     shared.publish_entries(state.commit, &found.entries, true);
     let writer = Writer {
         dir: dir.to_owned(),
@@ -204,6 +209,14 @@ pub(crate) async fn open(dir: &Path, id: Uuid, root: Arc<RootKey>, options: Stor
         head_noted_seq: 0,
     };
     start(dir, root, shared, writer, state, known, accepted, found.damage, &options).await
+}
+
+/// Counts the objects of every owner. Without a quota there is nothing to count for.
+async fn count_objects(connection: &mut SqliteConnection, quotas: ObjectQuotas) -> Result<Option<ObjectCounts>, OpenError> {
+    if quotas.per_client.is_none() && quotas.per_organisation.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(ObjectCounts::new(quotas, sqlite::objects_of_owners(connection, UNCOUNTED_STATES).await?)))
 }
 
 #[expect(clippy::too_many_arguments, reason = "the last step of one long function")]

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::entry::UniqueKey;
 use super::issued::{IssuedCertificate, IssuedIndex, Serial};
+use super::quota::{ObjectCounts, ObjectDeltas, StagedCertificates};
 use super::set_hash::Element;
 use super::sqlite::{EntryRow, GroupWrite};
 use super::invariants;
@@ -37,6 +38,8 @@ pub(crate) struct Committed<'a> {
     pub(crate) version: &'a (dyn Fn(ObjectId) -> Option<u64> + Sync),
     pub(crate) entries: &'a Entries,
     pub(crate) issued: &'a IssuedIndex,
+    /// Where a quota of objects is set.
+    pub(crate) counts: Option<&'a ObjectCounts>,
     /// Names of this group's additions that exist in the database.
     pub(crate) names: HashMap<[u8; 16], ObjectId>,
     pub(crate) keyring: &'a Keyring,
@@ -53,6 +56,8 @@ pub(crate) struct Plan {
     /// Public keys and uses that the certificates above add.
     certified: HashMap<[u8; 32], ClientId>,
     uses: HashMap<EntryId, u64>,
+    certificates: StagedCertificates,
+    deltas: ObjectDeltas,
 }
 
 /// An object change.
@@ -121,6 +126,8 @@ impl Plan {
         let objects = &work.objects;
         self.check_versions(objects, committed)?;
         let names = self.stage_names(objects, committed)?;
+        let deltas = committed.counts.map(|counts| counts.stage(&self.deltas, objects)).transpose()?;
+        self.deltas.merge(deltas.unwrap_or_default());
         self.touched.extend(objects.iter().map(|object| object.id));
         self.objects.extend_from_slice(objects);
         self.names.extend(names);
@@ -242,7 +249,7 @@ impl Plan {
         let mut own = HashSet::new();
         for change in changes {
             let serial = match change {
-                Change::AddIssued { certificate, uses_max, renewed } => {
+                Change::AddIssued { certificate, uses_max, renewed, .. } => {
                     self.check_new_certificate(certificate, *uses_max, committed)?;
                     if let Some((serial, version)) = renewed {
                         let found = committed.issued.by_serial(serial);
@@ -273,7 +280,7 @@ impl Plan {
                 return Err(CommitError::Malformed(serial.to_string()));
             }
         }
-        Ok(())
+        self.certificates.check(changes, committed.issued)
     }
 
     fn check_new_certificate(
@@ -303,6 +310,7 @@ impl Plan {
             match change {
                 Change::AddIssued { certificate, .. } => {
                     self.certified.insert(certificate.public_key_sha256, certificate.client);
+                    self.certificates.add((certificate.organisation, certificate.client));
                     if certificate.renews.is_none() {
                         *self.uses.entry(certificate.key).or_default() += 1;
                     }

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::issued::{IssuedCertificate, IssuedIndex, Serial};
 use super::plan::{Accepted, Entries};
+use super::quota::{ObjectCounts, QuotaRefusals};
 use super::reads::Reads;
 use super::{Directory, Entry, Intent, ObjectId, ObjectRow};
 use crate::seal::Keyring;
@@ -24,6 +25,9 @@ pub(crate) struct Shared {
     cache: Cache<ObjectId, Arc<ObjectRow>, ByBytes>,
     /// Certificates issued with provisioning keys.
     pub(crate) issued: RwLock<IssuedIndex>,
+    /// Objects of every owner, where a quota is set.
+    pub(crate) counts: Option<ObjectCounts>,
+    pub(crate) quota_refusals: QuotaRefusals,
     directory: ArcSwap<Directory>,
     intents: ArcSwap<Vec<Intent>>,
     /// Requests that are executed and wait for no commit yet.
@@ -63,6 +67,7 @@ impl Shared {
         keyring: Arc<Keyring>,
         versions: HashMap<ObjectId, u64>,
         issued: IssuedIndex,
+        counts: Option<ObjectCounts>,
         cache_bytes: u64,
     ) -> Self {
         Self {
@@ -72,6 +77,8 @@ impl Shared {
             versions: RwLock::new(versions),
             cache: Cache::with_weighter((cache_bytes / 1024) as usize, cache_bytes, ByBytes),
             issued: RwLock::new(issued),
+            counts,
+            quota_refusals: QuotaRefusals::default(),
             directory: ArcSwap::default(),
             intents: ArcSwap::default(),
             underway: AtomicUsize::new(0),
@@ -109,6 +116,9 @@ impl Shared {
     pub(crate) fn publish_objects(&self, objects: Vec<Accepted>) {
         if objects.is_empty() {
             return;
+        }
+        if let Some(counts) = &self.counts {
+            counts.publish(&objects);
         }
         let mut versions = self.versions.write().unwrap_or_else(PoisonError::into_inner);
         for object in objects {

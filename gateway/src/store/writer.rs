@@ -178,11 +178,15 @@ impl Writer {
             // Nobody else writes the index: readers and this plan share it.
             let issued = shared.issued.read().unwrap_or_else(PoisonError::into_inner);
             let (entries, keyring) = (&self.entries, &shared.keyring);
-            let committed = Committed { version: &version, entries, issued: &issued, names, keyring };
+            let counts = shared.counts.as_ref();
+            let committed = Committed { version: &version, entries, issued: &issued, counts, names, keyring };
             for unit in units {
                 match plan.accept(&unit.work, &committed) {
                     Ok(()) => accepted.push(unit),
-                    Err(error) => answer(unit.reply, Err(error)),
+                    Err(error) => {
+                        shared.quota_refusals.count(&error);
+                        answer(unit.reply, Err(error));
+                    }
                 }
             }
         }
@@ -363,7 +367,8 @@ impl Writer {
         {
             let issued = self.shared.issued.read().unwrap_or_else(PoisonError::into_inner);
             let (entries, keyring) = (&self.entries, &self.shared.keyring);
-            let committed = Committed { version: &no_objects, entries, issued: &issued, names, keyring };
+            let counts = self.shared.counts.as_ref();
+            let committed = Committed { version: &no_objects, entries, issued: &issued, counts, names, keyring };
             plan.accept(&work, &committed)?;
         }
         let prepared = self.prepare(plan);

@@ -56,6 +56,28 @@ pub enum HandshakeFailure {
     Overdue,
 }
 
+/// Whose quota of requests is used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Whose {
+    /// The client's.
+    Client,
+    /// The organisation's.
+    Organisation,
+}
+
+impl Whose {
+    const ALL: [Self; 2] = [Self::Client, Self::Organisation];
+
+    /// In a word.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Organisation => "organisation",
+        }
+    }
+}
+
 const HANDSHAKE_FAILURES: [&str; 5] = ["refused", "no_certificate", "protocol", "peer", "overdue"];
 const CLOSE_REASONS: [&str; 5] = ["overdue", "refused", "expired", "evicted", "shutdown"];
 
@@ -79,6 +101,7 @@ pub struct Metrics {
     shards: [Shard; SHARDS],
     accepted: AtomicU64,
     refused: AtomicU64,
+    over_quota: [AtomicU64; Whose::ALL.len()],
     handshake_failures: [AtomicU64; HANDSHAKE_FAILURES.len()],
     closed: [AtomicU64; CLOSE_REASONS.len()],
     sources: Mutex<Vec<Arc<dyn MetricsSource>>>,
@@ -109,6 +132,7 @@ impl Default for Metrics {
             }),
             accepted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            over_quota: std::array::from_fn(|_| AtomicU64::new(0)),
             handshake_failures: std::array::from_fn(|_| AtomicU64::new(0)),
             closed: std::array::from_fn(|_| AtomicU64::new(0)),
             sources: Mutex::new(Vec::new()),
@@ -142,6 +166,11 @@ impl Metrics {
         let bucket = BUCKETS_US.partition_point(|bound| *bound < micros);
         shard.buckets[bucket].fetch_add(1, Relaxed);
         shard.micros.fetch_add(micros, Relaxed);
+    }
+
+    /// Counts a request that was refused for its rate.
+    pub(crate) fn request_over_quota(&self, whose: Whose) {
+        self.over_quota[whose as usize].fetch_add(1, Relaxed);
     }
 
     pub(crate) fn unreadable(&self, connection: u64) {
@@ -187,6 +216,10 @@ impl Metrics {
             sample("sessions_total", "TLS handshakes finished.", None, self.sum(|shard| &shard.sessions)),
             sample("unreadable_messages_total", "Requests that were no KMIP message or too large.", None, self.sum(|shard| &shard.unreadable)),
         ];
+        for (whose, count) in Whose::ALL.iter().zip(&self.over_quota) {
+            let help = "KMIP requests refused because the quota of requests a second was used up.";
+            samples.push(sample("requests_over_quota_total", help, Some(("whose", whose.name())), count.load(Relaxed)));
+        }
         for (name, count) in HANDSHAKE_FAILURES.iter().zip(&self.handshake_failures) {
             samples.push(sample("handshakes_failed_total", "TLS handshakes that failed.", Some(("cause", *name)), count.load(Relaxed)));
         }
@@ -275,6 +308,7 @@ mod tests {
         metrics.operation(3, 10, false);
         metrics.operation(3, u32::MAX, false);
         metrics.handshake_failed(HandshakeFailure::NoCertificate);
+        metrics.request_over_quota(Whose::Organisation);
         let text = metrics.render();
         for expected in [
             "keygate_operations_total{operation=\"Get\",result=\"success\"} 20\n",
@@ -283,6 +317,8 @@ mod tests {
             "keygate_message_seconds_bucket{le=\"0.000025\"} 0\n",
             "keygate_message_seconds_bucket{le=\"0.00005\"} 20\n",
             "keygate_message_seconds_count 20\n",
+            "keygate_requests_over_quota_total{whose=\"client\"} 0\n",
+            "keygate_requests_over_quota_total{whose=\"organisation\"} 1\n",
             "keygate_handshakes_failed_total{cause=\"no_certificate\"} 1\n",
         ] {
             assert!(text.contains(expected), "{expected} is missing from\n{text}");

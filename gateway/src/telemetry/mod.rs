@@ -6,6 +6,6 @@ mod readiness;
 mod status;
 
 pub use logs::init_logs;
-pub use metrics::{HandshakeFailure, Metrics, MetricsSource, OPERATION_CODES_MAX, Sample};
+pub use metrics::{HandshakeFailure, Metrics, MetricsSource, OPERATION_CODES_MAX, Sample, Whose};
 pub use readiness::{ComponentState, Readiness};
 pub use status::{StatusInfo, StatusListener};

@@ -14,7 +14,8 @@ use keygate::provisioning::{
 };
 use keygate::seal::{NewSlot, Openers, Seal};
 use keygate::store::{
-    Change, ClientId, Commit, EntryId, IssuedCertificate, OrganisationId, Revocation, Serial, Store, StoreOptions,
+    CertificateQuotas, Change, ClientId, Commit, EntryId, IssuedCertificate, OrganisationId, Revocation, Serial, Store,
+    StoreOptions,
 };
 use keygate_pki::provisioning::PresentedSecret;
 use keygate_pki::{
@@ -154,6 +155,7 @@ impl World {
             other_cas: Vec::new(),
             blocked: BlockList::default(),
             refusals: Arc::default(),
+            quotas: CertificateQuotas::default(),
             clock: Arc::new(OffsetDateTime::now_utc),
         })?;
         let by = Deciding { actor: Actor::System, source: None };
@@ -198,7 +200,7 @@ async fn fill(store: &Store, row: &IssuedCertificate, count: usize, revoked: boo
                 revoked,
                 ..row.clone()
             });
-            Change::AddIssued { certificate, uses_max: None, renewed: None }
+            Change::AddIssued { certificate, uses_max: None, renewed: None, quotas: CertificateQuotas::default(), now: 0 }
         });
         let changes = changes.collect();
         store.commit(Commit { changes, ..Commit::default() }).await?;

@@ -47,6 +47,7 @@ impl IntoResponse for Refused {
                 problem.retry_after(retry_after).into_response()
             }
             EnrolRefusal::Limit(_) => problem(StatusCode::FORBIDDEN, "limit", "beyond a limit").into_response(),
+            EnrolRefusal::Quota { .. } => problem(StatusCode::FORBIDDEN, "quota", "quota used up").into_response(),
             EnrolRefusal::Request(_) => problem(StatusCode::BAD_REQUEST, "request", "request refused").into_response(),
             EnrolRefusal::Asked(_) => problem(StatusCode::BAD_REQUEST, "asked", "request refused").into_response(),
             EnrolRefusal::Unavailable { .. } => {
@@ -69,4 +70,24 @@ pub(super) fn accepted(retry_after: Duration) -> Response {
     let mut response = StatusCode::ACCEPTED.into_response();
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry_after.as_secs()));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Quota;
+
+    /// A quota is no matter of waiting: 403, with a code of its own, and which quota in words.
+    #[tokio::test]
+    async fn a_quota_answers_forbidden() {
+        let refusal = EnrolRefusal::Quota { what: Quota::CertificatesPerClient, max: 32 };
+        let response = Refused(refusal).into_response();
+        assert_eq!(response.status(), StatusCode::FORBIDDEN);
+        assert!(response.headers().get(header::RETRY_AFTER).is_none());
+        let body = axum::body::to_bytes(response.into_body(), 10_000).await.expect("a body");
+        let text = String::from_utf8_lossy(&body);
+        for part in ["quota", "the quota of 32 valid certificates of a client is used up"] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use super::device::Failure;
 use super::*;
 
-async fn created_in_device(world: &World) -> String {
+pub(super) async fn created_in_device(world: &World) -> String {
     match world.ask(&world.alice, create_aes(vec![in_device()])).await {
         Ok(ResponsePayload::Create(response)) => text(&response.unique_identifier),
         other => panic!("created: {:?}", other.map(|_| "another answer")),
@@ -11,7 +11,7 @@ async fn created_in_device(world: &World) -> String {
 }
 
 /// Waits until the background has nothing left to take back: each check lets it run.
-async fn settled(world: &World) {
+pub(super) async fn settled(world: &World) {
     while !world.gateway.store.intents().is_empty() {
         tokio::task::yield_now().await;
     }

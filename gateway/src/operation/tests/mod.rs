@@ -5,6 +5,7 @@ mod derivation;
 mod device;
 mod devices;
 mod lives;
+mod quotas;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -37,9 +38,13 @@ pub(super) struct World {
 
 impl World {
     pub(super) async fn new() -> Self {
+        Self::with(StoreOptions::default()).await
+    }
+
+    pub(super) async fn with(options: StoreOptions) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let (seal, root) = Seal::create(dir.path(), NewSlot::default()).expect("a new seal");
-        let store = Store::create(dir.path(), seal.store_id(), Arc::new(root), StoreOptions::default()).await.expect("a new store");
+        let store = Store::create(dir.path(), seal.store_id(), Arc::new(root), options).await.expect("a new store");
         let (device, device_id) = (Arc::new(Device::new()), KeystoreId::generate());
         let gateway = gateway(store, &device, device_id, KeystoreId::generate());
         Self { dir, gateway, device, device_id, alice: caller("alice"), bob: caller("bob") }

@@ -43,7 +43,7 @@ async fn an_older_database_is_refused() {
     assert!(matches!(refused, Err(OpenError::OlderThanAnchor { .. })));
     let store = open(world.dir.path(), true).await.expect("accepted");
     let World { dir, .. } = world;
-    let world = World::over(dir, store, Arc::default());
+    let world = World::over(dir, store, Arc::default(), CertificateQuotas::default());
     world.provisioning.publish_all().await.expect("published");
     assert!(number(&world.provisioning.published().lists[&(issuer, None)].body) > last);
     assert!(!world.connects(&lost.certificate), "it is on no record");

@@ -4,6 +4,7 @@ use keygate_pki::RequestError;
 use keygate_pki::provisioning::LimitError;
 
 use super::*;
+use crate::store::{Quota, Serial};
 
 /// Limits of a key hold; renewals are not counted; a successor takes renewals over.
 #[tokio::test]
@@ -55,6 +56,41 @@ async fn limits_and_successors() {
     world.provisioning.revoke_key(&admin(), ORGANISATION, &id, &because("replaced"), told, None).await.expect("revoked");
     assert!(world.connects(&moved.certificate) && !world.connects(&renewed.certificate));
     assert_eq!(world.provisioning.counts(heir.row.id), (0, 1));
+}
+
+/// Revokes this one certificate.
+async fn supersede(world: &World, certificate: &Certificate) {
+    let serial = Serial::new(certificate.serial()).expect("a serial number");
+    let (by, wish, told) = (admin(), because("replaced"), keygate_pki::Reason::Superseded);
+    world.provisioning.revoke_certificate(&by, ORGANISATION, &serial, &wish, told).await.expect("revoked");
+}
+
+/// A client has so many valid certificates and no more, an organisation so many at all; what ends makes room again.
+#[tokio::test]
+async fn quotas_of_certificates() {
+    let world = World::with_quotas(CertificateQuotas { per_client: Some(2), per_organisation: Some(4) }).await;
+    world.enable(KeyChoice::default()).await;
+    let (_, secret) = world.key("k").await;
+    let (_, csr) = request("a");
+    let first = world.enrol(&secret, &csr).await.expect("enrolled");
+    let second = world.renew(&first.certificate, &request("a").1).await.expect("the second valid one");
+    let used_up = |refused: Result<Enrolled, EnrolRefusal>| match refused {
+        Err(EnrolRefusal::Quota { what, max }) => (what, max),
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("issued"),
+    };
+    let refused = world.renew(&second.certificate, &request("a").1).await;
+    assert_eq!(used_up(refused), (Quota::CertificatesPerClient, 2));
+    // Enrolling again with the key it kept is the same client.
+    assert_eq!(used_up(world.enrol(&secret, &csr).await), (Quota::CertificatesPerClient, 2));
+    supersede(&world, &first.certificate).await;
+    let third = world.renew(&second.certificate, &request("a").1).await.expect("the first one counts no longer");
+    world.enrol(&secret, &request("b").1).await.expect("the fourth of the organisation");
+    assert_eq!(used_up(world.enrol(&secret, &request("c").1).await), (Quota::CertificatesPerOrganisation, 4));
+    supersede(&world, &second.certificate).await;
+    let refused = world.renew(&third.certificate, &request("a").1).await;
+    assert_eq!(used_up(refused), (Quota::CertificatesPerOrganisation, 4), "revoked ones stay on record");
+    assert_eq!(world.provisioning.store.quota_refusals(Quota::CertificatesPerClient), 2);
 }
 
 /// A key is certified for one client: its own machine may enrol again, no other may use it; a CA's key never.

@@ -40,11 +40,15 @@ pub(super) fn because(reason: &str) -> Reasoned {
 
 impl World {
     pub(super) async fn new() -> Self {
+        Self::with_quotas(CertificateQuotas::default()).await
+    }
+
+    pub(super) async fn with_quotas(quotas: CertificateQuotas) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let (seal, root) = Seal::create(dir.path(), NewSlot::default()).expect("a new seal");
         let options = StoreOptions { reserve_bytes: 64 << 10, ..StoreOptions::default() };
         let store = Store::create(dir.path(), seal.store_id(), Arc::new(root), options).await.expect("a store");
-        Self::over(dir, store, Arc::default())
+        Self::over(dir, store, Arc::default(), quotas)
     }
 
     /// With the service enabled.
@@ -59,7 +63,7 @@ impl World {
         self.provisioning.enable_service(&admin(), ORGANISATION, &wish, choice, None).await.expect("enabled");
     }
 
-    pub(super) fn over(dir: TempDir, store: Store, shift: Arc<AtomicI64>) -> Self {
+    pub(super) fn over(dir: TempDir, store: Store, shift: Arc<AtomicI64>, quotas: CertificateQuotas) -> Self {
         let turned = shift.clone();
         let clock = move || OffsetDateTime::now_utc() + time::Duration::seconds(turned.load(Ordering::Relaxed));
         let parts = Parts {
@@ -69,6 +73,7 @@ impl World {
             other_cas: Vec::new(),
             blocked: BlockList::default(),
             refusals: Arc::default(),
+            quotas,
             clock: Arc::new(clock),
         };
         let provisioning = Arc::new(Provisioning::new(parts).expect("provisioning"));
@@ -84,7 +89,7 @@ impl World {
         let Self { dir, shift, .. } = self;
         let store = open(dir.path(), false).await.expect("a store");
         assert!(store.damage().is_empty());
-        let world = Self::over(dir, store, shift);
+        let world = Self::over(dir, store, shift, CertificateQuotas::default());
         world.provisioning.maintain().await;
         world
     }

@@ -76,6 +76,21 @@ pub(crate) async fn object_versions(
     }
 }
 
+/// How many objects every owner has, those in the given states not counted.
+pub(crate) async fn objects_of_owners(
+    connection: &mut SqliteConnection,
+    without: [u32; 2],
+) -> Result<Vec<(OrganisationId, ClientId, u64)>, sqlx::Error> {
+    const SQL: &str =
+        "SELECT organisation, owner, count(*) FROM object WHERE state NOT IN (?, ?) GROUP BY organisation, owner";
+    let rows = sqlx::query(SQL).bind(without[0]).bind(without[1]).fetch_all(connection).await?;
+    let read = |row: &SqliteRow| {
+        let count = u64::try_from(row.try_get::<i64, _>(2)?).map_err(|_| malformed(2))?;
+        Ok((OrganisationId(Uuid::from_bytes(array(row, 0)?)), ClientId(Uuid::from_bytes(array(row, 1)?)), count))
+    };
+    rows.iter().map(read).collect()
+}
+
 /// The first 8 bytes of every name token.
 pub(crate) async fn name_prefixes(pool: &SqlitePool) -> Result<HashSet<u64>, sqlx::Error> {
     const SQL: &str = "SELECT group_concat(hex(substr(token, 1, 8))), max(token), count(*) FROM \

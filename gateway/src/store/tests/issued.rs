@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn certificate(key: EntryId, authority: EntryId, seed: u64) -> IssuedCertificate {
+pub(super) fn certificate(key: EntryId, authority: EntryId, seed: u64) -> IssuedCertificate {
     let sha256 = |salt: u8| {
         let mut octets = [0; 32];
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &[&[salt][..], &seed.to_be_bytes()].concat());
@@ -33,10 +33,11 @@ fn certificate(key: EntryId, authority: EntryId, seed: u64) -> IssuedCertificate
 }
 
 fn add(certificate: &IssuedCertificate, uses_max: Option<u64>) -> Change {
-    Change::AddIssued { certificate: Box::new(certificate.clone()), uses_max, renewed: None }
+    let quotas = CertificateQuotas::default();
+    Change::AddIssued { certificate: Box::new(certificate.clone()), uses_max, renewed: None, quotas, now: 0 }
 }
 
-fn of(change: Change) -> Commit {
+pub(super) fn of(change: Change) -> Commit {
     Commit { changes: vec![change], ..Commit::default() }
 }
 
@@ -195,7 +196,7 @@ async fn the_last_administrator_stays() {
 }
 
 impl Store {
-    async fn commit_owned(self, commit: Commit) -> Result<CommitReceipt, CommitError> {
+    pub(super) async fn commit_owned(self, commit: Commit) -> Result<CommitReceipt, CommitError> {
         self.commit(commit).await
     }
 }
@@ -222,11 +223,14 @@ proptest! {
         prop_assert_eq!(index.len(), there.len());
         prop_assert_eq!(index.enrolled(key), there.len() as u64);
         prop_assert_eq!(index.iter().count(), there.len());
+        prop_assert_eq!(index.of_organisation(ORGANISATION), there.len() as u64);
         let listed: HashSet<_> = index.revoked_of(authority).map(|facts| facts.serial).collect();
         prop_assert_eq!(listed.len(), revoked.len());
         for (n, one) in pool.iter().enumerate() {
             let n = n as u64;
             prop_assert_eq!(index.by_serial(&one.serial).is_some(), there.contains(&n));
+            prop_assert_eq!(index.valid_of_client(one.client, one.not_after) == 1, there.contains(&n) && !revoked.contains(&n));
+            prop_assert_eq!(index.valid_of_client(one.client, one.not_after + 1), 0);
             prop_assert_eq!(listed.contains(&one.serial), revoked.contains(&n));
             prop_assert_eq!(index.other_client(&one.public_key_sha256, None).is_some(), there.contains(&n));
         }
