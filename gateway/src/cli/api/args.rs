@@ -58,7 +58,7 @@ pub(in crate::cli) struct Decide {
 
 /// A revocation.
 #[derive(Args, Clone)]
-pub(in crate::cli) struct Revoke {
+pub(in crate::cli) struct Revocation {
     #[command(flatten)]
     pub(in crate::cli) decide: Decide,
     /// What relying parties are told: keyCompromise, cACompromise, affiliationChanged, superseded, cessationOfOperation or
@@ -186,7 +186,7 @@ pub(in crate::cli) enum ProvisioningKey {
         /// Id or name.
         id: String,
         #[command(flatten)]
-        revoke: Revoke,
+        revoke: Revocation,
         #[command(flatten)]
         via: Via,
     },
@@ -260,7 +260,7 @@ pub(in crate::cli) enum Ca {
         /// Id, as listed.
         id: String,
         #[command(flatten)]
-        revoke: Revoke,
+        revoke: Revocation,
         #[command(flatten)]
         via: Via,
     },
@@ -331,7 +331,7 @@ pub(in crate::cli) enum Cert {
         /// Serial number in hexadecimal.
         serial: String,
         #[command(flatten)]
-        revoke: Revoke,
+        revoke: Revocation,
         #[command(flatten)]
         via: Via,
     },
