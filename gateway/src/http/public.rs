@@ -52,7 +52,7 @@ pub(super) fn routes(app: &Arc<App>) -> Router {
 async fn list(State(app): State<Arc<App>>, Path(file): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
     let published = app.provisioning.published();
     if let Some(organisation) = file.strip_suffix(".pem") {
-        return Ok(answer(&bundle(&published, organisation)?.lists_pem, PEM, &headers));
+        return Ok(answer(bundle(&published, organisation)?.lists_pem(), PEM, &headers));
     }
     let id = file.strip_suffix(".crl").and_then(entry_id);
     let list = id.and_then(|id| published.lists.get(&(id, None))).ok_or_else(Problem::not_found)?;

@@ -2,9 +2,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use keygate_pki::{Certificate, OffsetDateTime};
 use serde::Serialize;
 use time::format_description::well_known::Rfc3339;
@@ -26,8 +27,21 @@ pub struct Bundle {
     pub trust_json: File,
     /// Root, organisation issuers and issuing CAs, revoked ones too, PEM: for parties that check CRLs.
     pub authorities_pem: File,
-    /// All CRLs that such parties need, PEM, without the shards: the whole list of an authority covers them.
-    pub lists_pem: File,
+    /// What [`Bundle::lists_pem`] is made of.
+    lists: Arc<[Arc<File>]>,
+    lists_pem: OnceLock<File>,
+}
+
+impl Bundle {
+    /// All CRLs that such parties need, PEM, without the shards: the whole list of an authority covers them. Made when somebody
+    /// asks for it first: with many revoked certificates it is long.
+    pub fn lists_pem(&self) -> &File {
+        self.lists_pem.get_or_init(|| {
+            let text: String = self.lists.iter().map(|list| pem("X509 CRL", &list.body)).collect();
+            let newest = self.lists.iter().map(|list| list.made).max().unwrap_or(OffsetDateTime::UNIX_EPOCH);
+            File::new(text.into_bytes(), newest, newest + CRL_LIFE)
+        })
+    }
 }
 
 #[derive(Serialize)]
@@ -89,20 +103,19 @@ fn bundle(
     }
     let json = serde_json::to_string_pretty(&TrustJson { organisation: name, certificates: trusted });
     let json = json.map_err(|_| ProvisioningError::Damaged("trust bundle"))?;
-    let (mut authorities, mut all_lists) = (String::new(), String::new());
+    let (mut authorities, mut whole) = (String::new(), Vec::new());
     for authority in &mine {
         for held in authority.certificates.iter().filter(|held| is_of_use(&held.certificate, now)) {
             authorities.push_str(&held.certificate.to_pem()?);
         }
-        if let Some(list) = lists.get(&(authority.row.id, None)) {
-            all_lists.push_str(&pem("X509 CRL", &list.body)?);
-        }
+        whole.extend(lists.get(&(authority.row.id, None)).cloned());
     }
     Ok(Bundle {
         trust_pem: file(trust),
         trust_json: file(json),
         authorities_pem: file(authorities),
-        lists_pem: file(all_lists),
+        lists: whole.into(),
+        lists_pem: OnceLock::new(),
     })
 }
 
@@ -118,7 +131,22 @@ fn is_trusted(snapshot: &Snapshot, authority: &LoadedAuthority, now: OffsetDateT
     is_good && authority.generation.is_published() && authority.newest().is_ok_and(|newest| is_of_use(newest, now))
 }
 
-fn pem(label: &'static str, der: &[u8]) -> Result<String, ProvisioningError> {
-    let damaged = |_| ProvisioningError::Damaged("list");
-    der::pem::encode_string(label, der::pem::LineEnding::LF, der).map_err(damaged)
+/// RFC 7468: lines of 64 characters.
+fn pem(label: &str, der: &[u8]) -> String {
+    let text = STANDARD.encode(der);
+    let mut pem = String::with_capacity(text.len() + text.len() / 64 + 2 * label.len() + 40);
+    let mut line = |parts: &[&str]| {
+        parts.iter().for_each(|part| pem.push_str(part));
+        pem.push('\n');
+    };
+    line(&["-----BEGIN ", label, "-----"]);
+    let mut rest = text.as_str();
+    while !rest.is_empty() {
+        // Base64 is ASCII: any place is between characters.
+        let (head, tail) = rest.split_at(rest.len().min(64));
+        line(&[head]);
+        rest = tail;
+    }
+    line(&["-----END ", label, "-----"]);
+    pem
 }

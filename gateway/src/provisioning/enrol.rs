@@ -17,7 +17,7 @@ use super::{
 use crate::{
     audit::{Action, Actor, Details},
     store::{
-        Blob, Change, ClientId, Commit, CommitError, EntryId, EntryKind, IssuedCertificate, OrganisationId, Serial,
+        Blob, Change, ClientId, Commit, CommitError, EntryId, EntryKind, IssuedCertificate, IssuedFacts, OrganisationId, Serial,
         StoredTier,
     },
 };
@@ -53,6 +53,8 @@ pub struct Renewing<'a> {
     pub source: IpAddr,
     /// PKCS#10, PEM or DER; `None`: the same key and names again, whose possession the connection proved.
     pub request: Option<&'a [u8]>,
+    /// Names that the request leaves out are those of the present certificate.
+    pub keep_names: bool,
     /// Whether the key must be the present one (`Some(true)`), must be another (`Some(false)`), or may be either.
     pub same_key: Option<bool>,
 }
@@ -166,10 +168,15 @@ impl Provisioning {
         let present = Certificate::from_der(asked.certificate).map_err(|_| EnrolRefusal::Unauthorised)?;
         let serial = Serial::new(present.serial()).ok_or(EnrolRefusal::Unauthorised)?;
         let sha256 = present.fingerprint().0;
-        let request = match asked.request {
+        // Who asks comes first: a stranger learns nothing of what would be wrong with the request.
+        self.renewable(&serial, &sha256, asked.organisation)?;
+        let mut request = match asked.request {
             Some(request) => CertificateRequest::from_pem_or_der(request)?,
             None => CertificateRequest::of_certificate(&present)?,
         };
+        if asked.keep_names {
+            request = request.with_names(&present.subject_alt_names())?;
+        }
         check_same_names(&present, &request)?;
         let is_same = request.public_key().spki_hash() == present.spki_hash();
         match asked.same_key {
@@ -184,17 +191,7 @@ impl Provisioning {
         let mut checked = None;
         for _ in 0..ATTEMPTS {
             let snapshot = self.snapshot();
-            let facts = self.store.with_issued(|index| {
-                let facts = index.by_serial(&serial).filter(|facts| facts.sha256 == sha256)?;
-                let (organisation, key, _) = index.issuer(facts);
-                let addressed = asked.organisation.is_none_or(|addressed| addressed == organisation);
-                addressed.then(|| (facts.clone(), key))
-            });
-            let (facts, key) = facts.ok_or(EnrolRefusal::Unauthorised)?;
-            let now = self.now().unix_timestamp();
-            if facts.revoked.is_some() || now < facts.not_before || facts.not_after < now {
-                return Err(EnrolRefusal::Unauthorised);
-            }
+            let (facts, key) = self.renewable(&serial, &sha256, asked.organisation)?;
             let key = self.renewing_key(&snapshot, key)?;
             let request = match &checked {
                 Some(checked) => checked,
@@ -214,6 +211,27 @@ impl Provisioning {
             }
         }
         Err(EnrolRefusal::unavailable(ProvisioningError::Changed))
+    }
+
+    /// The certificate that is to be renewed, and its provisioning key: one of ours, of the organisation that is addressed, neither
+    /// revoked nor expired.
+    fn renewable(
+        &self,
+        serial: &Serial,
+        sha256: &[u8; 32],
+        organisation: Option<OrganisationId>,
+    ) -> Result<(IssuedFacts, EntryId), EnrolRefusal> {
+        let found = self.store.with_issued(|index| {
+            let facts = index.by_serial(serial).filter(|facts| facts.sha256 == *sha256)?;
+            let (of, key, _) = index.issuer(facts);
+            organisation.is_none_or(|addressed| addressed == of).then(|| (facts.clone(), key))
+        });
+        let (facts, key) = found.ok_or(EnrolRefusal::Unauthorised)?;
+        let now = self.now().unix_timestamp();
+        if facts.revoked.is_some() || now < facts.not_before || facts.not_after < now {
+            return Err(EnrolRefusal::Unauthorised);
+        }
+        Ok((facts, key))
     }
 
     /// The key that renews what `key` issued: itself, or the successor at the end of the line.

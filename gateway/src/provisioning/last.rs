@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use keygate_pki::{CrlTimes, OffsetDateTime, Reason, RevokedList, SHARD_SERIALS_MAX, Window, provisioning::EffectiveState,
+use keygate_pki::{CrlTimes, OffsetDateTime, Reason, RevokedList, Window, provisioning::EffectiveState,
     rotation::Generation};
 use time::Duration;
 
@@ -72,12 +72,11 @@ impl Provisioning {
         // Nothing of it is valid any more: nobody needs a list.
         if authority.not_after().is_some_and(|end| now < end) {
             let times = CrlTimes::last(now, &certificates)?;
-            let issued = self.store.with_issued(|index| index.issued_by(row.id));
-            let shards = u32::try_from(issued / SHARD_SERIALS_MAX as u64).unwrap_or(u32::MAX);
+            let shards = self.last_shard(authority);
             let number = self.draw_number(u64::from(shards) + 2).await?;
             for shard in (0..=shards).map(Some).chain([None]) {
                 let revoked = self.everything(authority, shard, since, told)?;
-                let crl = self.sign_list(authority, shard, number, times, revoked).await?;
+                let crl = self.sign_list(authority, shard, number, times, &revoked).await?;
                 changes.push(Change::AddEntry(Entry::LastCrl(LastCrl {
                     id: EntryId::generate(),
                     organisation: row.organisation,

@@ -50,6 +50,11 @@ impl File {
         let etag = format!("\"{}\"", hex::encode(&digest.as_ref()[..16]));
         Self { body: body.into(), etag, made, next }
     }
+
+    /// A list: its number is never given twice, so it is its tag.
+    fn numbered(body: Vec<u8>, number: u64, made: OffsetDateTime, next: OffsetDateTime) -> Self {
+        Self { body: body.into(), etag: format!("\"{number}\""), made, next }
+    }
 }
 
 /// Everything that is published, as of one moment.
@@ -59,6 +64,8 @@ pub struct Published {
     pub lists: HashMap<(EntryId, Option<u32>), Arc<File>>,
     /// By name of the organisation.
     pub bundles: BTreeMap<String, Bundle>,
+    /// What the lists of shards were made of: the whole list of an authority is made of the same.
+    revoked: HashMap<(EntryId, u32), Arc<RevokedList>>,
 }
 
 /// A list that is to be signed.
@@ -97,13 +104,11 @@ impl Provisioning {
         let snapshot = self.snapshot();
         let mut wishes = Vec::new();
         for authority in snapshot.authorities.values().filter(|authority| signs_lists(authority)) {
-            wishes.push(Wish { authority: authority.clone(), shard: None });
+            let wish = |shard| Wish { authority: authority.clone(), shard };
             if authority.row.tier == StoredTier::Key {
-                let issued = self.store.with_issued(|index| index.issued_by(authority.row.id));
-                let shards = issued / SHARD_SERIALS_MAX as u64;
-                let wish = |shard| Wish { authority: authority.clone(), shard: Some(shard) };
-                wishes.extend((0..=u32::try_from(shards).unwrap_or(u32::MAX)).map(wish));
+                wishes.extend((0..=self.last_shard(authority)).map(|shard| wish(Some(shard))));
             }
+            wishes.push(wish(None));
         }
         self.publish(&snapshot, wishes, true).await
     }
@@ -125,13 +130,14 @@ impl Provisioning {
     async fn publish(&self, snapshot: &Snapshot, wishes: Vec<Wish>, anew: bool) -> Result<(), ProvisioningError> {
         let before = self.published.load_full();
         let mut lists = if anew { self.last_lists() } else { before.lists.clone() };
+        let mut revoked = if anew { HashMap::new() } else { before.revoked.clone() };
         // A key whose keystore is away leaves its last list in place; the others are signed.
         let mut failure = None;
         if !wishes.is_empty() {
             let number = self.draw_number(wishes.len() as u64).await?;
             for wish in wishes {
                 let key = (wish.authority.row.id, wish.shard);
-                match self.list(snapshot, &wish, number, before.lists.get(&key)).await {
+                match self.list(snapshot, &wish, number, before.lists.get(&key), &mut revoked).await {
                     Ok(file) => drop(lists.insert(key, Arc::new(file))),
                     Err(error) => {
                         lists.extend(before.lists.get(&key).map(|file| (key, file.clone())));
@@ -141,7 +147,7 @@ impl Provisioning {
             }
         }
         let bundles = bundle::all(snapshot, &lists, self.now())?;
-        self.published.store(Arc::new(Published { lists, bundles }));
+        self.published.store(Arc::new(Published { lists, bundles, revoked }));
         failure.map_or(Ok(()), Err)
     }
 
@@ -158,7 +164,8 @@ impl Provisioning {
         let now = self.now();
         let file = |row: &crate::store::LastCrl| {
             let next = moment(row.next_update).unwrap_or(now);
-            ((row.authority, row.shard), Arc::new(File::new(row.der.0.to_vec(), now, next)))
+            let file = File { body: row.der.0.clone(), etag: format!("\"{}\"", row.number), made: now, next };
+            ((row.authority, row.shard), Arc::new(file))
         };
         rows.iter().map(|row| file(row)).collect()
     }
@@ -169,14 +176,26 @@ impl Provisioning {
         wish: &Wish,
         number: u64,
         before: Option<&Arc<File>>,
+        known: &mut HashMap<(EntryId, u32), Arc<RevokedList>>,
     ) -> Result<File, ProvisioningError> {
         // A clock that was set back must not make a list look older than the one before it.
         let now = self.now();
         let this = before.map_or(now, |before| before.made.max(now));
         let times = CrlTimes::new(this, this + CRL_LIFE)?;
-        let revoked = self.revoked(snapshot, &wish.authority, wish.shard, now)?;
-        let crl = self.sign_list(&wish.authority, wish.shard, number, times, revoked).await?;
-        Ok(File::new(crl.into_der(), this, times.next()))
+        let revoked = match (wish.authority.row.tier, wish.shard) {
+            (StoredTier::Key, Some(shard)) => self.revoked_clients(&wish.authority, shard, now)?,
+            (StoredTier::Key, None) => self.all_revoked_clients(&wish.authority, now, known)?,
+            _ => self.revoked_authorities(snapshot, &wish.authority, now)?,
+        };
+        let crl = self.sign_list(&wish.authority, wish.shard, number, times, &revoked).await?;
+        known.extend(wish.shard.map(|shard| ((wish.authority.row.id, shard), Arc::new(revoked))));
+        Ok(File::numbered(crl.into_der(), number, this, times.next()))
+    }
+
+    /// The shard that new certificates of an authority go into.
+    pub(super) fn last_shard(&self, authority: &LoadedAuthority) -> u32 {
+        let issued = self.store.with_issued(|index| index.issued_by(authority.row.id));
+        u32::try_from(issued / SHARD_SERIALS_MAX as u64).unwrap_or(u32::MAX)
     }
 
     /// Signs a list.
@@ -186,40 +205,64 @@ impl Provisioning {
         shard: Option<u32>,
         number: u64,
         times: CrlTimes,
-        revoked: RevokedList,
+        revoked: &RevokedList,
     ) -> Result<Crl, ProvisioningError> {
         let url = shard.map(|shard| self.shard_url(authority.row.id, shard)).transpose()?;
         let scope = url.as_ref().map_or(CrlScope::All, CrlScope::Shard);
-        let wish = NewCrl { scope, number, times, revoked: &revoked };
+        let wish = NewCrl { scope, number, times, revoked };
         let unsigned = authority.issuer()?.prepare_crl(&wish)?;
         let signature = self.sign(authority, unsigned.tbs()).await?;
         Ok(unsigned.assemble(&signature)?)
     }
 
-    /// What is revoked of an authority's certificates, in one shard or in all.
-    pub(super) fn revoked(
+    /// Revoked clients of one shard.
+    fn revoked_clients(
+        &self,
+        authority: &LoadedAuthority,
+        shard: u32,
+        now: OffsetDateTime,
+    ) -> Result<RevokedList, ProvisioningError> {
+        let oldest = (now - LISTED_AFTER_END).unix_timestamp();
+        // Taken out first: the list is encoded without holding up commits.
+        let rows: Vec<(Serial, i64, u8)> = self.store.with_issued(|index| {
+            let listed = index.revoked_in(authority.row.id, shard).filter(|facts| facts.not_after >= oldest);
+            listed.filter_map(|facts| facts.revoked.map(|by| (facts.serial, by.at, by.reason))).collect()
+        });
+        let mut list = RevokedList::with_capacity(rows.len());
+        for (serial, at, reason) in rows {
+            let reason = Reason::from_code(reason).unwrap_or(Reason::Unspecified);
+            list.push(serial.as_bytes(), moment(at).unwrap_or(now), reason)?;
+        }
+        Ok(list)
+    }
+
+    /// Revoked clients of all shards, of which most are encoded already.
+    fn all_revoked_clients(
+        &self,
+        authority: &LoadedAuthority,
+        now: OffsetDateTime,
+        known: &mut HashMap<(EntryId, u32), Arc<RevokedList>>,
+    ) -> Result<RevokedList, ProvisioningError> {
+        let mut whole = RevokedList::default();
+        for shard in 0..=self.last_shard(authority) {
+            let key = (authority.row.id, shard);
+            let part = match known.get(&key) {
+                Some(part) => part.clone(),
+                None => known.entry(key).or_insert(Arc::new(self.revoked_clients(authority, shard, now)?)).clone(),
+            };
+            whole.append(&part);
+        }
+        Ok(whole)
+    }
+
+    /// Every certificate that an authority ever made for an authority that is revoked or held, whichever generation.
+    fn revoked_authorities(
         &self,
         snapshot: &Snapshot,
         authority: &LoadedAuthority,
-        shard: Option<u32>,
         now: OffsetDateTime,
     ) -> Result<RevokedList, ProvisioningError> {
         let mut list = RevokedList::default();
-        if authority.row.tier == StoredTier::Key {
-            let oldest = (now - LISTED_AFTER_END).unix_timestamp();
-            // Taken out first: the list is encoded without holding up commits.
-            let rows: Vec<(Serial, i64, u8)> = self.store.with_issued(|index| {
-                let revoked = index.revoked_of(authority.row.id);
-                let listed = revoked.filter(|facts| facts.not_after >= oldest && shard.is_none_or(|shard| shard == facts.shard));
-                listed.filter_map(|facts| facts.revoked.map(|by| (facts.serial, by.at, by.reason))).collect()
-            });
-            for (serial, at, reason) in rows {
-                let reason = Reason::from_code(reason).unwrap_or(Reason::Unspecified);
-                list.push(serial.as_bytes(), moment(at).unwrap_or(now), reason)?;
-            }
-            return Ok(list);
-        }
-        // Every certificate this authority ever made for a key that is revoked or held, whichever generation.
         for below in snapshot.authorities.values().filter(|below| below.row.id != authority.row.id) {
             let Some((at, reason)) = snapshot.revocation_of(below) else { continue };
             let mine = below.certificates.iter().filter(|held| held.issuer == Some(authority.row.id));

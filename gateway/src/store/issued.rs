@@ -3,7 +3,7 @@
 //! There are hundreds of thousands of them, so unlike other entries they are not kept open: [`IssuedIndex`] holds what each
 //! handshake, OCSP request and issue needs, some 150 bytes a certificate, and the row is read when somebody wants to see it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasher;
 use std::net::IpAddr;
 
@@ -163,7 +163,8 @@ struct Issuer {
     authority: EntryId,
     /// Certificates ever put in, purged ones too.
     issued: u64,
-    revoked: Vec<u32>,
+    /// Revoked ones by shard.
+    revoked: BTreeMap<u32, Vec<u32>>,
 }
 
 /// All certificates, by serial number and by public key.
@@ -231,10 +232,17 @@ impl IssuedIndex {
         self.issuer_of.get(&authority).map_or(0, |issuer| self.issuers[*issuer as usize].issued)
     }
 
-    /// Revoked certificates of an authority, in the order in which they were revoked.
+    /// Revoked certificates of an authority, shard by shard.
     pub fn revoked_of(&self, authority: EntryId) -> impl Iterator<Item = &IssuedFacts> {
         let issuer = self.issuer_of.get(&authority).map(|issuer| &self.issuers[*issuer as usize]);
-        issuer.into_iter().flat_map(|issuer| &issuer.revoked).map(|place| self.at(*place))
+        issuer.into_iter().flat_map(|issuer| issuer.revoked.values()).flatten().map(|place| self.at(*place))
+    }
+
+    /// Revoked certificates of an authority in one shard, in the order in which they were revoked.
+    pub fn revoked_in(&self, authority: EntryId, shard: u32) -> impl Iterator<Item = &IssuedFacts> {
+        let issuer = self.issuer_of.get(&authority).map(|issuer| &self.issuers[*issuer as usize]);
+        let places = issuer.and_then(|issuer| issuer.revoked.get(&shard));
+        places.into_iter().flatten().map(|place| self.at(*place))
     }
 
     /// All certificates, in no order.
@@ -264,7 +272,7 @@ impl IssuedIndex {
             let newly = self.at(place).revoked.is_none() && facts.revoked.is_some();
             self.chunks[place as usize / CHUNK][place as usize % CHUNK] = facts;
             if newly {
-                self.issuers[issuer as usize].revoked.push(place);
+                self.issuers[issuer as usize].revoked.entry(certificate.shard).or_default().push(place);
             }
             return;
         }
@@ -280,7 +288,7 @@ impl IssuedIndex {
     pub(crate) fn remove(&mut self, serial: &Serial) {
         let Some(place) = self.place_of(serial) else { return };
         let facts = self.at(place);
-        let (issuer, enrolled) = (facts.issuer, facts.enrolled);
+        let (issuer, enrolled, shard) = (facts.issuer, facts.enrolled, facts.shard);
         let (serial_hash, key_hash) = (self.hasher.hash_one(facts.serial), self.hasher.hash_one(facts.public_key));
         if let Ok(entry) = self.by_serial.find_entry(serial_hash, |found| *found == place) {
             entry.remove();
@@ -289,7 +297,9 @@ impl IssuedIndex {
             entry.remove();
         }
         let issuer = &mut self.issuers[issuer as usize];
-        issuer.revoked.retain(|revoked| *revoked != place);
+        if let Some(revoked) = issuer.revoked.get_mut(&shard) {
+            revoked.retain(|revoked| *revoked != place);
+        }
         if enrolled && let Some(count) = self.enrolled.get_mut(&issuer.key) {
             *count = count.saturating_sub(1);
         }
@@ -301,7 +311,7 @@ impl IssuedIndex {
         let issuers = &mut self.issuers;
         *self.issuer_of.entry(certificate.authority).or_insert_with(|| {
             let (organisation, key, authority) = (certificate.organisation, certificate.key, certificate.authority);
-            issuers.push(Issuer { organisation, key, authority, issued: 0, revoked: Vec::new() });
+            issuers.push(Issuer { organisation, key, authority, issued: 0, revoked: BTreeMap::new() });
             issuers.len() as u32 - 1
         })
     }
@@ -330,7 +340,7 @@ impl IssuedIndex {
         by_public_key
             .insert_unique(hasher.hash_one(facts.public_key), place, |place| hasher.hash_one(at(*place).public_key));
         if facts.revoked.is_some() {
-            issuers[facts.issuer as usize].revoked.push(place);
+            issuers[facts.issuer as usize].revoked.entry(facts.shard).or_default().push(place);
         }
     }
 

@@ -56,6 +56,12 @@ impl RevokedList {
         Ok(())
     }
 
+    /// Appends all of another list, as it is encoded already.
+    pub fn append(&mut self, other: &Self) {
+        self.entries.extend_from_slice(&other.entries);
+        self.count += other.count;
+    }
+
     /// How many certificates are listed.
     pub fn len(&self) -> usize {
         self.count

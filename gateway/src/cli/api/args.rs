@@ -47,6 +47,7 @@ pub(in crate::cli) struct CaKey {
 
 /// A decision with an impact.
 #[derive(Args, Clone)]
+#[group(skip)]
 pub(in crate::cli) struct Decide {
     /// Why; kept in the audit record.
     #[arg(long, value_name = "TEXT")]
@@ -58,7 +59,8 @@ pub(in crate::cli) struct Decide {
 
 /// A revocation.
 #[derive(Args, Clone)]
-pub(in crate::cli) struct Revocation {
+#[group(skip)]
+pub(in crate::cli) struct Revoke {
     #[command(flatten)]
     pub(in crate::cli) decide: Decide,
     /// What relying parties are told: keyCompromise, cACompromise, affiliationChanged, superseded, cessationOfOperation or
@@ -186,7 +188,7 @@ pub(in crate::cli) enum ProvisioningKey {
         /// Id or name.
         id: String,
         #[command(flatten)]
-        revoke: Revocation,
+        revoke: Revoke,
         #[command(flatten)]
         via: Via,
     },
@@ -260,7 +262,7 @@ pub(in crate::cli) enum Ca {
         /// Id, as listed.
         id: String,
         #[command(flatten)]
-        revoke: Revocation,
+        revoke: Revoke,
         #[command(flatten)]
         via: Via,
     },
@@ -331,7 +333,7 @@ pub(in crate::cli) enum Cert {
         /// Serial number in hexadecimal.
         serial: String,
         #[command(flatten)]
-        revoke: Revocation,
+        revoke: Revoke,
         #[command(flatten)]
         via: Via,
     },

@@ -6,7 +6,7 @@ use keygate_pki::Reason;
 use serde_json::{Value, json};
 
 use super::{
-    args::{Cert, Decide, ProvisioningKey, Revocation, Service, Via},
+    args::{Cert, Decide, ProvisioningKey, Revoke, Service, Via},
     ask::{Path, given},
     impact::Impact,
     print,
@@ -125,7 +125,7 @@ pub(super) fn acknowledged(reason: &str) -> Value {
 }
 
 /// The body of a revocation, once it is acknowledged. A reason that is one of RFC 5280's words is what is told, too.
-pub(super) fn revoking(revoke: &Revocation, impact: Impact) -> Result<Value, Failure> {
+pub(super) fn revoking(revoke: &Revoke, impact: Impact) -> Result<Value, Failure> {
     impact.acknowledge(revoke.decide.yes)?;
     let reason = &revoke.decide.reason;
     let told = revoke.told.clone().or_else(|| reason.parse::<Reason>().is_ok().then(|| reason.clone()));

@@ -96,7 +96,7 @@ async fn simplereenroll(
 ) -> Result<Response, Response> {
     let organisation = labelled(&app, label).map_err(IntoResponse::into_response)?;
     let request = pkcs10(&headers, &body)?;
-    let asked = Renewing { certificate: &certificate, organisation, source: peer.address.ip(), request: Some(&request), same_key: None };
+    let asked = Renewing { certificate: &certificate, organisation, source: peer.address.ip(), request: Some(&request), keep_names: false, same_key: None };
     issued(app.provisioning.renew(&asked).await)
 }
 

@@ -125,7 +125,7 @@ async fn renew(
 ) -> Result<Response, Response> {
     let body = read(body)?;
     let request = body.csr.as_deref().map(str::as_bytes);
-    let asked = Renewing { certificate: &certificate, organisation: None, source: peer.address.ip(), request, same_key: Some(true) };
+    let asked = Renewing { certificate: &certificate, organisation: None, source: peer.address.ip(), request, keep_names: true, same_key: Some(true) };
     issued(StatusCode::CREATED, app.provisioning.renew(&asked).await)
 }
 
@@ -137,7 +137,7 @@ async fn rekey(
 ) -> Result<Response, Response> {
     let body = read(body)?;
     let request = Some(body.csr.as_bytes());
-    let asked = Renewing { certificate: &certificate, organisation: None, source: peer.address.ip(), request, same_key: Some(false) };
+    let asked = Renewing { certificate: &certificate, organisation: None, source: peer.address.ip(), request, keep_names: true, same_key: Some(false) };
     issued(StatusCode::CREATED, app.provisioning.renew(&asked).await)
 }
 

@@ -79,7 +79,7 @@ async fn the_root_rolls_over() {
     let (_, secret) = world.key("k").await;
     let old = active(&world, StoredTier::Root);
     let provisioning = &world.provisioning;
-    let choice = KeyChoice { algorithm: keygate_pki::SignatureAlgorithm::EcdsaP384Sha384, keystore: None };
+    let choice = KeyChoice { algorithm: SignatureAlgorithm::EcdsaP384Sha384, keystore: None };
     let next = provisioning.rekey_authority(&admin(), ORGANISATION, &old, Some(choice), None).await.expect("re-keyed");
     let next = next.authority.path_name();
     provisioning.publish_authority(&admin(), ORGANISATION, &next, None).await.expect("published");

@@ -78,7 +78,7 @@ async fn organisations_are_apart() {
         organisation: Some(ORGANISATION),
         source: HERE,
         request: Some(&again),
-        same_key: None,
+        keep_names: false, same_key: None,
     };
     assert!(matches!(provisioning.renew(&renewing).await, Err(EnrolRefusal::Unauthorised)));
     let off = because("closed");

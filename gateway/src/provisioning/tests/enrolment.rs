@@ -77,7 +77,7 @@ async fn a_key_belongs_to_one_client() {
     let snapshot = world.provisioning.snapshot();
     let authority = snapshot.active(crate::store::StoredTier::Root, ORGANISATION, None).expect("a root");
     let crate::store::AuthorityKey::Local(stored) = &authority.row.key else { panic!("a local key") };
-    let ca_key = super::super::authority::local_key(stored).expect("a key");
+    let ca_key = authority::local_key(stored).expect("a key");
     let refused = world.enrol(&secret, &request_of(&ca_key, "ca", &[])).await;
     assert!(matches!(refused, Err(EnrolRefusal::Request(RequestError::CaKey))));
 }

@@ -110,7 +110,7 @@ impl World {
     }
 
     pub(super) async fn renew(&self, present: &Certificate, request: &[u8]) -> Result<Enrolled, EnrolRefusal> {
-        let asked = Renewing { certificate: present.der(), organisation: None, source: HERE, request: Some(request), same_key: None };
+        let asked = Renewing { certificate: present.der(), organisation: None, source: HERE, request: Some(request), keep_names: false, same_key: None };
         self.provisioning.renew(&asked).await
     }
 
