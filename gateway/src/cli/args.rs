@@ -513,7 +513,7 @@ pub(super) enum Audit {
         data: Data,
     },
     /// Searches by period, action, actor and object; newest first. Nothing is verified.
-    Search(Search),
+    Search(Box<Search>),
 }
 
 #[derive(Subcommand)]

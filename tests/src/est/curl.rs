@@ -145,8 +145,27 @@ pub fn call_with(
     body: Option<(&str, &[u8])>,
     headers: &[&str],
 ) -> io::Result<Answer> {
+    call_as(server, folder, None, path, shown, body, headers)
+}
+
+/// [`call_with`] with a method of its own. Quotes in headers are to be escaped with a backslash: the file is read by curl.
+///
+/// # Errors
+/// As [`call`].
+pub fn call_as(
+    server: &Server,
+    folder: &Path,
+    method: Option<&str>,
+    path: &str,
+    shown: Shown<'_>,
+    body: Option<(&str, &[u8])>,
+    headers: &[&str],
+) -> io::Result<Answer> {
     fs::create_dir_all(folder)?;
     let mut options = format!("url = \"{}{path}\"\ncacert = \"{}\"\n", server.url, server.ca.display());
+    if let Some(method) = method {
+        options += &format!("request = \"{method}\"\n");
+    }
     match shown {
         Shown::Account(account) => options += &format!("basic\nuser = \"{}:{}\"\n", account.id, account.secret),
         Shown::Device(device) => {
