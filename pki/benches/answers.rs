@@ -73,7 +73,7 @@ fn ocsp(bencher: Bencher<'_, '_>) {
 }
 
 /// A request by SHA-1 hashes for serial number 5.
-fn request(responder: &OcspResponder<'_>) -> Vec<u8> {
+fn request(responder: &OcspResponder) -> Vec<u8> {
     let (name, key) = responder.issuer_ids().sha1();
     let head =
         hex::decode("3042 3040 303e 303c 303a 3009 06052b0e03021a 0500 0414".replace(' ', "")).expect("hexadecimal");

@@ -106,6 +106,9 @@ pub enum RequestError {
     /// The key of a CA: whoever shows it would be taken for the CA.
     #[error("the request is for the key of a CA")]
     CaKey,
+    /// Client certificates are never CA certificates.
+    #[error("the request asks for a CA certificate")]
+    AsksToBeCa,
     /// The key is certified for another client already.
     #[error("the key is certified for another client")]
     KeyOfAnother,

@@ -40,7 +40,11 @@ impl From<CommitError> for Problem {
                 Self::new(StatusCode::CONFLICT, "name-taken", "conflict", error.to_string())
             }
             CommitError::EntryMissing { .. } => Self::new(StatusCode::NOT_FOUND, "not-found", "not found", "it is gone meanwhile"),
-            CommitError::LastAdmin | CommitError::NoRoom(_) | CommitError::UsedUp { .. } | CommitError::KeyOfAnother => {
+            CommitError::LastAdmin
+            | CommitError::NoRoom(_)
+            | CommitError::UsedUp { .. }
+            | CommitError::KeyOfAnother
+            | CommitError::Quota { .. } => {
                 Self::new(StatusCode::CONFLICT, "state", "conflict", error.to_string())
             }
             CommitError::Malformed(_) | CommitError::Broken(_) => internal(&error),

@@ -130,18 +130,22 @@ impl TlsSettings {
         // The provider's TLS 1.2 suites are all ECDHE with an AEAD.
         let provider: Arc<CryptoProvider> = Arc::new(aws_lc_rs::default_provider());
         let verifier = Arc::new(CertificateVerifier::new(door.clone(), certificates, provider.clone()));
-        let tickets = Arc::new(Tickets::new().map_err(TlsError::Config)?);
-        door.subscribe(tickets.clone());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
             .map_err(TlsError::Config)?
             .with_client_cert_verifier(verifier)
             .with_cert_resolver(identity);
-        // RFC 7627 §5.3: without the extended master secret, resumption can be bound to another peer's session.
-        config.require_ems = true;
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.ticketer = tickets;
-        config.send_tls13_tickets = 1;
+        config.send_tls13_tickets = 0;
+        // RFC 7627 §5.3: without the extended master secret, resumption can be bound to another peer's session. Machines that
+        // enrol come with TLS stacks that lack it (strongSwan 5.9): where certificates are optional no session is resumed.
+        if certificates == ClientCertificates::Required {
+            let tickets = Arc::new(Tickets::new().map_err(TlsError::Config)?);
+            door.subscribe(tickets.clone());
+            config.require_ems = true;
+            config.ticketer = tickets;
+            config.send_tls13_tickets = 1;
+        }
         // 0-RTT requests can be replayed (RFC 8446 §8): never.
         config.max_early_data_size = 0;
         config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();

@@ -187,6 +187,7 @@ fn request_word(error: &RequestError) -> &'static str {
         RequestError::SignatureAlgorithm(_) => "signature algorithm",
         RequestError::Signature => "no proof of possession",
         RequestError::SubjectAltName(_) | RequestError::TooManyNames { .. } => "names",
+        RequestError::AsksToBeCa => "asks to be a CA",
         RequestError::CaKey => "key of a CA",
         RequestError::KeyOfAnother => "key of another client",
         RequestError::DuplicateExtension(_)

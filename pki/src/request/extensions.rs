@@ -13,7 +13,10 @@ use const_oid::{
 use der::{Decode, asn1::SetOfVec};
 use x509_cert::{
     attr::Attribute,
-    ext::{Extension, pkix::SubjectAltName as SubjectAltNames},
+    ext::{
+        Extension,
+        pkix::{BasicConstraints, SubjectAltName as SubjectAltNames},
+    },
 };
 
 use crate::{error::RequestError, name::SubjectAltName};
@@ -51,6 +54,12 @@ fn asked(attributes: &SetOfVec<Attribute>) -> Result<Vec<Extension>, RequestErro
         // Whoever asks for it as critical wants no certificate without it, and gets none.
         if extension.critical && !UNDERSTOOD.contains(&extension.extn_id) {
             return Err(RequestError::UnknownCriticalExtension(extension.extn_id));
+        }
+        if extension.extn_id == ID_CE_BASIC_CONSTRAINTS {
+            let constraints = BasicConstraints::from_der(extension.extn_value.as_bytes());
+            if constraints.map_err(RequestError::Malformed)?.ca {
+                return Err(RequestError::AsksToBeCa);
+            }
         }
     }
     Ok(extensions)

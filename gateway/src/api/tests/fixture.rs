@@ -87,6 +87,7 @@ impl World {
             store: store.clone(),
             public_url: "http://pki.example:8080".parse().expect("a URL"),
             other_cas: Vec::new(),
+            quotas: crate::store::CertificateQuotas::default(),
             blocked: BlockList::default(),
             refusals: std::sync::Arc::default(),
             clock: std::sync::Arc::new(OffsetDateTime::now_utc),
