@@ -122,10 +122,12 @@ fn the_policy_refuses_what_the_request_cannot_tell() {
         || RequestPolicy { blocked: &nothing, is_ca_key: &|_| false, is_key_of_another: &|_| false, names: None };
     let read = |pem: &[u8]| CertificateRequest::from_pem_or_der(pem).unwrap();
     for pem in [&include_bytes!("requests/rsa.csr")[..], include_bytes!("requests/prime256v1.csr")] {
-        read(pem).check(&open()).unwrap();
         let refused = read(pem).check(&RequestPolicy { blocked: &blocked, ..open() }).unwrap_err();
         assert!(matches!(refused, RequestError::PublicKey(KeyFault::Blocked)), "{refused}");
     }
+    read(include_bytes!("requests/prime256v1.csr")).check(&open()).unwrap();
+    let asks = read(include_bytes!("requests/rsa.csr")).check(&open()).unwrap_err();
+    assert!(matches!(asks, RequestError::AsksToBeCa), "a client is no CA: {asks}");
     let ca = PrivateKey::generate(SignatureAlgorithm::EcdsaP256Sha256).unwrap();
     let ca_hash = ca.public_key().spki_hash();
     let subject = DistinguishedName::new(None, "agent-1.example").unwrap();

@@ -39,6 +39,15 @@ pub(super) fn names(attributes: &SetOfVec<Attribute>) -> Result<Vec<SubjectAltNa
     Ok(list)
 }
 
+/// Whether the request asks for a CA certificate.
+pub(super) fn asks_to_be_ca(attributes: &SetOfVec<Attribute>) -> Result<bool, RequestError> {
+    let asked = asked(attributes)?;
+    let constraints = asked.iter().find(|extension| extension.extn_id == ID_CE_BASIC_CONSTRAINTS);
+    let read = |extension: &Extension| BasicConstraints::from_der(extension.extn_value.as_bytes());
+    let constraints = constraints.map(read).transpose().map_err(RequestError::Malformed)?;
+    Ok(constraints.is_some_and(|constraints| constraints.ca))
+}
+
 fn asked(attributes: &SetOfVec<Attribute>) -> Result<Vec<Extension>, RequestError> {
     let mut found = attributes.iter().filter(|attribute| attribute.oid == ID_EXTENSION_REQ);
     let Some(attribute) = found.next() else { return Ok(Vec::new()) };
@@ -54,12 +63,6 @@ fn asked(attributes: &SetOfVec<Attribute>) -> Result<Vec<Extension>, RequestErro
         // Whoever asks for it as critical wants no certificate without it, and gets none.
         if extension.critical && !UNDERSTOOD.contains(&extension.extn_id) {
             return Err(RequestError::UnknownCriticalExtension(extension.extn_id));
-        }
-        if extension.extn_id == ID_CE_BASIC_CONSTRAINTS {
-            let constraints = BasicConstraints::from_der(extension.extn_value.as_bytes());
-            if constraints.map_err(RequestError::Malformed)?.ca {
-                return Err(RequestError::AsksToBeCa);
-            }
         }
     }
     Ok(extensions)

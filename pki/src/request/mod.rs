@@ -35,6 +35,7 @@ pub struct CertificateRequest {
     names: Vec<SubjectAltName>,
     subject: String,
     common_name: Option<String>,
+    asks_to_be_ca: bool,
 }
 
 impl CertificateRequest {
@@ -70,6 +71,7 @@ impl CertificateRequest {
         weak_key::check_requested(&public_key).map_err(RequestError::PublicKey)?;
         Ok(Self {
             names: extensions::names(&request.info.attributes)?,
+            asks_to_be_ca: extensions::asks_to_be_ca(&request.info.attributes)?,
             subject: request.info.subject.to_string(),
             common_name: common_name(&request.info.subject),
             public_key,
@@ -88,6 +90,7 @@ impl CertificateRequest {
             names: certificate.subject_alt_names(),
             subject: certificate.subject(),
             common_name: certificate.common_name(),
+            asks_to_be_ca: false,
             public_key,
         })
     }

@@ -39,6 +39,9 @@ impl CertificateRequest {
         if policy.blocked.contains(&self.public_key) {
             return Err(RequestError::PublicKey(KeyFault::Blocked));
         }
+        if self.asks_to_be_ca {
+            return Err(RequestError::AsksToBeCa);
+        }
         if (policy.is_ca_key)(&hash) {
             return Err(RequestError::CaKey);
         }

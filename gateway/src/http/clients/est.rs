@@ -15,7 +15,7 @@ use axum::{
 };
 use keygate_pki::{
     Certificate,
-    est::{CsrAttribute, certs_only, csr_attributes, decode_body, encode_body},
+    est::{CsrAttribute, EstError, certs_only, csr_attributes, decode_body, encode_body},
 };
 
 use super::{
@@ -78,8 +78,8 @@ async fn simpleenroll(
     Secret(secret): Secret,
     headers: HeaderMap,
     body: Bytes,
-) -> Result<Response, Response> {
-    let organisation = labelled(&app, label).map_err(IntoResponse::into_response)?;
+) -> Result<Response, Refused> {
+    let organisation = labelled(&app, label)?;
     let request = pkcs10(&headers, &body)?;
     let asked = EnrolRequest { secret: &secret, organisation, source: peer.address.ip(), request: &request, names: &[], make_key: false };
     issued(app.provisioning.enrol(&asked).await)
@@ -93,8 +93,8 @@ async fn simplereenroll(
     Presented(certificate): Presented,
     headers: HeaderMap,
     body: Bytes,
-) -> Result<Response, Response> {
-    let organisation = labelled(&app, label).map_err(IntoResponse::into_response)?;
+) -> Result<Response, Refused> {
+    let organisation = labelled(&app, label)?;
     let request = pkcs10(&headers, &body)?;
     let asked = Renewing { certificate: &certificate, organisation, source: peer.address.ip(), request: Some(&request), keep_names: false, same_key: None };
     issued(app.provisioning.renew(&asked).await)
@@ -108,13 +108,13 @@ async fn serverkeygen(
     Secret(secret): Secret,
     headers: HeaderMap,
     body: Bytes,
-) -> Result<Response, Response> {
-    let organisation = labelled(&app, label).map_err(IntoResponse::into_response)?;
+) -> Result<Response, Refused> {
+    let organisation = labelled(&app, label)?;
     let request = pkcs10(&headers, &body)?;
     let asked = EnrolRequest { secret: &secret, organisation, source: peer.address.ip(), request: &request, names: &[], make_key: true };
     let done = app.provisioning.enrol(&asked).await.map_err(refused)?;
-    let key = done.key.as_ref().ok_or_else(|| failed().into_response())?;
-    let certificate = certs_only(&[&done.certificate]).map_err(|_| failed().into_response())?;
+    let key = done.key.as_ref().ok_or_else(failed)?;
+    let certificate = certs_only(&[&done.certificate]).map_err(|_| failed())?;
     const BOUNDARY: &str = "keygate-est-parts";
     let mut answer = zeroize::Zeroizing::new(String::with_capacity(16 * 1024));
     let key = zeroize::Zeroizing::new(encode_body(key.expose_pkcs8()));
@@ -135,30 +135,29 @@ async fn serverkeygen(
     Ok((headers, std::mem::take(&mut *answer)).into_response())
 }
 
-fn issued(done: Result<Enrolled, EnrolRefusal>) -> Result<Response, Response> {
+fn issued(done: Result<Enrolled, EnrolRefusal>) -> Result<Response, Refused> {
     let done = done.map_err(refused)?;
     // RFC 7030 §4.2.3: "a certs-only CMC Simple PKI Response ... containing only the certificate that was issued."
-    let der = certs_only(&[&done.certificate]).map_err(|_| failed().into_response())?;
+    let der = certs_only(&[&done.certificate]).map_err(|_| failed())?;
     Ok(base64_answer(CERTS_ONLY, &der))
 }
 
-fn refused(refusal: EnrolRefusal) -> Response {
+fn refused(refusal: EnrolRefusal) -> Refused {
     match refusal {
-        EnrolRefusal::Suspended { retry_after } => accepted(retry_after),
-        other => Refused(other).into_response(),
+        EnrolRefusal::Suspended { retry_after } => accepted(retry_after).into(),
+        other => other.into(),
     }
 }
 
-fn pkcs10(headers: &HeaderMap, body: &[u8]) -> Result<Vec<u8>, Response> {
+fn pkcs10(headers: &HeaderMap, body: &[u8]) -> Result<Vec<u8>, Refused> {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
     // RFC 7030 §4.2.1: "the content-type is 'application/pkcs10'".
     if !media_type.eq_ignore_ascii_case(PKCS10) {
-        return Err(Problem::unsupported_media_type(PKCS10).into_response());
+        return Err(Problem::unsupported_media_type(PKCS10).into());
     }
-    decode_body(body).map_err(|error| {
-        Problem::new(StatusCode::BAD_REQUEST, "request", "request refused", error.to_string()).into_response()
-    })
+    let refused = |error: EstError| Problem::new(StatusCode::BAD_REQUEST, "request", "request refused", error.to_string());
+    Ok(decode_body(body).map_err(refused)?)
 }
 
 /// The organisation that the label names.

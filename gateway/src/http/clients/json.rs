@@ -103,7 +103,7 @@ async fn enrol(
     Extension(peer): Extension<Peer>,
     Secret(secret): Secret,
     body: Body<EnrolBody>,
-) -> Result<Response, Response> {
+) -> Result<Response, Refused> {
     let body = read(body)?;
     let names = SubjectAltName::parse_list(&body.names).map_err(|error| bad(error.to_string()))?;
     let asked = EnrolRequest {
@@ -122,7 +122,7 @@ async fn renew(
     Extension(peer): Extension<Peer>,
     Presented(certificate): Presented,
     body: Body<RenewBody>,
-) -> Result<Response, Response> {
+) -> Result<Response, Refused> {
     let body = read(body)?;
     let request = body.csr.as_deref().map(str::as_bytes);
     let asked = Renewing { certificate: &certificate, organisation: None, source: peer.address.ip(), request, keep_names: true, same_key: Some(true) };
@@ -134,7 +134,7 @@ async fn rekey(
     Extension(peer): Extension<Peer>,
     Presented(certificate): Presented,
     body: Body<RekeyBody>,
-) -> Result<Response, Response> {
+) -> Result<Response, Refused> {
     let body = read(body)?;
     let request = Some(body.csr.as_bytes());
     let asked = Renewing { certificate: &certificate, organisation: None, source: peer.address.ip(), request, keep_names: true, same_key: Some(false) };
@@ -147,32 +147,32 @@ async fn revoke(
     Extension(peer): Extension<Peer>,
     Presented(certificate): Presented,
     body: Body<RevokeBody>,
-) -> Result<Response, Response> {
+) -> Result<Response, Refused> {
     let body = read(body)?;
     let reason = match body.reason {
         Some(name) => name.parse::<Reason>().map_err(|error| bad(error.to_string()))?,
         None => Reason::CessationOfOperation,
     };
     let serial = Certificate::from_der(&certificate).ok().and_then(|certificate| Serial::new(certificate.serial()));
-    let serial = serial.ok_or_else(|| Refused(EnrolRefusal::Unauthorised).into_response())?;
+    let serial = serial.ok_or(EnrolRefusal::Unauthorised)?;
     let provisioning = app.provisioning.clone();
     // Carried to its end also where the client goes away: the lists must say it.
     let done = tokio::spawn(async move { provisioning.give_up(&serial, peer.address.ip(), reason).await }).await;
     match done {
         Ok(Ok(revoked)) => Ok(Json(RevokedAnswer { revoked }).into_response()),
-        Ok(Err(refusal)) => Err(Refused(refusal).into_response()),
-        Err(_) => Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "internal error", "not done").into_response()),
+        Ok(Err(refusal)) => Err(refusal.into()),
+        Err(_) => Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "internal error", "not done").into()),
     }
 }
 
-fn issued(status: StatusCode, done: Result<Enrolled, EnrolRefusal>) -> Result<Response, Response> {
-    let done = done.map_err(|refusal| Refused(refusal).into_response())?;
+fn issued(status: StatusCode, done: Result<Enrolled, EnrolRefusal>) -> Result<Response, Refused> {
+    let done = done?;
     let failed = || Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "internal error", "the answer could not be made");
     let time = |moment: keygate_pki::OffsetDateTime| moment.format(&Rfc3339).unwrap_or_default();
-    let pem = |certificate: &Certificate| certificate.to_pem().map_err(|_| failed().into_response());
+    let pem = |certificate: &Certificate| certificate.to_pem().map_err(|_| failed());
     let (from, to) = (done.certificate.not_before(), done.certificate.not_after());
     let key = match &done.key {
-        Some(key) => Some(key.expose_pem().map_err(|_| failed().into_response())?),
+        Some(key) => Some(key.expose_pem().map_err(|_| failed())?),
         None => None,
     };
     let answer = IssuedAnswer {
@@ -189,14 +189,14 @@ fn issued(status: StatusCode, done: Result<Enrolled, EnrolRefusal>) -> Result<Re
     Ok((status, no_store, Json(&answer)).into_response())
 }
 
-fn read<T>(body: Body<T>) -> Result<T, Response> {
+fn read<T>(body: Body<T>) -> Result<T, Refused> {
     match body {
         Ok(Json(body)) => Ok(body),
-        Err(JsonRejection::MissingJsonContentType(_)) => Err(Problem::unsupported_media_type("application/json").into_response()),
-        Err(error) => Err(bad(error.body_text())),
+        Err(JsonRejection::MissingJsonContentType(_)) => Err(Problem::unsupported_media_type("application/json").into()),
+        Err(error) => Err(bad(error.body_text()).into()),
     }
 }
 
-fn bad(detail: String) -> Response {
-    Problem::new(StatusCode::BAD_REQUEST, "body", "body refused", detail).into_response()
+fn bad(detail: String) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "body", "body refused", detail)
 }

@@ -14,46 +14,62 @@ use crate::{admin::chain, http::Problem, provisioning::EnrolRefusal};
 const UNAVAILABLE_RETRY: Duration = Duration::from_secs(5);
 
 /// A refusal on its way out.
-pub(super) struct Refused(pub(super) EnrolRefusal);
-
-impl From<EnrolRefusal> for Refused {
-    fn from(refusal: EnrolRefusal) -> Self {
-        Self(refusal)
-    }
-}
+pub(super) struct Refused(Box<Response>);
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        let detail = match &self.0 {
-            // What failed inside is for our log.
-            EnrolRefusal::Unavailable { .. } => self.0.to_string(),
-            other => chain(other),
-        };
-        let problem = |status, code, title| Problem::new(status, code, title, detail.clone());
-        match self.0 {
-            EnrolRefusal::Unauthorised => {
-                let problem = problem(StatusCode::UNAUTHORIZED, "not-accepted", "not accepted");
-                with_challenge(problem.into_response())
-            }
-            EnrolRefusal::Throttled { retry_after } => {
-                let problem = problem(StatusCode::TOO_MANY_REQUESTS, "throttled", "too many attempts");
-                problem.retry_after(retry_after).into_response()
-            }
-            EnrolRefusal::Suspended { retry_after } => {
-                problem(StatusCode::FORBIDDEN, "suspended", "suspended").retry_after(retry_after).into_response()
-            }
-            EnrolRefusal::Disabled { retry_after } => {
-                let problem = problem(StatusCode::SERVICE_UNAVAILABLE, "disabled", "service disabled");
-                problem.retry_after(retry_after).into_response()
-            }
-            EnrolRefusal::Limit(_) => problem(StatusCode::FORBIDDEN, "limit", "beyond a limit").into_response(),
-            EnrolRefusal::Quota { .. } => problem(StatusCode::FORBIDDEN, "quota", "quota used up").into_response(),
-            EnrolRefusal::Request(_) => problem(StatusCode::BAD_REQUEST, "request", "request refused").into_response(),
-            EnrolRefusal::Asked(_) => problem(StatusCode::BAD_REQUEST, "asked", "request refused").into_response(),
-            EnrolRefusal::Unavailable { .. } => {
-                let problem = problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "not available");
-                problem.retry_after(UNAVAILABLE_RETRY).into_response()
-            }
+        *self.0
+    }
+}
+
+impl From<Response> for Refused {
+    fn from(response: Response) -> Self {
+        Self(Box::new(response))
+    }
+}
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        problem.into_response().into()
+    }
+}
+
+impl From<EnrolRefusal> for Refused {
+    fn from(refusal: EnrolRefusal) -> Self {
+        response(refusal).into()
+    }
+}
+
+fn response(refusal: EnrolRefusal) -> Response {
+    let detail = match &refusal {
+        // What failed inside is for our log.
+        EnrolRefusal::Unavailable { .. } => refusal.to_string(),
+        other => chain(other),
+    };
+    let problem = |status, code, title| Problem::new(status, code, title, detail.clone());
+    match refusal {
+        EnrolRefusal::Unauthorised => {
+            let problem = problem(StatusCode::UNAUTHORIZED, "not-accepted", "not accepted");
+            with_challenge(problem.into_response())
+        }
+        EnrolRefusal::Throttled { retry_after } => {
+            let problem = problem(StatusCode::TOO_MANY_REQUESTS, "throttled", "too many attempts");
+            problem.retry_after(retry_after).into_response()
+        }
+        EnrolRefusal::Suspended { retry_after } => {
+            problem(StatusCode::FORBIDDEN, "suspended", "suspended").retry_after(retry_after).into_response()
+        }
+        EnrolRefusal::Disabled { retry_after } => {
+            let problem = problem(StatusCode::SERVICE_UNAVAILABLE, "disabled", "service disabled");
+            problem.retry_after(retry_after).into_response()
+        }
+        EnrolRefusal::Limit(_) => problem(StatusCode::FORBIDDEN, "limit", "beyond a limit").into_response(),
+        EnrolRefusal::Quota { .. } => problem(StatusCode::FORBIDDEN, "quota", "quota used up").into_response(),
+        EnrolRefusal::Request(_) => problem(StatusCode::BAD_REQUEST, "request", "request refused").into_response(),
+        EnrolRefusal::Asked(_) => problem(StatusCode::BAD_REQUEST, "asked", "request refused").into_response(),
+        EnrolRefusal::Unavailable { .. } => {
+            let problem = problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "not available");
+            problem.retry_after(UNAVAILABLE_RETRY).into_response()
         }
     }
 }
@@ -81,7 +97,7 @@ mod tests {
     #[tokio::test]
     async fn a_quota_answers_forbidden() {
         let refusal = EnrolRefusal::Quota { what: Quota::CertificatesPerClient, max: 32 };
-        let response = Refused(refusal).into_response();
+        let response = Refused::from(refusal).into_response();
         assert_eq!(response.status(), StatusCode::FORBIDDEN);
         assert!(response.headers().get(header::RETRY_AFTER).is_none());
         let body = axum::body::to_bytes(response.into_body(), 10_000).await.expect("a body");
