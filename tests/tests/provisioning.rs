@@ -267,3 +267,31 @@ fn relying_parties_follow_the_gateway() {
         panic!("{error}");
     }
 }
+
+/// The two lines of the README enrol a device, whose credential speaks KMIP.
+#[test]
+fn the_readme_enrols_a_device() {
+    let service = Service::start_disabled(&Setup::new());
+    let readme = include_str!("../../README.md");
+    let block = readme.split("## A device in two lines").nth(1).and_then(|rest| rest.split("```").nth(1)).expect("a block");
+    let lines: Vec<&str> = block.lines().filter(|line| !line.is_empty()).collect();
+    assert_eq!(lines.len(), 2, "{block}");
+    let folder = service.folder();
+    let server = format!("https://localhost:{}", service.gateway.address("clients").port());
+    let data = service.gateway.data().display().to_string();
+    let program = service.gateway.keygate_command(&[]).expect("a command").get_program().to_owned();
+    let bin = std::path::Path::new(&program).parent().expect("a folder").to_owned();
+    let path = std::env::join_paths(std::iter::once(bin).chain(std::env::split_paths(&std::env::var_os("PATH").expect("PATH"))));
+    for line in lines {
+        // The first client of these tests is called differently.
+        let line = line.replace("keygate-data/clients/first", &service.gateway.client_folder("a").display().to_string());
+        let line = line.replace("keygate-data", &data).replace("https://localhost:8443", &server);
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", &line]).current_dir(&folder).env("PATH", path.as_ref().expect("a path"));
+        let output = shell.output().expect("a shell");
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let read = |file: &str| std::fs::read_to_string(folder.join("door-1").join(file)).expect("a file");
+    let device = Device { chain: read("cert.pem"), key: read("key.pem") };
+    assert!(served(&service, &device));
+}
