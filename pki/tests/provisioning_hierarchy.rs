@@ -61,7 +61,7 @@ fn every_tier_has_its_powers_and_addresses() {
     let [root, organisation, key] = hierarchy();
     let client = leaf(&key, days(7));
     for (certificate, path_len, addresses) in [
-        (&root.certificate, Some(2), None),
+        (&root.certificate, Some(3), None),
         (&organisation.certificate, Some(1), Some("parent")),
         (&key.certificate, Some(0), Some("parent")),
         (&client, None, Some("shard-7")),
@@ -158,8 +158,10 @@ fn a_cross_certificate_leads_to_the_other_root() {
     let crossed = cross(&organisation.certificate).unwrap();
     verify(&client, &[&key.certificate, &crossed], &new_root.certificate).unwrap();
     assert_eq!(crossed.ca_path_len(), Some(Some(1)));
-    // A root signed by another root keeps only as much depth as there is room for.
-    assert_eq!(cross(&old_root.certificate).unwrap().ca_path_len(), Some(Some(1)));
+    // A root signed by another root keeps depth for both tiers below it, and whoever trusts the other one accepts its clients.
+    let rolled = cross(&old_root.certificate).unwrap();
+    assert_eq!(rolled.ca_path_len(), Some(Some(2)));
+    verify(&client, &[&key.certificate, &organisation.certificate, &rolled], &new_root.certificate).unwrap();
     assert!(cross(&client).is_err() && cross(&new_root.certificate).is_err());
 }
 

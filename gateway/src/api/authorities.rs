@@ -276,6 +276,8 @@ async fn cross_sign(
     Wish(wish): Wish<CrossSigning>,
 ) -> Result<Tagged<AuthorityDetails>, Problem> {
     let organisation = own(&api, &acts, &within, &id)?;
+    // What a root certifies, every organisation's relying parties trust.
+    own(&api, &acts, &within, &wish.by)?;
     let (by, provisioning, named) = (acts.deciding.clone(), api.provisioning.clone(), id.clone());
     to_the_end(async move { provisioning.cross_sign_authority(&by, organisation, &named, &wish.by, seen).await }).await?;
     tagged(&api, organisation, &id)

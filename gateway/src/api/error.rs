@@ -44,6 +44,8 @@ impl From<CommitError> for Problem {
             | CommitError::NoRoom(_)
             | CommitError::UsedUp { .. }
             | CommitError::KeyOfAnother
+            | CommitError::ClientRevoked
+            | CommitError::SuccessorCircle
             | CommitError::Quota { .. } => {
                 Self::new(StatusCode::CONFLICT, "state", "conflict", error.to_string())
             }

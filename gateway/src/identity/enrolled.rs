@@ -80,8 +80,15 @@ impl Enrolled {
             () if now < facts.not_before => Err(Refusal::NotYetValid),
             () if now > facts.not_after => Err(Refusal::Expired),
             () => {
+                // Groups may have changed since the connection began.
+                let groups = self.groups.get(&caller.client).map_or(&[][..], Vec::as_slice);
+                let caller = if *caller.groups == *groups {
+                    caller.clone()
+                } else {
+                    Arc::new(Caller { groups: groups.into(), ..Caller::clone(caller) })
+                };
                 let credential = CredentialId::Enrolled { serial: *serial, caller: caller.clone() };
-                Ok(Admitted { credential, caller: caller.clone(), not_after: facts.not_after })
+                Ok(Admitted { credential, caller, not_after: facts.not_after })
             }
         }
     }

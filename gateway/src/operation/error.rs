@@ -174,6 +174,8 @@ impl From<CommitError> for OperationError {
             | CommitError::NoRoom(_)
             | CommitError::UsedUp { .. }
             | CommitError::KeyOfAnother
+            | CommitError::ClientRevoked
+            | CommitError::SuccessorCircle
             | CommitError::LastAdmin => Self::internal("commit failed", error),
         }
     }

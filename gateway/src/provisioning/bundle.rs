@@ -104,10 +104,17 @@ fn bundle(
     let json = serde_json::to_string_pretty(&TrustJson { organisation: name, certificates: trusted });
     let json = json.map_err(|_| ProvisioningError::Damaged("trust bundle"))?;
     let (mut authorities, mut whole) = (String::new(), Vec::new());
-    for authority in &mine {
-        for held in authority.certificates.iter().filter(|held| is_of_use(&held.certificate, now)) {
-            authorities.push_str(&held.certificate.to_pem()?);
+    // Self-signed roots first: OpenSSL takes the first that fits, and would run in circles between cross-certificates of roots.
+    let signs_itself = |authority: &LoadedAuthority, issuer: Option<EntryId>| issuer == Some(authority.row.id);
+    for first in [true, false] {
+        for authority in &mine {
+            let held = authority.certificates.iter().filter(|held| is_of_use(&held.certificate, now));
+            for held in held.filter(|held| signs_itself(authority, held.issuer) == first) {
+                authorities.push_str(&held.certificate.to_pem()?);
+            }
         }
+    }
+    for authority in &mine {
         whole.extend(lists.get(&(authority.row.id, None)).cloned());
     }
     Ok(Bundle {

@@ -179,29 +179,40 @@ impl Provisioning {
             return Err(ProvisioningError::State("the certificate is revoked already".into()));
         }
         let now = decision.at().unix_timestamp();
-        let rows = match told {
+        let mut rows = match told {
             Reason::Superseded => vec![first.row.clone()],
             _ => self.lineage(first.row.client, now).await?,
         };
-        let rows = if rows.is_empty() { vec![first.row] } else { rows };
-        let (mut changes, mut events, mut touched) = (Vec::new(), Vec::new(), Vec::new());
-        for row in &rows {
-            let revoked = Some(Revocation { at: now, reason: told.code() });
-            let certificate = Box::new(IssuedCertificate { revoked, ..IssuedCertificate::clone(row) });
-            changes.push(Change::UpdateIssued { certificate, version: row.version });
-            let details = Details::Certificate {
-                key: row.key,
-                client: Some(row.client),
-                serial: row.serial.to_string(),
-                reason: format!("{}: {}", told.name(), decision.reason()),
-            };
-            events.push(self.event(by, organisation, Action::CertificateRevoked, details));
-            touched.push((row.authority, row.shard));
+        if rows.is_empty() {
+            rows.push(first.row.clone());
         }
-        self.store.commit(Commit { changes, events, erases: false }).await?;
+        let (mut count, mut touched) = (0, Vec::new());
+        // A renewal may have been faster than the first commit; after it, nothing is issued for the client any more.
+        while !rows.is_empty() {
+            let (mut changes, mut events) = (Vec::new(), Vec::new());
+            for row in &rows {
+                let revoked = Some(Revocation { at: now, reason: told.code() });
+                let certificate = Box::new(IssuedCertificate { revoked, ..IssuedCertificate::clone(row) });
+                changes.push(Change::UpdateIssued { certificate, version: row.version });
+                let details = Details::Certificate {
+                    key: row.key,
+                    client: Some(row.client),
+                    serial: row.serial.to_string(),
+                    reason: format!("{}: {}", told.name(), decision.reason()),
+                };
+                events.push(self.event(by, organisation, Action::CertificateRevoked, details));
+                touched.push((row.authority, row.shard));
+            }
+            self.store.commit(Commit { changes, events, erases: false }).await?;
+            count += rows.len();
+            rows = match told {
+                Reason::Superseded => Vec::new(),
+                _ => self.lineage(first.row.client, now).await?,
+            };
+        }
         touched.sort_unstable();
         touched.dedup();
-        Ok(RevokedNow { count: rows.len(), touched })
+        Ok(RevokedNow { count, touched })
     }
 
     /// Closes connections, voids tickets, and tells relying parties.
@@ -215,9 +226,17 @@ impl Provisioning {
 
     /// A client gives up its certificates: it is retired, or its key is in other hands. Its own connection is closed a moment
     /// later, so that the answer reaches it.
-    pub async fn give_up(self: Arc<Self>, serial: &Serial, source: IpAddr, told: Reason) -> Result<usize, EnrolRefusal> {
+    pub async fn give_up(
+        self: Arc<Self>,
+        certificate: &Certificate,
+        source: IpAddr,
+        told: Reason,
+    ) -> Result<usize, EnrolRefusal> {
+        let serial = &Serial::new(certificate.serial()).ok_or(EnrolRefusal::Unauthorised)?;
+        // A pinned certificate has any serial number, another client's too: it must be this very certificate.
+        let sha256 = certificate.fingerprint().0;
         let found = self.store.with_issued(|index| {
-            let facts = index.by_serial(serial)?;
+            let facts = index.by_serial(serial).filter(|facts| facts.sha256 == sha256)?;
             Some((facts.client, index.issuer(facts).0))
         });
         let (client, organisation) = found.ok_or(EnrolRefusal::Unauthorised)?;
@@ -242,7 +261,7 @@ impl Provisioning {
     /// The certificates of a client that are neither expired nor revoked.
     async fn lineage(&self, client: ClientId, now: i64) -> Result<Vec<Versioned<IssuedCertificate>>, ProvisioningError> {
         let wanted: Vec<_> = self.store.with_issued(|index| {
-            let mine = index.iter().filter(|facts| facts.client == client);
+            let mine = index.of_client(client);
             let valid = mine.filter(|facts| state_of(facts.revoked, facts.not_after, now) == CertificateState::Valid);
             valid.map(|facts| (facts.id, facts.serial)).collect()
         });

@@ -74,6 +74,8 @@ pub struct Enrolled {
 /// What is to be issued for whom.
 struct Issue<'a> {
     key: Arc<Key>,
+    /// Other keys whose states it was decided by: of a renewal, the line of successors.
+    decided_by: &'a [Arc<Key>],
     request: &'a CheckedRequest,
     client: ClientId,
     /// The certificate it renews: row id, serial number, version.
@@ -134,6 +136,9 @@ impl Provisioning {
 
     async fn enrol_with(&self, key: Arc<Key>, asked: &EnrolRequest<'_>) -> Result<Enrolled, EnrolRefusal> {
         check_state(key.effective)?;
+        // Before any work: asked again with what is true when it is issued.
+        let uses = key.row.uses_cleared + self.store.with_issued(|index| index.enrolled(key.row.id));
+        key.limits.admit(self.now(), uses, asked.source)?;
         let request = CertificateRequest::from_pem_or_der(asked.request)?.with_names(asked.names)?;
         let again = if asked.make_key { None } else { self.same_client(&key, &request).await? };
         // A request for a key made here carries names only; its own key is thrown away.
@@ -149,7 +154,7 @@ impl Provisioning {
         };
         let by = Deciding { actor: Actor::ProvisioningKey(key.row.id), source: Some(asked.source) };
         let client = again.unwrap_or_else(ClientId::generate);
-        let mut issue = Issue { key, request: &checked, client, renews: None, by };
+        let mut issue = Issue { key, decided_by: &[], request: &checked, client, renews: None, by };
         for _ in 0..ATTEMPTS {
             let snapshot = self.snapshot();
             // Revoked meanwhile, or changed: what is true now decides.
@@ -192,7 +197,8 @@ impl Provisioning {
         for _ in 0..ATTEMPTS {
             let snapshot = self.snapshot();
             let (facts, key) = self.renewable(&serial, &sha256, asked.organisation)?;
-            let key = self.renewing_key(&snapshot, key)?;
+            let line = self.renewing_keys(&snapshot, key)?;
+            let key = line.last().cloned().ok_or(EnrolRefusal::Unauthorised)?;
             let request = match &checked {
                 Some(checked) => checked,
                 None => checked.insert(self.check(&key, request.clone(), |hash| {
@@ -201,6 +207,7 @@ impl Provisioning {
             };
             let issue = Issue {
                 key,
+                decided_by: &line,
                 request,
                 client: facts.client,
                 renews: Some((facts.id, serial, facts.version)),
@@ -234,19 +241,21 @@ impl Provisioning {
         Ok((facts, key))
     }
 
-    /// The key that renews what `key` issued: itself, or the successor at the end of the line.
-    fn renewing_key(&self, snapshot: &Snapshot, key: EntryId) -> Result<Arc<Key>, EnrolRefusal> {
-        let mut key = snapshot.keys.get(&key).ok_or(EnrolRefusal::Unauthorised)?;
-        check_state(key.effective)?;
-        while let Some(next) = key.row.successor.and_then(|next| snapshot.keys.get(&next)) {
+    /// The keys from the one that issued to the one that renews: itself, or the successor at the end of the line.
+    fn renewing_keys(&self, snapshot: &Snapshot, key: EntryId) -> Result<Vec<Arc<Key>>, EnrolRefusal> {
+        let first = snapshot.keys.get(&key).ok_or(EnrolRefusal::Unauthorised)?;
+        check_state(first.effective)?;
+        let mut line = vec![first.clone()];
+        // The store sees to it that there is no circle; a line is no longer than all keys in any case.
+        while let Some(next) = line.last().and_then(|key| key.row.successor).and_then(|next| snapshot.keys.get(&next)) {
             // A successor that was revoked takes nothing over.
-            if !next.state.takes_a_place() {
+            if !next.state.takes_a_place() || line.len() > snapshot.keys.len() {
                 break;
             }
             check_state(next.effective)?;
-            key = next;
+            line.push(next.clone());
         }
-        Ok(key.clone())
+        Ok(line)
     }
 
     fn check(
@@ -318,8 +327,11 @@ impl Provisioning {
         let (service, key_row) = (snapshot.service(organisation), &key.row);
         let service = service.map(|row| expect(EntryKind::Service, row.id, row.version));
         let uses_max = key.row.uses_max.filter(|_| issue.renews.is_none());
+        let others = issue.decided_by.iter().filter(|other| other.row.id != key_row.id);
+        let others = others.map(|other| expect(EntryKind::ProvisioningKey, other.row.id, other.row.version));
         let changes = service
             .into_iter()
+            .chain(others)
             .chain([
                 expect(EntryKind::ProvisioningKey, key_row.id, key_row.version),
                 expect(EntryKind::Authority, authority.row.id, authority.row.version),
@@ -339,6 +351,7 @@ impl Provisioning {
                 Ok(Some(Enrolled { client: issue.client, certificate, chain, key: None }))
             }
             Err(CommitError::Stale { .. }) => Ok(None),
+            Err(CommitError::ClientRevoked) => Err(EnrolRefusal::Unauthorised),
             Err(CommitError::KeyOfAnother) => Err(RequestError::KeyOfAnother.into()),
             Err(CommitError::UsedUp { .. }) => {
                 let max = key.row.uses_max.unwrap_or_default();

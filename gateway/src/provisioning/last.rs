@@ -6,14 +6,14 @@
 use std::sync::Arc;
 
 use keygate_pki::{CrlTimes, OffsetDateTime, Reason, RevokedList, Window, provisioning::EffectiveState,
-    rotation::Generation};
+    rotation::{Generation, Retired}};
 use time::Duration;
 
 use super::{
     Deciding, Provisioning, ProvisioningError,
     authority::{LoadedAuthority, blob, stored_key},
     expect, keystore_signer,
-    snapshot::moment,
+    snapshot::{Snapshot, moment},
 };
 use crate::{
     audit::{Action, Actor, Details, Event},
@@ -48,14 +48,18 @@ impl Provisioning {
     /// Signs the last lists of revoked provisioning keys' CAs, and destroys their keys.
     pub(super) async fn end_revoked(&self) -> Result<(), ProvisioningError> {
         let snapshot = self.snapshot();
+        let mut failure = None;
         for authority in snapshot.authorities.values() {
             let key = authority.row.provisioning_key.and_then(|key| snapshot.keys.get(&key));
             let Some(EffectiveState::Revoked { since, told }) = key.map(|key| key.effective) else { continue };
-            if authority.has_key() {
-                self.end_with_lists(authority, since, told).await?;
+            // One that cannot be ended now keeps none of the others.
+            if authority.has_key()
+                && let Err(error) = self.end_with_lists(authority, since, told).await
+            {
+                failure = Some(error);
             }
         }
-        Ok(())
+        failure.map_or(Ok(()), Err)
     }
 
     async fn end_with_lists(
@@ -87,14 +91,17 @@ impl Provisioning {
                     der: Blob::from(crl.der()),
                 })));
             }
-            let (key, certificate) = self.delegate(authority, Window::until(now, times.next())?).await?;
-            row.last_responder = Some(LastResponder { key: stored_key(&key)?, certificate: blob(&certificate) });
+            // Where its newest certificate has ended already, the responder's could not be made: the lists remain.
+            if authority.newest()?.is_valid_at(now) {
+                let (key, certificate) = self.delegate(authority, Window::until(now, times.next())?).await?;
+                row.last_responder = Some(LastResponder { key: stored_key(&key)?, certificate: blob(&certificate) });
+            }
         }
         self.destroy(row, changes).await
     }
 
     /// All certificates of an authority, each with its own revocation or that of the whole key.
-    fn everything(
+    pub(super) fn everything(
         &self,
         authority: &LoadedAuthority,
         shard: Option<u32>,
@@ -116,18 +123,34 @@ impl Provisioning {
         Ok(list)
     }
 
-    /// Ends a retired generation when nothing it signed is in use.
+    /// Ends a retired generation when nothing it signed is in use: not what was known when it retired, and not what was signed
+    /// at that very moment.
     async fn end_retired(&self) -> Result<(), ProvisioningError> {
         let snapshot = self.snapshot();
+        let mut failure = None;
         for authority in snapshot.authorities.values().filter(|authority| authority.has_key()) {
             let Generation::Retired(retired) = authority.generation else { continue };
-            if retired.end(self.now()).is_ok() {
-                let row = Authority::clone(&authority.row);
-                let changes = vec![expect(EntryKind::Authority, row.id, authority.row.version)];
-                self.destroy(row, changes).await?;
+            let until = self.in_use_until(&snapshot, authority.row.id).unwrap_or(retired.until).max(retired.until);
+            if (Retired { until, ..retired }).end(self.now()).is_err() {
+                continue;
+            }
+            let row = Authority::clone(&authority.row);
+            let changes = vec![expect(EntryKind::Authority, row.id, authority.row.version)];
+            if let Err(error) = self.destroy(row, changes).await {
+                failure = Some(error);
             }
         }
-        Ok(())
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// The end of the last certificate that an authority signed.
+    pub(super) fn in_use_until(&self, snapshot: &Snapshot, authority: EntryId) -> Option<OffsetDateTime> {
+        let below = snapshot.authorities.values().filter(|below| below.row.id != authority);
+        let below = below.flat_map(|below| &below.certificates).filter(|held| held.issuer == Some(authority));
+        let leaves = self.store.with_issued(|index| {
+            index.iter().filter(|facts| index.issuer(facts).2 == authority).map(|facts| facts.not_after).max()
+        });
+        below.map(|held| held.certificate.not_after()).chain(leaves.and_then(moment)).max()
     }
 
     /// Commits the end of a key with what else belongs to it, then destroys the key where it lives.

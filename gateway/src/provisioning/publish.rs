@@ -88,6 +88,7 @@ impl Provisioning {
 
     /// Signs every list again and puts all in place. When it returns, relying parties are told what is true.
     pub async fn publish_all(&self) -> Result<(), ProvisioningError> {
+        let _held = self.publishing.lock().await;
         let published = self.sign_all().await;
         let failure = published.as_ref().err().map(|error| Arc::new(crate::admin::chain(error)));
         self.unpublished.store(failure);
@@ -100,31 +101,35 @@ impl Provisioning {
     }
 
     async fn sign_all(&self) -> Result<(), ProvisioningError> {
-        let _held = self.publishing.lock().await;
         let snapshot = self.snapshot();
         let mut wishes = Vec::new();
         for authority in snapshot.authorities.values().filter(|authority| signs_lists(authority)) {
             let wish = |shard| Wish { authority: authority.clone(), shard };
             if authority.row.tier == StoredTier::Key {
-                wishes.extend((0..=self.last_shard(authority)).map(|shard| wish(Some(shard))));
+                // The next shard has its list before the first certificate names it.
+                wishes.extend((0..=self.last_shard(authority) + 1).map(|shard| wish(Some(shard))));
             }
             wishes.push(wish(None));
         }
         self.publish(&snapshot, wishes, true).await
     }
 
-    /// Signs again what the revocation of one certificate changes: its shard, and its authority's whole list.
+    /// Signs again what the revocation of one certificate changes: its shard, and then its authority's whole list, which is long
+    /// where many are revoked.
     pub(super) async fn publish_shard(&self, authority: EntryId, shard: u32) -> Result<(), ProvisioningError> {
         let _held = self.publishing.lock().await;
         let snapshot = self.snapshot();
         let Some(authority) = snapshot.authorities.get(&authority).filter(|authority| signs_lists(authority)) else {
             return Ok(());
         };
-        let wishes = [Some(shard), None].map(|shard| Wish { authority: authority.clone(), shard });
-        self.publish(&snapshot, wishes.into(), false).await.map_err(|cause| {
-            self.unpublished.store(Some(Arc::new(crate::admin::chain(&cause))));
-            ProvisioningError::Unpublished { cause: Box::new(cause) }
-        })
+        for shard in [Some(shard), None] {
+            let wish = Wish { authority: authority.clone(), shard };
+            self.publish(&snapshot, vec![wish], false).await.map_err(|cause| {
+                self.unpublished.store(Some(Arc::new(crate::admin::chain(&cause))));
+                ProvisioningError::Unpublished { cause: Box::new(cause) }
+            })?;
+        }
+        Ok(())
     }
 
     async fn publish(&self, snapshot: &Snapshot, wishes: Vec<Wish>, anew: bool) -> Result<(), ProvisioningError> {
@@ -222,6 +227,9 @@ impl Provisioning {
         shard: u32,
         now: OffsetDateTime,
     ) -> Result<RevokedList, ProvisioningError> {
+        if let Some((at, reason)) = own_revocation(authority) {
+            return self.everything(authority, Some(shard), at, reason);
+        }
         let oldest = (now - LISTED_AFTER_END).unix_timestamp();
         // Taken out first: the list is encoded without holding up commits.
         let rows: Vec<(Serial, i64, u8)> = self.store.with_issued(|index| {
@@ -244,7 +252,7 @@ impl Provisioning {
         known: &mut HashMap<(EntryId, u32), Arc<RevokedList>>,
     ) -> Result<RevokedList, ProvisioningError> {
         let mut whole = RevokedList::default();
-        for shard in 0..=self.last_shard(authority) {
+        for shard in 0..=self.last_shard(authority) + 1 {
             let key = (authority.row.id, shard);
             let part = match known.get(&key) {
                 Some(part) => part.clone(),
@@ -272,6 +280,12 @@ impl Provisioning {
         }
         Ok(list)
     }
+}
+
+/// When and why a generation itself was revoked, whatever its provisioning key is: all it signed goes with it.
+pub(super) fn own_revocation(authority: &LoadedAuthority) -> Option<(OffsetDateTime, Reason)> {
+    let revoked = authority.row.revoked?;
+    moment(revoked.at).zip(Reason::from_code(revoked.reason))
 }
 
 /// Whether an authority signs lists now.

@@ -116,6 +116,10 @@ impl Provisioning {
         if snapshot.revocation_of(authority).is_some_and(|(_, reason)| reason != Reason::CertificateHold) {
             return Err(ProvisioningError::State("the authority is revoked: it is not renewed".into()));
         }
+        if authority.row.tier != StoredTier::Root && authority.certificates.last().is_some_and(|held| held.issuer.is_none()) {
+            let hint = "its certificate is signed elsewhere: ask that CA, or make a generation of our own by re-keying";
+            return Err(ProvisioningError::State(hint.into()));
+        }
         let (issuer, certificate) = self.renewed(&snapshot, authority).await?;
         let row = with_certificate(&authority.row, &certificate, issuer, self.public_url().as_str());
         let event = self.issuer_event(by, Action::IssuerRenewed, &row);
@@ -169,7 +173,8 @@ impl Provisioning {
             return Err(ProvisioningError::State("only an active authority is re-keyed".into()));
         }
         let pending = snapshot.authorities.values().any(|other| {
-            same_place(&other.row, row) && matches!(other.generation, Generation::Initialised(_) | Generation::Published(_))
+            let is_next = matches!(other.generation, Generation::Initialised(_) | Generation::Published(_));
+            same_place(&other.row, row) && is_next && other.row.revoked.is_none()
         });
         if pending {
             return Err(ProvisioningError::State("a next generation exists already: publish and activate it".into()));
@@ -226,6 +231,7 @@ impl Provisioning {
         let Generation::Initialised(state) = authority.generation else {
             return Err(ProvisioningError::State("it is published already".into()));
         };
+        not_revoked(&authority)?;
         if authority.certificates.is_empty() {
             return Err(ProvisioningError::State("it waits for its certificate, which is signed elsewhere".into()));
         }
@@ -250,6 +256,7 @@ impl Provisioning {
         let Generation::Published(state) = authority.generation else {
             return Err(ProvisioningError::State("only a published generation can be activated".into()));
         };
+        not_revoked(&authority)?;
         let now = self.now();
         let (state, reason) = match at_once {
             Some(wish) => {
@@ -282,13 +289,7 @@ impl Provisioning {
     ) -> Result<(), ProvisioningError> {
         let Generation::Active(state) = old.generation else { return Ok(()) };
         let id = old.row.id;
-        let below = snapshot.authorities.values().flat_map(|authority| &authority.certificates);
-        let below = below.filter(|held| held.issuer == Some(id)).map(|held| held.certificate.not_after());
-        let leaves = self.store.with_issued(|index| {
-            index.iter().filter(|facts| index.issuer(facts).2 == id).map(|facts| facts.not_after).max()
-        });
-        let leaves = leaves.and_then(super::snapshot::moment);
-        let until = below.chain(leaves).max().unwrap_or_else(|| self.now());
+        let until = self.in_use_until(snapshot, id).unwrap_or_else(|| self.now());
         let stage = stored_generation(Generation::Retired(state.retire(self.now(), until)));
         let row = Authority { stage, ..Authority::clone(&old.row) };
         changes.push(expect(EntryKind::Authority, id, old.row.version));
@@ -340,6 +341,10 @@ impl Provisioning {
         }
         if self.snapshot().revocation_of(&authority).is_some() {
             return Err(ProvisioningError::State("a revoked or held authority is not certified again".into()));
+        }
+        not_revoked(&issuer)?;
+        if matches!(issuer.generation, Generation::Initialised(_) | Generation::Retired(_)) && !both_roots {
+            return Err(ProvisioningError::State("the signing authority is not active: nobody would know its lists".into()));
         }
         let window = Window::days(self.now(), tier(authority.row.tier).days())?;
         let certificate = self.certified_again(&issuer, &authority, window).await?;
@@ -476,12 +481,21 @@ impl Provisioning {
         if authority.row.tier == StoredTier::Root {
             return Err(ProvisioningError::State("nothing is above a root to revoke it: relying parties remove it".into()));
         }
+        not_revoked(&authority)?;
+        if told == Reason::CertificateHold {
+            return Err(ProvisioningError::Invalid("an authority is revoked for good: certificateHold is no reason".into()));
+        }
         if authority.generation.signs_certificates() {
             let hint = "it signs at present: re-key it and activate the next generation, or revoke the provisioning key";
             return Err(ProvisioningError::State(hint.into()));
         }
         let revoked = Some(Revocation { at: decision.at().unix_timestamp(), reason: told.for_ca().code() });
-        let row = Authority { revoked, ..Authority::clone(&authority.row) };
+        let mut row = Authority { revoked, ..Authority::clone(&authority.row) };
+        // One that never signed ends at once: its key is destroyed with the next maintenance.
+        if let Generation::Initialised(_) | Generation::Published(_) = authority.generation {
+            let now = decision.at().unix_timestamp();
+            row.stage = StoredGeneration::Retired { since: now, until: now };
+        }
         let name = authority.newest().map(Certificate::subject).unwrap_or_default();
         let details = Details::Decision { id: row.id, name, reason: decision.reason().into() };
         let event = self.event(by, row.organisation, Action::IssuerRevoked, details);
@@ -504,15 +518,19 @@ impl Provisioning {
     /// Renews what is in the last third of its life, or names another public address than ours.
     pub(super) async fn renew_due(&self) -> Result<(), ProvisioningError> {
         let by = Deciding { actor: crate::audit::Actor::System, source: None };
+        let mut failure = None;
         // Parents first: a certificate does not outlive its issuer's.
         for tier in [StoredTier::Root, StoredTier::Organisation, StoredTier::Key] {
             let snapshot = self.snapshot();
             let all = snapshot.authorities.values().filter(|authority| authority.row.tier == tier);
             for authority in all.filter(|authority| self.is_due(&snapshot, authority)) {
-                self.renew_one(&by, authority).await?;
+                // One whose key is away keeps none of the others.
+                if let Err(error) = self.renew_one(&by, authority).await {
+                    failure = Some(error);
+                }
             }
         }
-        Ok(())
+        failure.map_or(Ok(()), Err)
     }
 
     fn is_due(&self, snapshot: &Snapshot, authority: &LoadedAuthority) -> bool {
@@ -527,8 +545,20 @@ impl Provisioning {
         let end = snapshot.parent_of(authority).and_then(|parent| parent.not_after());
         // Renewing gains nothing where the parent ends with it.
         let gains = end.is_none_or(|end| end > newest.not_after());
+        // Made while its parent was being replaced: it has no certificate of the new one.
+        let parent = snapshot.parent_of(authority).map(|parent| parent.row.id);
+        if parent.is_some() && !authority.certificates.iter().any(|held| held.issuer == parent) {
+            return true;
+        }
         let moved = names_addresses && authority.row.public_url != self.public_url().as_str();
         moved || (self.now() + whole / 3 >= newest.not_after() && gains)
+    }
+}
+
+fn not_revoked(authority: &LoadedAuthority) -> Result<(), ProvisioningError> {
+    match authority.row.revoked {
+        Some(_) => Err(ProvisioningError::State("this generation is revoked: nothing of it is used again".into())),
+        None => Ok(()),
     }
 }
 

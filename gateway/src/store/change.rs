@@ -146,6 +146,12 @@ pub enum CommitError {
     /// The public key is certified for another client.
     #[error("the key is certified for another client already")]
     KeyOfAnother,
+    /// The client was revoked.
+    #[error("the client was revoked")]
+    ClientRevoked,
+    /// A provisioning key would be renewed by itself, over others.
+    #[error("a provisioning key cannot be its own successor, not in a circle either")]
+    SuccessorCircle,
     /// Nobody could administer the gateway any more.
     #[error("this is the last administrator with security:write")]
     LastAdmin,

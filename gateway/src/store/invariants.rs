@@ -4,7 +4,7 @@ use keygate_pki::OffsetDateTime;
 use keygate_pki::provisioning::{CONCURRENT_KEYS_MAX, NoRoom};
 
 use super::pki_rows::{Admin, ProvisioningKey};
-use super::{CommitError, Entry};
+use super::{CommitError, Entry, EntryId, OrganisationId};
 
 /// Checks the change of one entry from `before` to `after`. `all`: every entry of its kind, with the change.
 pub(crate) fn check<'a>(
@@ -16,11 +16,19 @@ pub(crate) fn check<'a>(
         (before, Some(Entry::ProvisioningKey(key))) => {
             let takes = |entry: &ProvisioningKey| entry.state.name != "revoked";
             let had = matches!(before, Some(Entry::ProvisioningKey(before)) if takes(before));
-            if takes(key) && !had { check_room(key, &all()) } else { Ok(()) }
+            let moved = !matches!(before, Some(Entry::ProvisioningKey(before)) if before.successor == key.successor);
+            if !(takes(key) && !had) && !(moved && key.successor.is_some()) {
+                return Ok(());
+            }
+            let all = all();
+            if takes(key) && !had {
+                check_room(key, &all)?;
+            }
+            check_successors(key, &all)
         }
         (Some(Entry::Admin(before)), after) => {
             let acts = matches!(after, Some(Entry::Admin(after)) if after.acts());
-            if before.acts() && !acts { check_admins(&all()) } else { Ok(()) }
+            if before.acts() && !acts { check_admins(before.organisation, &all()) } else { Ok(()) }
         }
         _ => Ok(()),
     }
@@ -35,10 +43,32 @@ fn check_room(new: &ProvisioningKey, all: &[&Entry]) -> Result<(), CommitError> 
     if taken.count() > CONCURRENT_KEYS_MAX { Err(NoRoom { max: CONCURRENT_KEYS_MAX }.into()) } else { Ok(()) }
 }
 
-/// Somebody can still act; an expired certificate does not count.
-fn check_admins(all: &[&Entry]) -> Result<(), CommitError> {
+/// The line of successors ends, and not at the key itself: a renewal follows it.
+fn check_successors(key: &ProvisioningKey, all: &[&Entry]) -> Result<(), CommitError> {
+    let successor_of = |id: EntryId| {
+        let mut keys = all.iter().filter_map(|entry| match entry {
+            Entry::ProvisioningKey(key) => Some(key),
+            _ => None,
+        });
+        keys.find(|key| key.id == id).and_then(|key| key.successor)
+    };
+    let mut next = key.successor;
+    for _ in 0..=all.len() {
+        match next {
+            None => return Ok(()),
+            Some(id) if id == key.id => break,
+            Some(id) => next = successor_of(id),
+        }
+    }
+    Err(CommitError::SuccessorCircle)
+}
+
+/// Somebody of the organisation can still act; an expired certificate does not count. Administrators of the default organisation
+/// act for all.
+fn check_admins(organisation: OrganisationId, all: &[&Entry]) -> Result<(), CommitError> {
     let now = OffsetDateTime::now_utc().unix_timestamp();
-    let can = |admin: &Admin| admin.acts() && admin.certificates.iter().any(|certificate| certificate.not_after > now);
+    let is_for = |admin: &Admin| admin.organisation == organisation || admin.organisation == OrganisationId::DEFAULT;
+    let can = |admin: &Admin| is_for(admin) && admin.acts() && admin.certificates.iter().any(|certificate| certificate.not_after > now);
     let left = all.iter().any(|entry| matches!(entry, Entry::Admin(admin) if can(admin)));
     if left { Ok(()) } else { Err(CommitError::LastAdmin) }
 }

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
+use keygate_pki::{Reason, SHARD_SERIALS_MAX};
 use serde::{Deserialize, Serialize};
 
 use super::pki_rows::Blob;
@@ -248,6 +249,18 @@ impl IssuedIndex {
         self.of_organisation.get(&organisation).copied().unwrap_or_default()
     }
 
+    /// Certificates of a client.
+    pub fn of_client(&self, client: ClientId) -> impl Iterator<Item = &IssuedFacts> {
+        let places = self.by_client.iter_hash(self.hasher.hash_one(client));
+        places.map(|place| self.at(*place)).filter(move |facts| facts.client == client)
+    }
+
+    /// Whether a client was revoked, not one of its certificates alone: nothing is issued for it any more.
+    pub fn is_client_revoked(&self, client: ClientId) -> bool {
+        let superseded = Reason::Superseded.code();
+        self.of_client(client).filter_map(|facts| facts.revoked).any(|by| by.reason != superseded)
+    }
+
     /// How many certificates of a client are valid at `now`, seconds since 1970: not revoked, not expired.
     pub fn valid_of_client(&self, client: ClientId, now: i64) -> usize {
         let places = self.by_client.iter_hash(self.hasher.hash_one(client));
@@ -255,7 +268,7 @@ impl IssuedIndex {
         places.map(|place| self.at(*place)).filter(valid).count()
     }
 
-    /// How many certificates an authority has issued.
+    /// How many certificates an authority has issued; after a restart at least as many as its fullest shard says.
     pub fn issued_by(&self, authority: EntryId) -> u64 {
         self.issuer_of.get(&authority).map_or(0, |issuer| self.issuers[*issuer as usize].issued)
     }
@@ -304,7 +317,9 @@ impl IssuedIndex {
             }
             return;
         }
-        self.issuers[issuer as usize].issued += 1;
+        // Rows of lower shards may have been cleared away before this start: a certificate in a shard says how many there were.
+        let counted = &mut self.issuers[issuer as usize];
+        counted.issued = (counted.issued + 1).max(u64::from(certificate.shard) * SHARD_SERIALS_MAX as u64 + 1);
         if facts.enrolled {
             *self.enrolled.entry(certificate.key).or_default() += 1;
         }

@@ -298,6 +298,10 @@ impl Plan {
         if staged.is_some() || committed.issued.other_client(public_key_sha256, Some(*client)).is_some() {
             return Err(CommitError::KeyOfAnother);
         }
+        let revoked_now = self.issued.values().flatten().any(|staged| staged.client == *client && staged.revoked.is_some());
+        if revoked_now || committed.issued.is_client_revoked(*client) {
+            return Err(CommitError::ClientRevoked);
+        }
         let uses = committed.issued.enrolled(*key) + self.uses.get(key).copied().unwrap_or_default();
         match uses_max {
             Some(max) if uses >= max => Err(CommitError::UsedUp { max }),

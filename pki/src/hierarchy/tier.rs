@@ -22,7 +22,8 @@ impl Tier {
     /// How many CAs may follow below: the pathLenConstraint (RFC 5280 §4.2.1.9).
     pub fn path_len(self) -> u8 {
         match self {
-            Self::Root => 2,
+            // Two tiers, and another root in between that is certified while one follows the other.
+            Self::Root => 3,
             Self::Organisation => 1,
             Self::Key => 0,
         }

@@ -14,7 +14,7 @@ use axum::{
     routing::{get, post},
 };
 use keygate_pki::{
-    Certificate,
+    Certificate, Profile,
     est::{CsrAttribute, EstError, certs_only, csr_attributes, decode_body, encode_body},
 };
 
@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     app::App,
+    authority,
     http::{Peer, Problem},
     provisioning::{DEFAULT_ORGANISATION, EnrolRefusal, EnrolRequest, Enrolled, Renewing},
     store::OrganisationId,
@@ -57,7 +58,10 @@ async fn cacerts(State(app): State<Arc<App>>, label: Label) -> Result<Response, 
     let organisation = label.map_or_else(|| DEFAULT_ORGANISATION.to_owned(), |Path(label)| label);
     let organisation = app.provisioning.organisation(&organisation).map_err(|_| Problem::not_found())?;
     let views = app.provisioning.authorities(organisation);
-    let certificates: Vec<&Certificate> = views.iter().filter(|view| view.is_in_use()).flat_map(|view| view.certificates()).collect();
+    // RFC 7030 §4.1.3: the client's trust anchors from here on, so that of this server is among them.
+    let own = authority::certificate(&app.store.directory(), Profile::RootCa).map_err(|_| failed())?;
+    let used = views.iter().filter(|view| view.is_in_use()).flat_map(|view| view.certificates());
+    let certificates: Vec<&Certificate> = used.chain([&own]).collect();
     let der = certs_only(&certificates).map_err(|_| failed())?;
     Ok(base64_answer(CERTS_ONLY, &der))
 }

@@ -22,7 +22,6 @@ use crate::{
     app::App,
     http::{Peer, Problem},
     provisioning::{EnrolRefusal, EnrolRequest, Enrolled, Renewing},
-    store::Serial,
 };
 
 pub(super) fn routes() -> Router<Arc<App>> {
@@ -153,11 +152,10 @@ async fn revoke(
         Some(name) => name.parse::<Reason>().map_err(|error| bad(error.to_string()))?,
         None => Reason::CessationOfOperation,
     };
-    let serial = Certificate::from_der(&certificate).ok().and_then(|certificate| Serial::new(certificate.serial()));
-    let serial = serial.ok_or(EnrolRefusal::Unauthorised)?;
+    let certificate = Certificate::from_der(&certificate).map_err(|_| EnrolRefusal::Unauthorised)?;
     let provisioning = app.provisioning.clone();
     // Carried to its end also where the client goes away: the lists must say it.
-    let done = tokio::spawn(async move { provisioning.give_up(&serial, peer.address.ip(), reason).await }).await;
+    let done = tokio::spawn(async move { provisioning.give_up(&certificate, peer.address.ip(), reason).await }).await;
     match done {
         Ok(Ok(revoked)) => Ok(Json(RevokedAnswer { revoked }).into_response()),
         Ok(Err(refusal)) => Err(refusal.into()),

@@ -161,3 +161,23 @@ async fn authorities_renew_themselves() {
     world.provisioning.maintain().await;
     assert_eq!(certificates(&world), count, "a revoked key's CA is not renewed");
 }
+
+/// A generation that was revoked before it signed anything is never used: another is made, and its key goes.
+#[tokio::test]
+async fn a_revoked_generation_is_not_activated() {
+    let world = World::enabled().await;
+    let provisioning = &world.provisioning;
+    let old = active(&world, StoredTier::Organisation);
+    let next = provisioning.rekey_authority(&admin(), ORGANISATION, &old, None, None).await.expect("re-keyed");
+    let (id, next) = (next.authority.row.id, next.authority.path_name());
+    provisioning.publish_authority(&admin(), ORGANISATION, &next, None).await.expect("published");
+    let told = keygate_pki::Reason::KeyCompromise;
+    provisioning.revoke_authority(&admin(), ORGANISATION, &next, &because("leaked"), told, None).await.expect("revoked");
+    let wish = because("in spite of it");
+    assert!(provisioning.activate_authority(&admin(), ORGANISATION, &next, Some(&wish), None).await.is_err());
+    assert!(provisioning.revoke_authority(&admin(), ORGANISATION, &next, &wish, told, None).await.is_err(), "once");
+    provisioning.rekey_authority(&admin(), ORGANISATION, &old, None, None).await.expect("another one");
+    world.turn_clock(time::Duration::minutes(1));
+    provisioning.maintain().await;
+    assert!(!provisioning.snapshot().authorities[&id].has_key(), "its key is destroyed");
+}

@@ -255,3 +255,61 @@ async fn a_state_changes_before_or_after_an_issue() {
     assert_eq!(counted, issued, "none after the suspension was durable");
     assert!(!matches!(world.provisioning.store.close().await, Err(CommitError::Broken(_))));
 }
+
+/// Renewals race against the revocation of their client, again and again: nothing that was issued for it lives on, and the key it
+/// kept opens nothing any more.
+#[tokio::test]
+async fn no_renewal_outlives_its_client() {
+    let world = World::enabled().await;
+    let (_, secret) = world.key("k").await;
+    let (kept, csr) = request("a");
+    let first = world.enrol(&secret, &csr).await.expect("enrolled");
+    let renewals: Vec<_> = (0..24)
+        .map(|_| {
+            let (provisioning, present) = (world.provisioning.clone(), first.certificate.clone());
+            tokio::spawn(async move {
+                let (_, csr) = request("a");
+                let asked = Renewing {
+                    certificate: present.der(),
+                    organisation: None,
+                    source: HERE,
+                    request: Some(&csr),
+                    keep_names: false,
+                    same_key: None,
+                };
+                provisioning.renew(&asked).await
+            })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    let serial = crate::store::Serial::new(first.certificate.serial()).expect("a serial number");
+    let (by, wish) = (admin(), because("stolen"));
+    let done = world.provisioning.revoke_certificate(&by, ORGANISATION, &serial, &wish, Reason::KeyCompromise).await;
+    assert!(done.expect("revoked") >= 1);
+    for renewal in renewals {
+        if let Ok(issued) = renewal.await.expect("joined") {
+            assert!(!world.connects(&issued.certificate));
+        }
+    }
+    world.turn_clock(time::Duration::days(8));
+    let again = world.enrol(&secret, &request_of(&kept, "a", &[])).await;
+    assert!(again.is_err(), "an expired key of a revoked client is no way back");
+}
+
+/// Two keys are made each other's successors at once: one of the changes is refused, whichever comes second.
+#[tokio::test]
+async fn successors_make_no_circle() {
+    let world = World::enabled().await;
+    world.key("a").await;
+    world.key("b").await;
+    let change = |key: &'static str, to: &'static str| {
+        let provisioning = world.provisioning.clone();
+        tokio::spawn(async move {
+            let patch = KeyPatch { successor: Some(to.into()), ..KeyPatch::default() };
+            provisioning.change_key(&admin(), ORGANISATION, key, &patch, None).await.map(drop)
+        })
+    };
+    let (left, right) = (change("a", "b"), change("b", "a"));
+    let (left, right) = (left.await.expect("joined"), right.await.expect("joined"));
+    assert!(left.is_ok() != right.is_ok(), "exactly one");
+}

@@ -236,3 +236,16 @@ proptest! {
         }
     }
 }
+
+/// After a restart, shards that are full stay full though rows of theirs were cleared away.
+#[tokio::test]
+async fn shards_are_counted_on_after_a_restart() {
+    let fixture = Fixture::new();
+    let store = fixture.create().await;
+    let (key, authority) = (EntryId::generate(), EntryId::generate());
+    let late = IssuedCertificate { shard: 2, ..certificate(key, authority, 1) };
+    store.commit(of(add(&late, None))).await.expect("issued");
+    store.close().await.expect("closed");
+    let store = fixture.open().await;
+    assert_eq!(store.with_issued(|index| index.issued_by(authority)), 20_001);
+}
