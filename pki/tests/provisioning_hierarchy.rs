@@ -75,7 +75,7 @@ fn every_tier_has_its_powers_and_addresses() {
         assert_eq!(usage.value.key_cert_sign() && usage.value.crl_sign(), path_len.is_some());
         assert_eq!(usage.value.digital_signature(), path_len.is_none());
         let purposes = read.extended_key_usage().unwrap().map(|found| found.value);
-        assert_eq!(purposes.is_some_and(|found| found.client_auth && !found.ocsp_signing), path_len != Some(2));
+        assert_eq!(purposes.is_some_and(|found| found.client_auth && !found.ocsp_signing), path_len != Some(3));
         let mut found = Vec::new();
         for extension in read.extensions() {
             match extension.parsed_extension() {

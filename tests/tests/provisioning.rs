@@ -295,3 +295,26 @@ fn the_readme_enrols_a_device() {
     let device = Device { chain: read("cert.pem"), key: read("key.pem") };
     assert!(served(&service, &device));
 }
+
+/// `keygate enrol` that knows no more of the server than its root's fingerprint; with a wrong one nothing is sent.
+#[test]
+fn a_machine_enrols_by_the_fingerprint_of_the_root() {
+    let service = Service::start();
+    let key = service.create("by fingerprint");
+    let folder = service.folder();
+    tools::write_secret(&folder.join("key"), &format!("{}.{}", key.account.id, key.account.secret)).expect("a file");
+    let pem = std::fs::read(service.gateway.client_folder("a").join("ca.pem")).expect("a file");
+    let root = keygate_pki::Certificate::from_pem_or_der(&pem).expect("a certificate").fingerprint().to_string();
+    let server = format!("https://localhost:{}", service.gateway.address("clients").port());
+    let wrong = "0".repeat(64);
+    for (fingerprint, works) in [(root.as_str(), true), (wrong.as_str(), false)] {
+        let mut command = keygate_tests::gateway::keygate().expect("a command");
+        command.current_dir(&folder).args(["enrol", "--server", &server, "--ca-sha256", fingerprint]);
+        command.args(["--key-file", "key", "--name", "door", "--out", if works { "door" } else { "none" }]);
+        let output = command.output().expect("a run");
+        assert_eq!(output.status.success(), works, "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let read = |file: &str| std::fs::read_to_string(folder.join("door").join(file)).expect("a file");
+    assert!(served(&service, &Device { chain: read("cert.pem"), key: read("key.pem") }));
+    assert!(!folder.join("none/cert.pem").exists());
+}

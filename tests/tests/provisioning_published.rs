@@ -12,6 +12,7 @@ use keygate_tests::provisioning::source::GatewaySource;
 use keygate_tests::relying::addresses::{addresses, crls_of_chain};
 use keygate_tests::relying::ocsp;
 use keygate_tests::relying::source::StateSource as _;
+use keygate_tests::relying::{Device, Trust, parties};
 use keygate_tests::{pem, tools};
 
 fn get(service: &Service, path: &str, headers: &[&str]) -> Answer {
@@ -113,4 +114,48 @@ fn pkilint_accepts_what_the_gateway_publishes() {
     lists("revoked", &mut add);
     let found = unaccepted(&lint(&files).expect("pkilint runs"), ACCEPTED);
     assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// The root rolls over, new and old certify each other: every party that loads the two published files accepts machines of before
+/// and after, at each step, and so does one that trusts the old root alone.
+#[test]
+fn the_root_rolls_over_for_everybody() {
+    let service = Service::start();
+    let key = service.create("key");
+    let before = service.enrol(&key, "before");
+    let text = |path: &str| String::from_utf8(service.fetch(path).expect("fetched")).expect("text");
+    let files = || Trust { anchors: text("/ca/default.pem"), crls: text("/crl/default.pem") };
+    let accepted = |step: &str, trust: &Trust, device: &Device| {
+        for party in parties() {
+            let verdict = party.judge(&service.folder(), trust, device).expect("an answer");
+            assert!(verdict.accepted(), "{step}: {}: {verdict:?}", party.name());
+        }
+    };
+    let old_anchor = GatewaySource { service: &service, key: &key }.trust().expect("trust").anchors;
+    let root = service.json(&["ca", "list"])["items"].as_array().and_then(|all| {
+        all.iter().find(|authority| authority["tier"] == "root").and_then(|root| root["id"].as_str().map(str::to_owned))
+    });
+    let root = root.expect("a root");
+    let next = service.json(&["ca", "rekey", &root])["id"].as_str().expect("an id").to_owned();
+    let steps: [&[&str]; 4] = [
+        &["ca", "publish", &next],
+        &["ca", "cross-sign", &next, "--by", &root],
+        &["ca", "cross-sign", &root, "--by", &next],
+        &["ca", "activate", &next, "--at-once", "--reason", "a test", "--yes"],
+    ];
+    for step in steps {
+        let _ = service.ok(step);
+        accepted(&step.join(" "), &files(), &before);
+    }
+    let after = service.enrol(&key, "after");
+    accepted("a new machine", &files(), &after);
+    let crls = files().crls;
+    let cross = pem::certificates(&files().anchors).expect("certificates");
+    let chain = cross.iter().fold(after.chain.clone(), |chain, der| chain + &pem::encode(pem::CERTIFICATE, der));
+    let with_cross = Device { chain, key: after.key.clone() };
+    for party in parties().iter().filter(|party| party.name() == "openssl") {
+        let trust = Trust { anchors: old_anchor.clone(), crls: crls.clone() };
+        let verdict = party.judge(&service.folder(), &trust, &with_cross).expect("an answer");
+        assert!(verdict.accepted(), "the old root alone: {verdict:?}");
+    }
 }
