@@ -66,7 +66,7 @@ pub struct Enrolled {
     /// Its certificate.
     pub certificate: Certificate,
     /// The CAs above it, without the root.
-    pub chain: Vec<Certificate>,
+    pub chain: Arc<[Certificate]>,
     /// The key, where it was made here.
     pub key: Option<PrivateKey>,
 }

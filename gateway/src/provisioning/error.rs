@@ -25,7 +25,7 @@ pub enum ProvisioningError {
     #[error("{0}")]
     Invalid(String),
     /// The name is taken.
-    #[error("there is a {what} named \"{name}\" already; names differ by more than case")]
+    #[error("the name \"{name}\" belongs to another {what} already; case does not count")]
     NameTaken {
         /// What kind of thing.
         what: &'static str,

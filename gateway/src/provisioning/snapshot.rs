@@ -29,6 +29,8 @@ pub struct Snapshot {
     by_public_id: HashMap<KeyId, EntryId>,
     pub(crate) authorities: BTreeMap<EntryId, Arc<LoadedAuthority>>,
     ca_keys: HashSet<SpkiHash>,
+    /// Chains above the clients of each authority that issues now: made once, handed out with every certificate.
+    chains: HashMap<EntryId, Arc<[Certificate]>>,
 }
 
 /// A provisioning key as it is used.
@@ -71,6 +73,9 @@ impl Snapshot {
             snapshot.ca_keys.extend(authority.certificates.iter().map(|held| held.certificate.spki_hash()));
             snapshot.authorities.insert(row.id, authority);
         }
+        let issuing = snapshot.authorities.values().filter(|authority| authority.row.tier == StoredTier::Key);
+        let chains = issuing.map(|authority| (authority.row.id, snapshot.make_chain(authority).into()));
+        snapshot.chains = chains.collect();
         Ok(snapshot)
     }
 
@@ -141,7 +146,11 @@ impl Snapshot {
     }
 
     /// The chain above a leaf of `authority`, up to and without the root.
-    pub(crate) fn chain_above(&self, authority: &LoadedAuthority) -> Vec<Certificate> {
+    pub(crate) fn chain_above(&self, authority: &LoadedAuthority) -> Arc<[Certificate]> {
+        self.chains.get(&authority.row.id).cloned().unwrap_or_default()
+    }
+
+    fn make_chain(&self, authority: &LoadedAuthority) -> Vec<Certificate> {
         let mut chain = Vec::new();
         let mut current = authority;
         // Three tiers: the root is not sent.

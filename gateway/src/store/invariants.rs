@@ -17,11 +17,12 @@ pub(crate) fn check<'a>(
             let takes = |entry: &ProvisioningKey| entry.state.name != "revoked";
             let had = matches!(before, Some(Entry::ProvisioningKey(before)) if takes(before));
             let moved = !matches!(before, Some(Entry::ProvisioningKey(before)) if before.successor == key.successor);
-            if !(takes(key) && !had) && !(moved && key.successor.is_some()) {
+            let (comes, follows) = (takes(key) && !had, moved && key.successor.is_some());
+            if !comes && !follows {
                 return Ok(());
             }
             let all = all();
-            if takes(key) && !had {
+            if comes {
                 check_room(key, &all)?;
             }
             check_successors(key, &all)

@@ -2,7 +2,7 @@
 //! and lists can be seen without a gateway.
 //!
 //! One organisation, one provisioning key: root, organisation issuer, issuing CA, clients in one shard, delegated responder.
-//! [`world`] makes them; here are the server and the states.
+//! `world` makes them; here are the server and the states.
 
 mod world;
 

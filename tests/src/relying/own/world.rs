@@ -98,7 +98,7 @@ impl World {
     }
 
     /// Lists the CA certificates at these places, and no others, as revoked: the trap that
-    /// [`Act::RevokeKey`] does not fall into.
+    /// `Act::RevokeKey` does not fall into.
     ///
     /// # Errors
     /// If a list cannot be signed.
