@@ -2,7 +2,7 @@
 //!
 //! One router serves two kinds of callers: administrators over `admin.listen`, by certificate ([`for_administrators`]), and the
 //! command line over the local admin socket, or alone on the data directory ([`call`]). Resources are one module each; each
-//! handler takes exactly one permission ([`Sees`](caller::Sees) or [`Acts`](caller::Acts)) and calls one function of the domain.
+//! handler takes exactly one permission (`Sees` or `Acts`, of `caller`) and calls one function of the domain.
 //!
 //! Leaves to others: what is allowed and what happens (`provisioning`), certificates at the TLS handshake and bounds of size and
 //! time (`http`), text for people (`cli`). RFC 9110 for methods, statuses and preconditions; RFC 9457 for refusals; RFC 8288 for

@@ -134,10 +134,11 @@ impl World {
         serials(&file.body)
     }
 
-    /// What OCSP says of a certificate: the DER answer.
-    pub(super) async fn ocsp(&self, issuer: &Certificate, certificate: &Certificate) -> Vec<u8> {
+    /// What OCSP says of a certificate.
+    pub(super) async fn ocsp(&self, issuer: &Certificate, certificate: &Certificate) -> Said {
         let request = ocsp_request(issuer, certificate);
-        self.provisioning.ocsp(&OcspRequest::from_der(&request).expect("a request")).await
+        let answer = self.provisioning.ocsp(&OcspRequest::from_der(&request).expect("a request")).await;
+        said(&answer, certificate.serial())
     }
 }
 
@@ -186,25 +187,18 @@ pub(super) enum Said {
     Failure(u8),
 }
 
-pub(super) fn said(answer: &[u8]) -> Said {
+/// The status stands behind the CertID, which ends with the serial number: [0] good, [1] revoked, [2] unknown.
+fn said(answer: &[u8], serial: &[u8]) -> Said {
     if answer.len() == 5 {
         return Said::Failure(answer[4]);
     }
-    let (_, response) = x509_ocsp_status(answer);
-    response
-}
-
-/// The status after the CertID: found by the tag that follows the serial number.
-fn x509_ocsp_status(answer: &[u8]) -> (usize, Said) {
-    // CertID ends with INTEGER of 17 octets; then [0] good, [1] revoked, [2] unknown.
-    let at = answer.windows(2).position(|pair| pair == [0x02, 0x11]).expect("a serial number") + 19;
-    let said = match answer[at] {
+    let at = answer.windows(serial.len()).position(|octets| octets == serial).expect("the serial number");
+    match answer[at + serial.len()] {
         0x80 => Said::Good,
         0xa1 => Said::Revoked,
         0x82 => Said::Unknown,
         other => panic!("status {other:#x}"),
-    };
-    (at, said)
+    }
 }
 
 /// A key and a request for `name`.

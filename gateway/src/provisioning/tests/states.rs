@@ -57,7 +57,7 @@ async fn a_suspended_key_issues_nothing_and_connects() {
     let wrong = PresentedSecret::from_parts(&id, &"A".repeat(43)).expect("well formed");
     assert!(matches!(world.enrol(&wrong, &other).await, Err(EnrolRefusal::Unauthorised)));
     assert!(world.connects(&first.certificate));
-    assert_eq!(said(&world.ocsp(&first.chain[0], &first.certificate).await), Said::Good);
+    assert_eq!(world.ocsp(&first.chain[0], &first.certificate).await, Said::Good);
 
     world.provisioning.reactivate_key(&admin(), ORGANISATION, &id, &because("done"), None).await.expect("active");
     world.enrol(&secret, &other).await.expect("enrolled");
@@ -116,7 +116,7 @@ async fn a_revoked_key_is_refused_by_everybody() {
         let file = world.provisioning.published().lists[&(authority.row.id, shard)].clone();
         assert!(file.next >= authority.not_after().expect("an end"));
     }
-    assert_eq!(said(&world.ocsp(&first.chain[0], &first.certificate).await), Said::Revoked);
+    assert_eq!(world.ocsp(&first.chain[0], &first.certificate).await, Said::Revoked);
     assert!(!world.connects(&first.certificate));
     assert!(world.listed(parent, None).len() == 2);
     assert!(other.effective.issues());
@@ -144,14 +144,14 @@ async fn a_disabled_service_holds_all_its_keys() {
     let parent = snapshot.active(crate::store::StoredTier::Organisation, ORGANISATION, None).expect("issuer").row.id;
     let listed = world.listed(parent, None);
     assert_eq!(listed.iter().map(|(_, reason)| *reason).collect::<Vec<_>>(), [Some(6), Some(6)], "certificateHold");
-    assert_eq!(said(&world.ocsp(&first.chain[0], &first.certificate).await), Said::Revoked);
+    assert_eq!(world.ocsp(&first.chain[0], &first.certificate).await, Said::Revoked);
     assert!(world.provisioning.published().bundles["default"].trust_pem.body.is_empty());
 
     world.enable(KeyChoice::default()).await;
     assert!(world.connects(&first.certificate));
     world.enrol(&active_secret, &other).await.expect("enrolled");
     assert!(world.listed(parent, None).is_empty());
-    assert_eq!(said(&world.ocsp(&first.chain[0], &first.certificate).await), Said::Good);
+    assert_eq!(world.ocsp(&first.chain[0], &first.certificate).await, Said::Good);
     let states: Vec<_> = world.provisioning.snapshot().keys.values().map(|key| key.state.name()).collect();
     assert_eq!(states, ["active", "suspended"]);
     assert!(active.effective.issues());
@@ -186,8 +186,8 @@ async fn one_client_is_revoked() {
         listed.sort();
         assert_eq!(listed, expected);
     }
-    assert_eq!(said(&world.ocsp(&first.chain[0], &renewed.certificate).await), Said::Revoked);
-    assert_eq!(said(&world.ocsp(&first.chain[0], &other.certificate).await), Said::Good);
+    assert_eq!(world.ocsp(&first.chain[0], &renewed.certificate).await, Said::Revoked);
+    assert_eq!(world.ocsp(&first.chain[0], &other.certificate).await, Said::Good);
     let filter = CertificateFilter { state: Some(CertificateState::Revoked), limit: 10, ..CertificateFilter::default() };
     let page = world.provisioning.certificates(ORGANISATION, &filter).await.expect("a page");
     assert_eq!(page.certificates.len(), 2);
