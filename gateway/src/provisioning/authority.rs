@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use keygate_pki::{
-    CertId, Certificate, Issuer, IssuerIds, OffsetDateTime, PrivateKey, SignatureAlgorithm, Signer, Tier,
+    CertId, Certificate, Issuer, IssuerIds, OffsetDateTime, PrivateKey, Reason, SignatureAlgorithm, Signer, Tier,
     rotation::{Active, Generation, Initialised, Published, Retired},
 };
 use zeroize::Zeroizing;
 
-use super::{error::ProvisioningError, keystore_signer::KeystoreSigner, snapshot::moment};
+use super::{error::ProvisioningError, keystore_signer::KeystoreSigner, snapshot::{moment, when_and_why}};
 use crate::{
     operation::Keystores,
     seal::SecretText,
@@ -74,6 +74,11 @@ impl LoadedAuthority {
     /// Whether an OCSP request is about a certificate of this authority.
     pub(crate) fn is_named_by(&self, id: &CertId) -> bool {
         self.ids.as_ref().is_some_and(|ids| id.is_of(ids))
+    }
+
+    /// When and why this generation itself was revoked, whatever its provisioning key is: all it signed goes with it.
+    pub(crate) fn own_revocation(&self) -> Option<(OffsetDateTime, Reason)> {
+        self.row.revoked.map(when_and_why)
     }
 
     /// Whether its keystore was not open when it was loaded.

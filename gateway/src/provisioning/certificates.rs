@@ -4,7 +4,7 @@ use std::{cmp::Reverse, net::IpAddr, sync::Arc, time::Duration};
 
 use keygate_pki::{Certificate, Reason, SubjectAltName, provisioning::Decision};
 
-use super::{Deciding, EnrolRefusal, Key, Provisioning, ProvisioningError, Reasoned, snapshot::moment};
+use super::{Deciding, EnrolRefusal, Key, Provisioning, ProvisioningError, Reasoned, snapshot::when_and_why};
 use crate::{
     audit::{Action, Actor, Details},
     store::{
@@ -306,6 +306,5 @@ fn has_name(certificate: &Certificate, part: &str) -> bool {
 
 /// When a certificate was revoked, and why, for people.
 pub(crate) fn revocation(row: &IssuedCertificate) -> Option<(keygate_pki::OffsetDateTime, Reason)> {
-    let by = row.revoked?;
-    moment(by.at).zip(Reason::from_code(by.reason))
+    row.revoked.map(when_and_why)
 }

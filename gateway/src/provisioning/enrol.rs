@@ -137,8 +137,7 @@ impl Provisioning {
     async fn enrol_with(&self, key: Arc<Key>, asked: &EnrolRequest<'_>) -> Result<Enrolled, EnrolRefusal> {
         check_state(key.effective)?;
         // Before any work: asked again with what is true when it is issued.
-        let uses = key.row.uses_cleared + self.store.with_issued(|index| index.enrolled(key.row.id));
-        key.limits.admit(self.now(), uses, asked.source)?;
+        key.limits.admit(self.now(), self.uses(&key), asked.source)?;
         let request = CertificateRequest::from_pem_or_der(asked.request)?.with_names(asked.names)?;
         let again = if asked.make_key { None } else { self.same_client(&key, &request).await? };
         // A request for a key made here carries names only; its own key is thrown away.
@@ -160,13 +159,17 @@ impl Provisioning {
             // Revoked meanwhile, or changed: what is true now decides.
             issue.key = snapshot.keys.get(&issue.key.row.id).cloned().ok_or(EnrolRefusal::Unauthorised)?;
             check_state(issue.key.effective)?;
-            let uses = issue.key.row.uses_cleared + self.store.with_issued(|index| index.enrolled(issue.key.row.id));
-            issue.key.limits.admit(self.now(), uses, asked.source)?;
+            issue.key.limits.admit(self.now(), self.uses(&issue.key), asked.source)?;
             if let Some(done) = self.issue(&snapshot, &issue).await? {
                 return Ok(Enrolled { key: made, ..done });
             }
         }
         Err(EnrolRefusal::unavailable(ProvisioningError::Changed))
+    }
+
+    /// How many clients enrolled with a key, those whose rows were cleared away among them.
+    pub fn uses(&self, key: &Key) -> u64 {
+        key.row.uses_cleared + self.store.with_issued(|index| index.enrolled(key.row.id))
     }
 
     async fn renew_from(&self, asked: &Renewing<'_>) -> Result<Enrolled, EnrolRefusal> {

@@ -13,7 +13,7 @@ use super::{
     Deciding, Provisioning, ProvisioningError,
     authority::{LoadedAuthority, blob, stored_key},
     expect, keystore_signer,
-    snapshot::{Snapshot, moment},
+    snapshot::{Snapshot, moment, when_and_why},
 };
 use crate::{
     audit::{Action, Actor, Details, Event},
@@ -116,8 +116,7 @@ impl Provisioning {
         });
         let mut list = RevokedList::with_capacity(rows.len());
         for (serial, own) in rows {
-            let own = own.and_then(|own| moment(own.at).zip(Reason::from_code(own.reason)));
-            let (at, reason) = own.unwrap_or((since, told));
+            let (at, reason) = own.map_or((since, told), when_and_why);
             list.push(serial.as_bytes(), at, reason)?;
         }
         Ok(list)

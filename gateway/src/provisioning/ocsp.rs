@@ -14,8 +14,7 @@ use time::Duration;
 use super::{
     Provisioning, ProvisioningError,
     authority::{LoadedAuthority, local_key},
-    publish::own_revocation,
-    snapshot::{Snapshot, moment},
+    snapshot::{Snapshot, when_and_why},
 };
 use crate::store::{EntryId, Serial, StoredTier};
 
@@ -85,8 +84,8 @@ impl Provisioning {
         match facts {
             None => Status::Unknown,
             // Its own revocation stays what it was, whatever becomes of the key.
-            Some(Some(by)) => revoked(moment(by.at).zip(Reason::from_code(by.reason))),
-            Some(None) => revoked(own_revocation(authority).or_else(|| match key {
+            Some(Some(by)) => revoked(Some(when_and_why(by))),
+            Some(None) => revoked(authority.own_revocation().or_else(|| match key {
                 Some(key) => key.effective.on_ocsp(),
                 // A key whose row cannot be read vouches for nobody.
                 None => snapshot.revocation_of(authority),

@@ -9,7 +9,7 @@ use std::{
 };
 
 use keygate_pki::{
-    Crl, CrlScope, CrlTimes, NewCrl, OffsetDateTime, Reason, RevokedList, SHARD_SERIALS_MAX, rotation::Generation,
+    Crl, CrlScope, CrlTimes, NewCrl, OffsetDateTime, RevokedList, SHARD_SERIALS_MAX, rotation::Generation,
 };
 use time::Duration;
 
@@ -17,11 +17,11 @@ use super::{
     Deciding, Provisioning, ProvisioningError,
     authority::LoadedAuthority,
     bundle::{self, Bundle},
-    snapshot::{Snapshot, moment},
+    snapshot::{Snapshot, moment, when_and_why},
 };
 use crate::{
     audit::{Action, Actor, Details},
-    store::{Commit, EntryId, OrganisationId, Serial, StoredTier},
+    store::{Commit, EntryId, OrganisationId, Revocation, Serial, StoredTier},
 };
 
 /// How long a list is good: relying parties that miss a few hourly ones go on.
@@ -227,19 +227,19 @@ impl Provisioning {
         shard: u32,
         now: OffsetDateTime,
     ) -> Result<RevokedList, ProvisioningError> {
-        if let Some((at, reason)) = own_revocation(authority) {
+        if let Some((at, reason)) = authority.own_revocation() {
             return self.everything(authority, Some(shard), at, reason);
         }
         let oldest = (now - LISTED_AFTER_END).unix_timestamp();
         // Taken out first: the list is encoded without holding up commits.
-        let rows: Vec<(Serial, i64, u8)> = self.store.with_issued(|index| {
+        let rows: Vec<(Serial, Revocation)> = self.store.with_issued(|index| {
             let listed = index.revoked_in(authority.row.id, shard).filter(|facts| facts.not_after >= oldest);
-            listed.filter_map(|facts| facts.revoked.map(|by| (facts.serial, by.at, by.reason))).collect()
+            listed.filter_map(|facts| facts.revoked.map(|by| (facts.serial, by))).collect()
         });
         let mut list = RevokedList::with_capacity(rows.len());
-        for (serial, at, reason) in rows {
-            let reason = Reason::from_code(reason).unwrap_or(Reason::Unspecified);
-            list.push(serial.as_bytes(), moment(at).unwrap_or(now), reason)?;
+        for (serial, by) in rows {
+            let (at, reason) = when_and_why(by);
+            list.push(serial.as_bytes(), at, reason)?;
         }
         Ok(list)
     }
@@ -280,12 +280,6 @@ impl Provisioning {
         }
         Ok(list)
     }
-}
-
-/// When and why a generation itself was revoked, whatever its provisioning key is: all it signed goes with it.
-pub(super) fn own_revocation(authority: &LoadedAuthority) -> Option<(OffsetDateTime, Reason)> {
-    let revoked = authority.row.revoked?;
-    moment(revoked.at).zip(Reason::from_code(revoked.reason))
 }
 
 /// Whether an authority signs lists now.

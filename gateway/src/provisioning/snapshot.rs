@@ -15,7 +15,7 @@ use super::{
     authority::{Keys, LoadedAuthority},
     error::ProvisioningError,
 };
-use crate::store::{Directory, EntryId, OrganisationId, ProvisioningKey, ProvisioningService, StoredTier, Versioned};
+use crate::store::{Directory, EntryId, OrganisationId, ProvisioningKey, ProvisioningService, Revocation, StoredTier, Versioned};
 
 /// What is true as of one commit.
 #[derive(Default)]
@@ -134,9 +134,8 @@ impl Snapshot {
 
     /// When and why the certificates of an authority are revoked; `None` where they are not.
     pub(crate) fn revocation_of(&self, authority: &LoadedAuthority) -> Option<(OffsetDateTime, Reason)> {
-        if let Some(revoked) = authority.row.revoked {
-            let reason = Reason::from_code(revoked.reason).unwrap_or(Reason::Unspecified);
-            return Some((moment(revoked.at)?, reason));
+        if let Some(revoked) = authority.own_revocation() {
+            return Some(revoked);
         }
         match self.keys.get(&authority.row.provisioning_key?) {
             Some(key) => key.effective.on_parent_crl(),
@@ -220,6 +219,13 @@ fn limits(row: &ProvisioningKey) -> Option<Limits> {
             None => None,
         },
     })
+}
+
+/// When and why something was revoked. What is stored is revoked, however it reads: a value of no known form counts as long ago,
+/// for a reason that is not said.
+pub(crate) fn when_and_why(by: Revocation) -> (OffsetDateTime, Reason) {
+    let at = moment(by.at).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    (at, Reason::from_code(by.reason).unwrap_or(Reason::Unspecified))
 }
 
 /// A stored time, seconds since 1970.
