@@ -9,7 +9,6 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         let _ = CertificateRequest::of_certificate(&certificate);
     }
     let Ok(request) = CertificateRequest::from_pem_or_der(bytes) else { return };
-    let subject = request.subject().to_owned();
     let policy = RequestPolicy {
         blocked: &BlockList::default(),
         is_ca_key: &|_| false,
@@ -17,5 +16,5 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         names: None,
     };
     let checked = request.check(&policy).expect("an open policy lets every readable request in");
-    assert!(checked.names().len() <= REQUEST_NAMES_MAX, "{subject}");
+    assert!(checked.names().len() <= REQUEST_NAMES_MAX);
 });

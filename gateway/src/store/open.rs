@@ -205,6 +205,7 @@ pub(crate) async fn open(dir: &Path, id: Uuid, root: Arc<RootKey>, options: Stor
         anchor,
         disk: Disk::new(dir, options.low_disk_percent, options.reserve_bytes),
         erase_by: None,
+        no_turns_until: Instant::now(),
         head_noted: Instant::now(),
         head_noted_seq: 0,
     };

@@ -29,6 +29,10 @@ const GROUP_UNITS_MAX: usize = 256;
 const GROUP_BYTES_MAX: usize = 1 << 20;
 /// Turns that a commit leaves to requests that are ready to run.
 const GATHER_TURNS: usize = 8;
+/// A turn that takes longer costs more than a commit that it saves.
+const TURN_MAX: Duration = Duration::from_millis(2);
+/// After such a turn none is left for so long.
+const NO_TURNS: Duration = Duration::from_millis(500);
 /// With so many requests underway a commit waits for some of them to join it.
 const GATHER_REQUESTS: usize = 8;
 /// But no longer than this. A timer of the runtime: it has milliseconds.
@@ -87,6 +91,7 @@ pub(crate) struct Writer {
     pub(crate) anchor: Anchor,
     pub(crate) disk: Disk,
     pub(crate) erase_by: Option<Instant>,
+    pub(crate) no_turns_until: Instant,
     pub(crate) head_noted: Instant,
     pub(crate) head_noted_seq: u64,
 }
@@ -137,16 +142,27 @@ impl Writer {
     /// Lets others join the group. Requests that are ready to run go first as long as each turn brings another one: with nobody
     /// else there it is one turn. And with many requests underway it is a moment: keys in devices answer one by one, and a
     /// commit for each would cost more than the keys do.
-    async fn gather(&self, jobs: &mpsc::Receiver<Job>) {
-        let waiting = || jobs.len() + self.shared.reads.waiting();
-        let mut before = waiting();
+    ///
+    /// Where requests are long (a certificate takes a quarter of a millisecond) a turn of all that are ready would put the processor
+    /// and the disk to work one after the other: then the commit goes at once, and they are gathered while it is written.
+    async fn gather(&mut self, jobs: &mpsc::Receiver<Job>) {
+        let shared = self.shared.clone();
+        let waiting = || jobs.len() + shared.reads.waiting();
+        let (mut before, mut started) = (waiting(), Instant::now());
         for _ in 0..GATHER_TURNS {
+            if started < self.no_turns_until {
+                break;
+            }
             tokio::task::yield_now().await;
+            let ended = Instant::now();
+            if ended.duration_since(started) > TURN_MAX {
+                self.no_turns_until = ended + NO_TURNS;
+            }
             let now = waiting();
             if now == before || now >= GROUP_UNITS_MAX {
                 break;
             }
-            before = now;
+            (before, started) = (now, ended);
         }
         let until = tokio::time::Instant::now() + GATHER;
         while self.shared.underway() >= GATHER_REQUESTS {

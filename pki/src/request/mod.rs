@@ -33,7 +33,6 @@ pub const CSR_BYTES_MAX: usize = 16 * 1024;
 pub struct CertificateRequest {
     public_key: PublicKey,
     names: Vec<SubjectAltName>,
-    subject: String,
     common_name: Option<String>,
     asks_to_be_ca: bool,
 }
@@ -72,7 +71,6 @@ impl CertificateRequest {
         Ok(Self {
             names: extensions::names(&request.info.attributes)?,
             asks_to_be_ca: extensions::asks_to_be_ca(&request.info.attributes)?,
-            subject: request.info.subject.to_string(),
             common_name: common_name(&request.info.subject),
             public_key,
         })
@@ -88,7 +86,6 @@ impl CertificateRequest {
         weak_key::check_requested(&public_key).map_err(RequestError::PublicKey)?;
         Ok(Self {
             names: certificate.subject_alt_names(),
-            subject: certificate.subject(),
             common_name: certificate.common_name(),
             asks_to_be_ca: false,
             public_key,
@@ -121,11 +118,6 @@ impl CertificateRequest {
     /// The common name asked for: the last one of the subject.
     pub fn common_name(&self) -> Option<&str> {
         self.common_name.as_deref()
-    }
-
-    /// The subject asked for, for messages only.
-    pub fn subject(&self) -> &str {
-        &self.subject
     }
 }
 
