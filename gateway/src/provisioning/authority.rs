@@ -1,10 +1,10 @@
 //! An authority as it is used: certificates parsed, and a signer over its key wherever that is.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use keygate_pki::{
-    CertId, Certificate, Issuer, IssuerIds, OffsetDateTime, PrivateKey, Reason, SignatureAlgorithm, Signer, Tier,
+    CertId, Certificate, Issuer, IssuerIds, Locations, OffsetDateTime, PrivateKey, Reason, SignatureAlgorithm, Signer, Tier,
     rotation::{Active, Generation, Initialised, Published, Retired},
 };
 use zeroize::Zeroizing;
@@ -47,6 +47,8 @@ pub struct LoadedAuthority {
     pub(crate) generation: Generation,
     pub(crate) signer: AuthoritySigner,
     ids: Option<IssuerIds>,
+    /// What its newest clients' certificates say, made once for each shard.
+    client_locations: RwLock<Option<(u32, Arc<Locations>)>>,
 }
 
 impl LoadedAuthority {
@@ -68,7 +70,7 @@ impl LoadedAuthority {
             AuthorityKey::Outside | AuthorityKey::Destroyed => AuthoritySigner::None,
         };
         let ids = certificates.last().map(|held| IssuerIds::of(&held.certificate)).transpose()?;
-        Ok(Self { row: row.clone(), certificates, generation, signer, ids })
+        Ok(Self { row: row.clone(), certificates, generation, signer, ids, client_locations: RwLock::default() })
     }
 
     /// Whether an OCSP request is about a certificate of this authority.
@@ -111,6 +113,21 @@ impl LoadedAuthority {
     pub(crate) fn certificate_under(&self, issuer: Option<EntryId>) -> Option<&Certificate> {
         let under = self.certificates.iter().rfind(|held| held.issuer == issuer);
         under.or(self.certificates.last()).map(|held| &held.certificate)
+    }
+
+    /// The addresses in a client's certificate of `shard`: `make` says them when the shard is a new one.
+    pub(crate) fn client_locations(
+        &self,
+        shard: u32,
+        make: impl FnOnce() -> Result<Locations, ProvisioningError>,
+    ) -> Result<Arc<Locations>, ProvisioningError> {
+        let held = self.client_locations.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((_, locations)) = held.filter(|(of, _)| *of == shard) {
+            return Ok(locations);
+        }
+        let made = Arc::new(make()?);
+        *self.client_locations.write().unwrap_or_else(PoisonError::into_inner) = Some((shard, made.clone()));
+        Ok(made)
     }
 
     /// Certificate and key together, under its newest certificate.

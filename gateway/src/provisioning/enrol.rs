@@ -378,7 +378,7 @@ impl Provisioning {
         let subject = DistinguishedName::new(Some(organisation), &name)?;
         let issued = self.store.with_issued(|index| index.issued_by(authority.row.id));
         let shard = u32::try_from(issued / SHARD_SERIALS_MAX as u64).unwrap_or(u32::MAX);
-        let locations = self.client_locations(authority.row.id, shard)?;
+        let locations = authority.client_locations(shard, || self.client_locations(authority.row.id, shard))?;
         let window = Window::days(self.now(), issue.key.row.days)?;
         let draft = Draft::client(&subject, issue.request, window, &locations);
         Ok((self.certify(authority, &draft).await?, shard))

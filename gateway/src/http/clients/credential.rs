@@ -23,7 +23,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Secret {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refused> {
         // What cannot be a secret is answered like a wrong one.
-        read(&parts.headers).map(Secret).ok_or(Refused::from(EnrolRefusal::Unauthorised))
+        read(&parts.headers).map(Secret).ok_or_else(|| Refused::from(EnrolRefusal::Unauthorised))
     }
 }
 
@@ -51,7 +51,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Presented {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refused> {
         let chain = parts.extensions.get::<Peer>().and_then(|peer| peer.certificates.clone());
         let leaf = chain.and_then(|chain| chain.first().cloned());
-        leaf.map(Presented).ok_or(Refused::from(EnrolRefusal::Unauthorised))
+        leaf.map(Presented).ok_or_else(|| Refused::from(EnrolRefusal::Unauthorised))
     }
 }
 
