@@ -30,9 +30,9 @@ const GROUP_BYTES_MAX: usize = 1 << 20;
 /// Turns that a commit leaves to requests that are ready to run.
 const GATHER_TURNS: usize = 8;
 /// A turn that takes longer costs more than a commit that it saves.
-const TURN_MAX: Duration = Duration::from_millis(2);
+const TURN_MAX: Duration = Duration::from_millis(5);
 /// After such a turn none is left for so long.
-const NO_TURNS: Duration = Duration::from_millis(500);
+const NO_TURNS: Duration = Duration::from_millis(250);
 /// With so many requests underway a commit waits for some of them to join it.
 const GATHER_REQUESTS: usize = 8;
 /// But no longer than this. A timer of the runtime: it has milliseconds.
