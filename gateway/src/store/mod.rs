@@ -13,6 +13,7 @@ mod entry;
 mod ids;
 mod invariants;
 mod issued;
+mod lives;
 mod locate;
 mod object_row;
 mod open;
