@@ -1,6 +1,11 @@
 //! Certificates of clients: list, search, show, revoke one.
 
-use std::{cmp::Reverse, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    cmp::Reverse,
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use keygate_pki::{Certificate, Reason, SubjectAltName, provisioning::Decision};
 
@@ -240,6 +245,12 @@ impl Provisioning {
             Some((facts.client, index.issuer(facts).0))
         });
         let (client, organisation) = found.ok_or(EnrolRefusal::Unauthorised)?;
+        let now = Instant::now();
+        if let Some(retry_after) = self.giving_up.wait(source, client, now) {
+            self.refusals.note_as(Action::CertificateRefused, "throttled", None, source);
+            return Err(EnrolRefusal::Throttled { retry_after });
+        }
+        self.giving_up.count(source, client, now);
         let by = Deciding { actor: Actor::Client(client), source: Some(source) };
         let wish = Reasoned { reason: "given up by its holder".into(), acknowledged: true };
         match self.record_revocation(&by, organisation, serial, &wish, told).await {

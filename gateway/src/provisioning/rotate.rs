@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use keygate_pki::{
-    Certificate, ImportedIssuer, Issuer, NewRequest, OffsetDateTime, PrivateKey, Reason, Signer, SystemSerials, Tier, Window,
+    Certificate, ImportedIssuer, Issuer, OffsetDateTime, PrivateKey, Reason, Signer, SystemSerials, Window,
     provisioning::Decision,
     rotation::{Generation, Initialised},
 };
@@ -90,7 +90,7 @@ impl Provisioning {
     }
 
     /// The authority to be changed, as its changer has seen it.
-    fn seen(&self, organisation: OrganisationId, id: &str, seen: Option<u64>) -> Result<Arc<LoadedAuthority>, ProvisioningError> {
+    pub(super) fn seen(&self, organisation: OrganisationId, id: &str, seen: Option<u64>) -> Result<Arc<LoadedAuthority>, ProvisioningError> {
         let authority = self.authority(organisation, id)?.authority;
         if seen.is_some_and(|seen| seen != authority.row.version) {
             return Err(ProvisioningError::Changed);
@@ -393,12 +393,7 @@ impl Provisioning {
         let name = self.organisation_name(&snapshot, organisation)?.to_owned();
         let pair = self.new_key(organisation, choice).await?;
         let row = self.outside_row(organisation, StoredTier::Organisation, choice.algorithm, pair.stored.clone(), None);
-        let subject = keygate_pki::DistinguishedName::of_organisation_issuer(&name, row.generation)?;
-        let signer = self.load(row.clone())?;
-        let request = super::hierarchy::blocking(move || {
-            Ok(NewRequest::issuer(&subject, Tier::Organisation).sign(signer.signer()?)?)
-        });
-        let request = request.await?;
+        let request = self.signed_request(&name, row.clone()).await?;
         let id = row.id;
         let event = self.event(by, organisation, Action::IssuerRekeyed, Details::Entry { id, name });
         let mut changes = vec![Change::AddEntry(Entry::Authority(row))];

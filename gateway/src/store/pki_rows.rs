@@ -218,6 +218,16 @@ pub enum Role {
     SecurityWrite,
 }
 
+impl Role {
+    /// `security:read` or `security:write`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SecurityRead => "security:read",
+            Self::SecurityWrite => "security:write",
+        }
+    }
+}
+
 /// A certificate that an administrator is recognised by.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AdminCertificate {
