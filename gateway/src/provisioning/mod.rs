@@ -6,6 +6,7 @@
 //! Every act is one commit with its audit event. It names the versions of the rows it was decided by, so of two acts at once
 //! one is done again with what the other left: an issue is before or after a suspension, never half.
 
+mod addresses;
 mod admins;
 mod authority;
 mod bundle;

@@ -121,7 +121,7 @@ impl Provisioning {
             return Err(ProvisioningError::State(hint.into()));
         }
         let (issuer, certificate) = self.renewed(&snapshot, authority).await?;
-        let row = with_certificate(&authority.row, &certificate, issuer, self.public_url().as_str());
+        let row = self.with_certificate(&authority.row, &certificate, issuer);
         let event = self.issuer_event(by, Action::IssuerRenewed, &row);
         self.update(authority, row, Vec::new(), vec![event]).await
     }
@@ -316,7 +316,7 @@ impl Provisioning {
         });
         for child in children {
             let certificate = self.certified_again(new, child, window).await?;
-            let row = with_certificate(&child.row, &certificate, new.row.id, self.public_url().as_str());
+            let row = self.with_certificate(&child.row, &certificate, new.row.id);
             events.push(self.issuer_event(by, Action::IssuerCrossSigned, &row));
             changes.push(expect(EntryKind::Authority, child.row.id, child.row.version));
             changes.push(Change::UpdateEntry(Entry::Authority(row)));
@@ -454,6 +454,7 @@ impl Provisioning {
             key,
             certificates: certificate.map(held).into_iter().collect(),
             public_url: self.public_url().as_str().into(),
+            earlier_urls: Vec::new(),
             imported: true,
             revoked: None,
             last_responder: None,
@@ -563,13 +564,6 @@ fn is_of(authority: &LoadedAuthority, organisation: OrganisationId) -> bool {
 
 fn same_place(left: &Authority, right: &Authority) -> bool {
     (left.organisation, left.tier, left.provisioning_key) == (right.organisation, right.tier, right.provisioning_key)
-}
-
-fn with_certificate(row: &Authority, certificate: &Certificate, issuer: EntryId, public_url: &str) -> Authority {
-    let mut row = row.clone();
-    row.certificates.push(AuthorityCertificate { der: blob(certificate), issuer: Some(issuer) });
-    row.public_url = public_url.into();
-    row
 }
 
 fn keystore_of(key: &AuthorityKey) -> Option<crate::store::KeystoreId> {
