@@ -7,7 +7,9 @@ use time::{Date, OffsetDateTime, format_description::well_known::{Iso8601, Rfc33
 /// # Errors
 /// What would have been right, with an example.
 pub(super) fn moment(text: &str) -> Result<String, String> {
-    let day = || Date::parse(text, &Iso8601::DATE).ok().filter(|_| text.len() == "2027-01-31".len());
+    // ISO 8601 has other forms of days, too.
+    let is_day = || text.len() == "2027-01-31".len() && text.bytes().all(|octet| octet.is_ascii_digit() || octet == b'-');
+    let day = || Date::parse(text, &Iso8601::DATE).ok().filter(|_| is_day());
     let moment = OffsetDateTime::parse(text, &Rfc3339).ok().or_else(|| Some(day()?.midnight().assume_utc()));
     let written = moment.and_then(|moment| moment.format(&Rfc3339).ok());
     written.ok_or_else(|| {
