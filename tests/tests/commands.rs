@@ -89,7 +89,8 @@ fn enrol_ends_with_the_codes_its_help_promises() {
     let wrong_server = Machine { ca: other_root, service: &service, out: service.folder().join("new") };
     expect(&wrong_server.enrol(&["--key-file", &file]), 1, "TLS");
 
-    let mut daemon = machine.command(&service.est().url, &["--daemon"]).stdout(Stdio::piped()).spawn().expect("it runs");
+    let mut daemon =
+        machine.command(&service.est().url, &["--daemon"]).stdout(Stdio::piped()).spawn().expect("it runs");
     let mut line = String::new();
     let said = BufReader::new(daemon.stdout.as_mut().expect("a pipe")).read_line(&mut line);
     let in_use = machine.enrol(&[]);
@@ -100,7 +101,8 @@ fn enrol_ends_with_the_codes_its_help_promises() {
     service.ok(&["cert", "revoke", &machine.serial(), "--reason", "lost", "--yes"]);
     expect(&machine.enrol(&[]), 9, "is revoked");
     expect(&machine.enrol(&["--key-file", &file, "--force"]), 0, "CN=door-1");
-    let chain = pem::certificates(&fs::read_to_string(machine.out.join("cert.pem")).expect("a file")).expect("certificates");
+    let chain =
+        pem::certificates(&fs::read_to_string(machine.out.join("cert.pem")).expect("a file")).expect("certificates");
     let shown = service.json(&["cert", "show", &serial(&chain[0]).expect("a serial number")]);
     assert!(shown["names"].to_string().contains("door-1.example"), "{shown}");
     expect(&machine.enrol(&[]), 0, "nothing is due");
@@ -132,7 +134,8 @@ fn switches_may_be_set_again_and_contradictions_are_refused() {
     let (code, text) = told(&output);
     assert!(code == 2 && text.contains("--data-dir D"), "{code}: {text}");
     let mut command = keygate().expect("the binary");
-    let output = command.args(["service", "status"]).env("KEYGATE_DATA_DIR", service.gateway.data()).output().expect("it runs");
+    let output =
+        command.args(["service", "status"]).env("KEYGATE_DATA_DIR", service.gateway.data()).output().expect("it runs");
     assert_eq!(output.status.code(), Some(0));
 }
 
@@ -141,7 +144,9 @@ fn switches_may_be_set_again_and_contradictions_are_refused() {
 #[test]
 fn lists_have_headings_and_certificates_are_asked_for() {
     let service = Service::start();
-    let heading = |list: &[&str]| service.ok(list).lines().next().unwrap_or_default().split("  ").next().unwrap_or_default().to_owned();
+    let heading = |list: &[&str]| {
+        service.ok(list).lines().next().unwrap_or_default().split("  ").next().unwrap_or_default().to_owned()
+    };
     for (list, first) in [
         (&["provisioning-key", "list"][..], "ID"),
         (&["ca", "list"], "ID"),

@@ -52,7 +52,10 @@ impl Provisioning {
 
     /// When the last certificate ends that names the address of before. One may be under way.
     fn named_until(&self, row: &Authority) -> i64 {
-        let days = row.provisioning_key.and_then(|key| self.snapshot().keys.get(&key).map(|key| key.row.days)).unwrap_or_default();
+        let days = row
+            .provisioning_key
+            .and_then(|key| self.snapshot().keys.get(&key).map(|key| key.row.days))
+            .unwrap_or_default();
         let now = self.now() + Duration::days(days.into());
         let issued = self.store.with_issued(|index| {
             index.iter().filter(|facts| index.issuer(facts).2 == row.id).map(|facts| facts.not_after).max()
