@@ -10,7 +10,7 @@ use std::{fmt, io, sync::Arc, time::Duration};
 
 use axum::http::{HeaderMap, Method, Request, Uri};
 use keygate_pki::{Certificate, PrivateKey};
-use rustls::{crypto::aws_lc_rs, sign::CertifiedKey};
+use rustls::{AlertDescription, crypto::aws_lc_rs, sign::CertifiedKey};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use ureq::{
     Agent, Proxy,
@@ -227,6 +227,11 @@ impl HttpClientError {
     /// Whether the server has ended the TLS handshake: it does not let our certificate in.
     pub fn is_refused(&self) -> bool {
         matches!(self, Self::Tls { source: rustls::Error::AlertReceived(_), .. })
+    }
+
+    /// Whether it said that our certificate is revoked.
+    pub fn is_revoked(&self) -> bool {
+        matches!(self, Self::Tls { source: rustls::Error::AlertReceived(AlertDescription::CertificateRevoked), .. })
     }
 }
 

@@ -88,7 +88,7 @@ impl Stated<'_> {
         if let Some(url) = &self.locations.crl {
             // RFC 5280 §4.2.1.13: "either distributionPoint or cRLIssuer MUST be present."
             let point =
-                DistributionPoint { distribution_point: Some(full_name(url)?), reasons: None, crl_issuer: None };
+                DistributionPoint { distribution_point: Some(full_name([url])?), reasons: None, crl_issuer: None };
             list.push(extension(ID_CE_CRL_DISTRIBUTION_POINTS, false, &CrlDistributionPoints(vec![point]))?);
         }
         if let Some(access) = access(self.locations)? {
@@ -117,8 +117,8 @@ pub(crate) fn authority_key_identifier(identifier: &[u8]) -> Result<Extension, P
     extension(ID_CE_AUTHORITY_KEY_IDENTIFIER, false, &value)
 }
 
-pub(crate) fn full_name(url: &HttpUrl) -> Result<DistributionPointName, PkiError> {
-    Ok(DistributionPointName::FullName(vec![uri(url)?]))
+pub(crate) fn full_name<'a>(urls: impl IntoIterator<Item = &'a HttpUrl>) -> Result<DistributionPointName, PkiError> {
+    Ok(DistributionPointName::FullName(urls.into_iter().map(uri).collect::<Result<_, _>>()?))
 }
 
 pub(crate) fn extension(oid: ObjectIdentifier, critical: bool, value: &impl Encode) -> Result<Extension, PkiError> {

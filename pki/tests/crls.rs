@@ -217,6 +217,27 @@ fn a_full_shard_reads_back() {
     assert_eq!(list.to_der().unwrap(), made.der());
 }
 
+/// A shard whose address has changed goes by all of them, today's first, in a critical extension.
+#[test]
+fn a_moved_shard_has_all_its_names() {
+    use x509_parser::extensions::{DistributionPointName, GeneralName, ParsedExtension};
+    let world = World::new();
+    let earlier: Vec<HttpUrl> = ["http://old.example/crl/7.crl", "http://older.example/7.crl"].map(|url| url.parse().unwrap()).into();
+    let now = shard();
+    let made = crl(&world.key, CrlScope::MovedShard { url: &now, earlier: &earlier }, 5, times(), &RevokedList::default());
+    let (_, read) = x509_parser::revocation_list::CertificateRevocationList::from_der(made.der()).unwrap();
+    let point = read.extensions().iter().find(|extension| extension.oid.to_id_string() == "2.5.29.28").unwrap();
+    assert!(point.critical);
+    let ParsedExtension::IssuingDistributionPoint(parsed) = point.parsed_extension() else { panic!("{point:?}") };
+    let Some(DistributionPointName::FullName(names)) = &parsed.distribution_point else { panic!("{parsed:?}") };
+    let uri = |name: &GeneralName<'_>| match name {
+        GeneralName::URI(uri) => (*uri).to_owned(),
+        other => panic!("{other:?}"),
+    };
+    let wanted: Vec<_> = std::iter::once(&now).chain(&earlier).map(|url| url.as_str().to_owned()).collect();
+    assert_eq!(names.iter().map(uri).collect::<Vec<_>>(), wanted);
+}
+
 /// Lists of every signature algorithm verify, and GnuTLS reads one.
 #[test]
 fn lists_of_every_algorithm_are_signed() {

@@ -114,6 +114,7 @@ fn built_in(files: &mut Files<'_>, world: &World) {
 fn lists(files: &mut Files<'_>, world: &World) {
     let now = OffsetDateTime::now_utc();
     let shard: HttpUrl = "http://pki.example/crl/key/7.crl".parse().expect("an address");
+    let earlier: [HttpUrl; 1] = ["http://old.example/crl/key/7.crl".parse().expect("an address")];
     let times = CrlTimes::new(now, now + Duration::DAY).expect("times");
     let last = CrlTimes::last(now, &world.key_certificates).expect("times");
     let nothing = RevokedList::default();
@@ -132,6 +133,7 @@ fn lists(files: &mut Files<'_>, world: &World) {
         (Kind::Crl, "key.crl", &world.key, CrlScope::All, times, &every_reason),
         (Kind::Crl, "shard-empty.crl", &world.key, CrlScope::Shard(&shard), times, &nothing),
         (Kind::Crl, "shard.crl", &world.key, CrlScope::Shard(&shard), times, &every_reason),
+        (Kind::Crl, "shard-moved.crl", &world.key, CrlScope::MovedShard { url: &shard, earlier: &earlier }, times, &every_reason),
         (Kind::Crl, "shard-last.crl", &world.key, CrlScope::Shard(&shard), last, &every_reason),
     ] {
         let wish = NewCrl { scope, number: 7, times, revoked };

@@ -123,8 +123,13 @@ fn wrong_secrets_learn_nothing() {
         assert!(!answer.text().to_lowercase().contains("suspend"), "{}", answer.text());
         let bearer = json::enrol(&service, &wrong, &csr, None).expect("an answer");
         assert!(matches!(bearer.status, 401 | 429), "{} {}", bearer.status, bearer.text());
+        if bearer.status == 401 {
+            let challenges = bearer.headers.iter().filter(|(name, _)| name == "www-authenticate");
+            let schemes: Vec<_> = challenges.filter_map(|(_, value)| value.split_once(' ')).map(|(scheme, _)| scheme).collect();
+            assert_eq!(schemes, ["Bearer", "Basic"]);
+        }
         if answer.status == 401 {
-            assert!(answer.header("www-authenticate").is_some());
+            assert!(answer.header("www-authenticate").is_some_and(|challenge| challenge.starts_with("Basic realm=")));
             bodies.push(answer.text());
         }
     }

@@ -25,7 +25,7 @@ fn service(algorithm: &str) -> (Service, Token) {
 /// A hierarchy of each kind the token has: enrolled clients speak KMIP, and nothing of a CA is outside the token.
 #[test]
 fn authorities_live_in_a_token() {
-    for algorithm in ["p256", "rsa-3072"] {
+    for algorithm in ["p256", "p384", "rsa-3072"] {
         let (service, token) = service(algorithm);
         let before = token.keys().expect("a list");
         let create = ["provisioning-key", "create", "front", "--algorithm", algorithm, "--keystore", "hsm"];
@@ -38,6 +38,22 @@ fn authorities_live_in_a_token() {
         assert!(service.try_enrol(&key, "door-2").is_err());
         assert_eq!(token.keys().expect("a list"), before, "and destroyed there when the key is revoked");
     }
+}
+
+/// Kinds of keys that tokens are not asked for are refused as such, by name, and nothing is left behind there or in the list.
+#[test]
+fn other_kinds_of_keys_are_refused() {
+    let (service, token) = service("p256");
+    let before = token.keys().expect("a list");
+    for algorithm in ["ed25519", "ml-dsa-65"] {
+        let create = ["provisioning-key", "create", "front", "--algorithm", algorithm, "--keystore", "hsm"];
+        let output = service.gateway.keygate(&create).expect("it runs");
+        let text = String::from_utf8_lossy(&output.stderr).to_lowercase();
+        assert_eq!(output.status.code(), Some(2), "{algorithm}: {text}");
+        assert!(text.contains(algorithm), "{algorithm}: {text}");
+    }
+    assert_eq!(token.keys().expect("a list"), before);
+    assert_eq!(service.json(&["provisioning-key", "list"])["items"].as_array().map(Vec::len), Some(0));
 }
 
 /// The token goes away: 503 and nothing half issued; it comes back: served again without a restart.

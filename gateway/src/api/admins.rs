@@ -9,7 +9,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     Api, ApiCaller, Within,
     body::{Asked, Wish},
-    caller::{Acts, Sees},
+    caller::{ANOTHER_ORGANISATION, Acts, Sees},
     change::to_the_end,
     error,
     etag::{IfMatch, Tagged},
@@ -185,21 +185,15 @@ struct Name {
 fn find(api: &Api, caller: &ApiCaller, name: &str) -> Result<Versioned<Admin>, Problem> {
     let found = api.provisioning.admin(name)?;
     if caller.organisation.is_some_and(|own| own != found.organisation) {
-        return Err(ProvisioningError::NotFound { what: "administrator", id: name.chars().take(80).collect() }.into());
+        let absent = ProvisioningError::NotFound { what: "administrator", id: name.chars().take(80).collect() };
+        return Err(Problem::from(absent).denied(ANOTHER_ORGANISATION));
     }
     Ok(found)
 }
 
 fn role(name: &str) -> Result<Role, Problem> {
-    let found = [Role::SecurityRead, Role::SecurityWrite].into_iter().find(|role| role_name(*role) == name);
+    let found = [Role::SecurityRead, Role::SecurityWrite].into_iter().find(|role| role.name() == name);
     found.ok_or_else(|| error::invalid("role must be security:read or security:write"))
-}
-
-fn role_name(role: Role) -> &'static str {
-    match role {
-        Role::SecurityRead => "security:read",
-        Role::SecurityWrite => "security:write",
-    }
 }
 
 fn view(api: &Api, admin: &Versioned<Admin>) -> AdminView {
@@ -212,7 +206,7 @@ fn view(api: &Api, admin: &Versioned<Admin>) -> AdminView {
     AdminView {
         id: admin.id.to_string(),
         name: admin.name.clone(),
-        role: role_name(admin.role).into(),
+        role: admin.role.name().into(),
         disabled: admin.disabled,
         organisation: api.organisation_name(admin.organisation),
         certificates: certificates.collect(),

@@ -31,7 +31,8 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(list))
         .routes(routes!(import))
         .routes(routes!(request))
-        .routes(routes!(show))
+        .routes(routes!(show, remove))
+        .routes(routes!(request_again))
         .routes(routes!(renew))
         .routes(routes!(rekey))
         .routes(routes!(publish))
@@ -342,9 +343,48 @@ async fn request(
     let choice = api.key_choice(wish.algorithm.as_deref(), wish.keystore.as_deref())?.unwrap_or_default();
     let (by, provisioning) = (acts.deciding.clone(), api.provisioning.clone());
     let (made, request) = to_the_end(async move { provisioning.request_authority(&by, organisation, choice).await }).await?;
-    let request = der::pem::encode_string("CERTIFICATE REQUEST", LineEnding::LF, &request);
-    let body = AuthorityRequest { authority: view(&api, &made, true)?, request: request.map_err(|failure| error::internal(&failure))? };
-    Ok(Tagged::created(made.authority.row.version, body).into_response())
+    Ok(Tagged::created(made.authority.row.version, with_request(&api, &made, &request)?).into_response())
+}
+
+/// Shows the request of a CA that waits for its certificate once more.
+#[utoipa::path(get, path = "/v1/authorities/{id}/request", tag = "authorities", params(Id, Within),
+    security(("administrator" = ["security:read"])),
+    responses((status = 200, description = "The CA and its request, signed anew.", body = AuthorityRequest),
+        (status = 409, description = "It waits for no certificate.")))]
+async fn request_again(
+    sees: Sees,
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    Asked(within): Asked<Within>,
+) -> Result<Tagged<AuthorityRequest>, Problem> {
+    let organisation = api.organisation(&sees, within.organisation.as_deref())?;
+    let request = api.provisioning.authority_request(organisation, &id).await?;
+    let found = api.provisioning.authority(organisation, &id)?;
+    Ok(Tagged::new(found.authority.row.version, with_request(&api, &found, &request)?))
+}
+
+fn with_request(api: &Api, found: &AuthorityView, request: &[u8]) -> Result<AuthorityRequest, Problem> {
+    let request = der::pem::encode_string("CERTIFICATE REQUEST", LineEnding::LF, request);
+    Ok(AuthorityRequest { authority: view(api, found, true)?, request: request.map_err(|failure| error::internal(&failure))? })
+}
+
+/// Gives up a CA that was never published, such as one whose request nobody signs. Its key is destroyed.
+#[utoipa::path(delete, path = "/v1/authorities/{id}", tag = "authorities", params(Id, Within),
+    security(("administrator" = ["security:write"])),
+    responses((status = 200, description = "The CA as it was.", body = AuthorityDetails),
+        (status = 409, description = "Others know it: it can be revoked, not removed.")))]
+async fn remove(
+    acts: Acts,
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    Asked(within): Asked<Within>,
+    IfMatch(seen): IfMatch,
+) -> Result<axum::Json<AuthorityDetails>, Problem> {
+    let organisation = own(&api, &acts, &within, &id)?;
+    let was = view(&api, &api.provisioning.authority(organisation, &id)?, false)?;
+    let (by, provisioning) = (acts.deciding.clone(), api.provisioning.clone());
+    to_the_end(async move { provisioning.remove_authority(&by, organisation, &id, seen).await }).await?;
+    Ok(axum::Json(was))
 }
 
 /// Takes the certificate that a CA elsewhere has made for a request.

@@ -1,4 +1,4 @@
-//! Who asks, and the permissions as values: [`Sees`] and [`Acts`] can only be made by checking the role.
+//! Who asks, and the permissions as values: [`Sees`] and [`Acts`] can only be made by checking the role. Whoever lacks one is recorded.
 
 use std::ops::Deref;
 
@@ -13,10 +13,13 @@ use rustls_pki_types::UnixTime;
 use super::Api;
 use crate::{
     audit::Actor,
-    http::{Peer, Problem},
+    http::{Denied, Peer, Problem},
     provisioning::Deciding,
     store::{OrganisationId, Role},
 };
+
+/// The permission that who asks about another organisation lacks; it is answered as if there were none.
+pub(super) const ANOTHER_ORGANISATION: &str = "another organisation";
 
 /// Who asks: an extension of each request.
 #[derive(Debug, Clone)]
@@ -42,7 +45,10 @@ impl ApiCaller {
     pub(super) fn for_all(&self, what: &str) -> Result<(), Problem> {
         match self.organisation {
             None => Ok(()),
-            Some(_) => Err(forbidden("organisation", format!("{what} concerns all organisations: an administrator of the default one decides"))),
+            Some(_) => {
+                let detail = format!("{what} concerns all organisations: an administrator of the default one decides");
+                Err(forbidden("organisation", "all organisations", detail))
+            }
         }
     }
 }
@@ -87,7 +93,7 @@ impl<S: Sync> FromRequestParts<S> for Acts {
         let caller = caller(parts)?;
         match caller.role {
             Role::SecurityWrite => Ok(Self(caller)),
-            Role::SecurityRead => Err(forbidden("role", "this needs the role security:write")),
+            Role::SecurityRead => Err(forbidden("role", Role::SecurityWrite.name(), "this needs the role security:write")),
         }
     }
 }
@@ -95,11 +101,28 @@ impl<S: Sync> FromRequestParts<S> for Acts {
 /// RFC 9110 §15.5.4: 403, since §15.5.2 has a 401 name a scheme by which to try again, and a certificate is none.
 fn caller(parts: &Parts) -> Result<ApiCaller, Problem> {
     let found = parts.extensions.get::<ApiCaller>().cloned();
-    found.ok_or_else(|| forbidden("no-administrator", "this needs an administrator's certificate"))
+    found.ok_or_else(|| forbidden("no-administrator", "administrator", "this needs an administrator's certificate"))
 }
 
-fn forbidden(code: &'static str, detail: impl Into<String>) -> Problem {
-    Problem::new(StatusCode::FORBIDDEN, code, "forbidden", detail)
+fn forbidden(code: &'static str, permission: &'static str, detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::FORBIDDEN, code, "forbidden", detail).denied(permission)
+}
+
+/// Counts a denied request for the audit record: who, from where, and which permission was missing.
+pub(super) async fn record_denied(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let caller = request.extensions().get::<ApiCaller>().cloned();
+    let address = request.extensions().get::<Peer>().map(|peer| peer.address.ip());
+    let response = next.run(request).await;
+    if let Some(Denied(permission)) = response.extensions().get() {
+        let (actor, source, organisation) = match caller {
+            Some(ApiCaller { deciding, organisation, .. }) => {
+                (deciding.actor, deciding.source.or(address), organisation.unwrap_or(OrganisationId::DEFAULT))
+            }
+            None => (Actor::Unidentified, address, OrganisationId::DEFAULT),
+        };
+        api.refusals.note_admin(permission, actor, Some(organisation), source);
+    }
+    response
 }
 
 /// Names the administrator behind a connection, as the directory knows it now.

@@ -40,8 +40,9 @@ impl From<CommitError> for Problem {
                 Self::new(StatusCode::CONFLICT, "name-taken", "conflict", error.to_string())
             }
             CommitError::EntryMissing { .. } => Self::new(StatusCode::NOT_FOUND, "not-found", "not found", "it is gone meanwhile"),
-            CommitError::LastAdmin
-            | CommitError::NoRoom(_)
+            // One permission nobody has: to leave the gateway without an administrator.
+            CommitError::LastAdmin => Self::new(StatusCode::CONFLICT, "state", "conflict", error.to_string()).denied("last administrator"),
+            CommitError::NoRoom(_)
             | CommitError::UsedUp { .. }
             | CommitError::KeyOfAnother
             | CommitError::ClientRevoked

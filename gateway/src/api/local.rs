@@ -14,7 +14,7 @@ use super::{Api, ApiCaller, router};
 /// A request.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct LocalRequest {
-    /// `GET`, `POST` or `PATCH`.
+    /// `GET`, `POST`, `PATCH` or `DELETE`.
     pub method: String,
     /// Path and query.
     pub path: String,

@@ -51,6 +51,7 @@ pub use service::ServiceView;
 
 use crate::{
     app::App,
+    audit::Refusals,
     http::Problem,
     identity::DirectoryHandle,
     provisioning::{KeyChoice, Provisioning, algorithm},
@@ -64,12 +65,18 @@ pub struct Api {
     provisioning: Arc<Provisioning>,
     store: Store,
     directory: Arc<DirectoryHandle>,
+    refusals: Arc<Refusals>,
 }
 
 impl Api {
     /// Of an open data directory.
     pub fn of(app: &App) -> Self {
-        Self { provisioning: app.provisioning.clone(), store: app.store.clone(), directory: app.directory.clone() }
+        Self {
+            provisioning: app.provisioning.clone(),
+            store: app.store.clone(),
+            directory: app.directory.clone(),
+            refusals: app.refusals.clone(),
+        }
     }
 
     /// The organisation a request is about. One that the caller does not belong to looks like one that is not there.
@@ -79,7 +86,7 @@ impl Api {
             None => caller.organisation.unwrap_or(OrganisationId::DEFAULT),
         };
         match caller.organisation {
-            Some(own) if own != found => Err(self.no_organisation(named)),
+            Some(own) if own != found => Err(self.no_organisation(named).denied(caller::ANOTHER_ORGANISATION)),
             _ => Ok(found),
         }
     }
@@ -123,9 +130,10 @@ struct Within {
     organisation: Option<String>,
 }
 
-/// The routes, for requests that carry an [`ApiCaller`]; without one they are refused.
+/// The routes, for requests that carry an [`ApiCaller`]; without one they are refused. Who lacks a permission is recorded.
 pub fn router(api: Api) -> Router {
-    routes().split_for_parts().0.with_state(api)
+    let recorded = middleware::from_fn_with_state(api.clone(), caller::record_denied);
+    routes().split_for_parts().0.with_state(api).layer(recorded)
 }
 
 /// As [`router`], for connections that a doorkeeper of administrators has let in.

@@ -163,8 +163,9 @@ impl App {
         Ok(app)
     }
 
-    /// Writes what is queued and closes the store.
+    /// Writes what is queued, refusals too, and closes the store.
     pub async fn close(&self) -> Result<(), CommitError> {
+        refusals::write_rest(self).await;
         self.store.close().await
     }
 

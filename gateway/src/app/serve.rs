@@ -152,7 +152,6 @@ pub async fn serve<H: FrameHandler>(app: Arc<App>, gateway: Arc<Gateway>, handle
     let _ = status_stop.send(true);
     reporting.abort();
     tasks.shutdown().await;
-    refusals::write_rest(&app).await;
     // Left behind they would name a server that is gone; the next start replaces them.
     let _ = std::fs::remove_file(app.dir.listeners());
     let _ = std::fs::remove_file(socket);

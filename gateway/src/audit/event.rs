@@ -39,7 +39,7 @@ pub struct Event {
 }
 
 /// Who acted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Actor {
     /// An enrolled client, perhaps as one of its KMIP users.
     #[serde(rename = "c")]
@@ -201,6 +201,7 @@ pub enum Action {
     IssuerImported,
     IssuerRevoked,
     IssuerKeyDestroyed,
+    IssuerRemoved,
     CertificateIssued,
     CertificateRefused,
     CertificateRevoked,
@@ -208,9 +209,13 @@ pub enum Action {
     CrlPublished,
     // Administrators and tenants.
     AdminAdded,
+    /// A change of role or a further certificate, before these had kinds of their own; not written any more.
     AdminChanged,
+    AdminCertificateAdded,
     AdminDisabled,
     AdminEnabled,
+    AdminRefused,
+    AdminRoleChanged,
     OrganisationAdded,
 }
 
@@ -293,6 +298,15 @@ pub enum Details {
     Published {
         /// How many.
         lists: u64,
+    },
+    /// An administrator's role.
+    Role {
+        /// The administrator.
+        id: EntryId,
+        /// Its name.
+        name: String,
+        /// `security:read` or `security:write`.
+        role: String,
     },
     /// A reason in words from a fixed set.
     Reason(String),

@@ -1,7 +1,8 @@
-//! Refused handshakes as audit events, bounded: strangers must not be able to fill the disk.
+//! Refused handshakes, requests for certificates and acts of administrators as audit events, bounded: nobody must be able to fill
+//! the disk by being refused.
 //!
-//! One event a minute for a reason and source address, with a count; of so many sources only, the others' together. A first refusal
-//! is due at once. This module counts and says what is due; time is passed in; the app writes.
+//! One event a minute for an actor, reason and source address, with a count; of so many sources only, the others' together. A first
+//! refusal is due at once. This module counts and says what is due; time is passed in; the app writes.
 
 use std::{
     collections::HashMap,
@@ -11,14 +12,14 @@ use std::{
 };
 
 use super::{Action, Actor, Details, Event, Outcome};
-use crate::store::EntryId;
+use crate::store::{EntryId, OrganisationId};
 
 /// Between two events of a reason and source.
 const WINDOW: Duration = Duration::from_secs(60);
-/// Pairs of reason and source that are told apart within a window.
+/// Sources of refusals of one action that are told apart within a window.
 const SOURCES_MAX: usize = 16;
 
-/// Counts of refused handshakes that are not written yet.
+/// Counts of refusals that are not written yet.
 #[derive(Debug, Default)]
 pub struct Refusals {
     table: Mutex<HashMap<Key, Count>>,
@@ -27,12 +28,13 @@ pub struct Refusals {
 /// Why, and from where; `None`: from sources beyond the bound.
 type Key = (What, Option<IpAddr>);
 
-/// What was refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// What was refused, and to whom.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct What {
     action: Action,
     reason: &'static str,
-    key: Option<EntryId>,
+    actor: Actor,
+    organisation: Option<OrganisationId>,
 }
 
 #[derive(Debug, Default)]
@@ -49,11 +51,26 @@ impl Refusals {
 
     /// Counts a refusal of another kind, perhaps of who showed the secret of a provisioning key.
     pub fn note_as(&self, action: Action, reason: &'static str, key: Option<EntryId>, source: IpAddr) {
+        let actor = key.map_or(Actor::Unidentified, Actor::ProvisioningKey);
+        self.add(What { action, reason, actor, organisation: None }, Some(source));
+    }
+
+    /// Counts an act that an administrator was refused. `permission` is what was missing, from a fixed set of words.
+    pub fn note_admin(&self, permission: &'static str, actor: Actor, organisation: Option<OrganisationId>, source: Option<IpAddr>) {
+        self.add(What { action: Action::AdminRefused, reason: permission, actor, organisation }, source);
+    }
+
+    fn add(&self, what: What, source: Option<IpAddr>) {
         let mut table = self.lock();
-        let what = What { action, reason, key };
-        let known = table.contains_key(&(what, Some(source)));
-        let sources = table.keys().filter(|(_, source)| source.is_some()).count();
-        let source = (known || sources < SOURCES_MAX).then_some(source);
+        let key = (what, source);
+        if let Some(count) = table.get_mut(&key) {
+            count.unwritten += 1;
+            return;
+        }
+        let (what, source) = key;
+        // Strangers at one door do not hide where others come from.
+        let sources = table.keys().filter(|(known, source)| known.action == what.action && source.is_some()).count();
+        let source = source.filter(|_| sources < SOURCES_MAX);
         table.entry((what, source)).or_default().unwritten += 1;
     }
 
@@ -92,9 +109,9 @@ impl Refusals {
 fn event(what: &What, source: Option<IpAddr>, count: u64, at_ms: i64) -> Event {
     Event {
         at_ms,
-        actor: what.key.map_or(Actor::Unidentified, Actor::ProvisioningKey),
+        actor: what.actor.clone(),
         source,
-        organisation: None,
+        organisation: what.organisation,
         action: what.action,
         object: None,
         outcome: Outcome::Refused(0),
@@ -131,6 +148,24 @@ mod tests {
         assert_eq!(counts(&refusals.due(start + WINDOW, 0)), [(Some(source(1)), 1000)]);
         assert!(refusals.due(start + 2 * WINDOW, 0).is_empty());
         assert!(refusals.lock().is_empty(), "a source that is quiet takes no room");
+    }
+
+    /// Administrators are told apart, and their sources stay known while strangers knock at another door.
+    #[test]
+    fn administrators_keep_their_names_and_sources() {
+        let (refusals, start) = (Refusals::default(), Instant::now());
+        (0..1000).for_each(|number| refusals.note(REASON, source(number)));
+        let (a, b) = (Actor::Admin(EntryId::generate()), Actor::Admin(EntryId::generate()));
+        for actor in [&a, &b, &a] {
+            refusals.note_admin("security:write", actor.clone(), Some(OrganisationId::DEFAULT), Some(source(7)));
+        }
+        let events = refusals.due(start, 0);
+        for (actor, times) in [(a, 2), (b, 1)] {
+            let event = events.iter().find(|event| event.actor == actor).expect("an event");
+            assert_eq!((event.action, event.source, event.outcome.clone()), (Action::AdminRefused, Some(source(7)), Outcome::Refused(0)));
+            assert_eq!(event.details, Details::Counted { reason: "security:write".into(), count: times });
+            assert_eq!(event.organisation, Some(OrganisationId::DEFAULT));
+        }
     }
 
     /// However many sources there are, the events of a minute are few, and no refusal goes uncounted.

@@ -34,7 +34,20 @@ Exit codes:
   6  no seal slot opens, or serve ended because the seal's token was lost (seal.on_loss = stop)
   7  enrol: the server refuses the provisioning key, the certificate or the names
   8  enrol: no answer, or not decided yet: try again later
+  9  enrol: the certificate at hand is revoked
 With --json the answer is one JSON value on standard output. Errors go to standard error.";
+
+const ENROL_AFTER_HELP: &str = "\
+Exit codes:
+  0  there is a good certificate: a new one, or nothing is due yet
+  1  failed: the server is not the one meant, its answer is of no use, the folder cannot be written, or the certificate has expired
+     and no provisioning key is given
+  2  wrong arguments, or a first enrolment without a provisioning key
+  3  another keygate process works on DIR
+  7  the server refuses the provisioning key, the certificate or the names
+  8  no answer, or not decided yet: try again later
+  9  the certificate in DIR is revoked; --force and a provisioning key enrol anew
+With --daemon the process ends with these, too, when no waiting can mend it.";
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -165,6 +178,7 @@ pub(super) struct TokenArguments {
 /// The provisioning key (id.secret) comes from --key-file, --key-stdin or the variable KEYGATE_PROVISIONING_KEY; it is needed for
 /// a first certificate only.
 #[derive(Args)]
+#[command(after_help = ENROL_AFTER_HELP)]
 pub(super) struct Enrol {
     /// The server (its setting clients.listen).
     #[arg(long, value_name = "https://HOST:PORT")]
@@ -172,12 +186,13 @@ pub(super) struct Enrol {
     /// Folder for key.pem, cert.pem (leaf and intermediates) and ca.pem (what verifies the server); made where it is missing.
     #[arg(long, value_name = "DIR")]
     pub(super) out: PathBuf,
-    /// Common name to ask for. Default: this host's name.
+    /// Common name to ask for. Default: that of the certificate in DIR, or this host's name.
     #[arg(long, value_name = "NAME")]
     pub(super) name: Option<String>,
-    /// Alternative names to ask for, such as "IP: 192.0.2.1, DNS: example.com".
-    #[arg(long, value_name = "NAMES", default_value = "", hide_default_value = true)]
-    pub(super) names: String,
+    /// Alternative names to ask for, such as "IP: 192.0.2.1, DNS: example.com". Default without --name: those of the certificate in
+    /// DIR.
+    #[arg(long, value_name = "NAMES")]
+    pub(super) names: Option<String>,
     /// File (mode 0600) that holds the provisioning key.
     #[arg(long, value_name = "FILE", conflicts_with = "key_stdin")]
     pub(super) key_file: Option<PathBuf>,
@@ -206,7 +221,7 @@ pub(super) struct Enrol {
     /// Stays, and renews in time.
     #[arg(long)]
     pub(super) daemon: bool,
-    /// Enrols anew where there is a certificate already.
+    /// Enrols anew where there is a certificate already; names stay unless others are given.
     #[arg(long)]
     pub(super) force: bool,
     /// Answers in JSON.

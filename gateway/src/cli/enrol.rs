@@ -33,6 +33,9 @@ pub(super) fn run(arguments: &Enrol) -> Result<(), Failure> {
         return Err(failure.into());
     }
     let done = enrolment.run(&SystemClock)?;
+    if matches!(done, Done::NotDue(_)) {
+        enrolment.check()?;
+    }
     print(&done, &arguments.out, arguments.json);
     Ok(())
 }
@@ -45,13 +48,15 @@ fn enrolment(arguments: &Enrol) -> Result<Enrolment, Failure> {
         None => Route::from_environment(),
     };
     let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let name = arguments.name.clone().unwrap_or_else(host);
+    let name = |name: &str| DistinguishedName::new(None, name).map_err(|error| usage(&error));
+    let names = |names: &String| SubjectAltName::parse_list(names).map_err(|error| usage(&error));
     Ok(Enrolment {
         server,
         route: route.map_err(|error| usage(&error))?,
         trust: trust(arguments)?,
-        name: DistinguishedName::new(None, &name).map_err(|error| usage(&error))?,
-        names: SubjectAltName::parse_list(&arguments.names).map_err(|error| usage(&error))?,
+        name: arguments.name.as_deref().map(name).transpose()?,
+        names: arguments.names.as_ref().map(names).transpose()?,
+        host: name(&host())?,
         key_type: arguments.key_type.map(KeyTypeArgument::algorithm),
         keep_key: arguments.keep_key,
         force: arguments.force,
@@ -139,6 +144,7 @@ impl From<EnrolError> for Failure {
             error if error.is_transient() => code::LATER,
             EnrolError::Folder(FolderError::InUse(_)) => code::IN_USE,
             EnrolError::NoKey(_) => code::USAGE,
+            EnrolError::Revoked(_) => code::REVOKED,
             _ => code::FAILED,
         };
         Self::new(code, chain(&error))

@@ -10,6 +10,8 @@ mod kmip;
 mod output;
 mod serve;
 mod slot;
+mod table;
+mod time;
 
 use std::process::ExitCode;
 
@@ -52,6 +54,7 @@ mod code {
     pub(super) const SEALED: u8 = 6;
     pub(super) const REFUSED: u8 = 7;
     pub(super) const LATER: u8 = 8;
+    pub(super) const REVOKED: u8 = 9;
 }
 
 impl Failure {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::table::Table;
 use crate::admin::{AdminReply, IssuedView, SealView};
 
 /// Prints an answer.
@@ -21,43 +22,39 @@ pub(super) fn print(reply: &AdminReply, json: bool) {
             }
         }
         AdminReply::Clients(clients) => {
+            let mut table = Table::new(["ID", "STATE", "NAME", "KEYSTORE"]);
             for client in clients {
-                let state = if client.enabled { "enabled" } else { "disabled" };
-                println!("{}  {state}  {}{}", client.id, client.name, or_nothing("  keystore ", client.keystore.as_deref()));
-                for certificate in &client.certificates {
+                let certificates = client.certificates.iter().map(|certificate| {
                     let state = if certificate.revoked { "revoked" } else if certificate.expired { "expired" } else { "until" };
-                    println!("    {} {state} {}  serial {}", certificate.origin, certificate.not_after, certificate.serial);
-                }
+                    format!("{} {state} {}  serial {}", certificate.origin, certificate.not_after, certificate.serial)
+                });
+                let cells = [client.id.clone(), enabled(client.enabled), client.name.clone(), client.keystore.clone().unwrap_or_default()];
+                table.row_with(cells, certificates.collect());
             }
+            table.print();
         }
         AdminReply::Done => println!("done"),
         AdminReply::Grants(grants) => {
-            for grant in grants {
-                println!("{}  {}  to {}  {}", grant.id, grant.on, grant.to, grant.operations.join(","));
-            }
+            let mut table = Table::new(["ID", "ON", "TO", "OPERATIONS"]);
+            grants.iter().for_each(|grant| table.row([grant.id.clone(), grant.on.clone(), grant.to.clone(), grant.operations.join(",")]));
+            table.print();
         }
         AdminReply::Groups(groups) => {
-            for group in groups {
-                println!("{}  {}  {}", group.id, group.name, group.members.join(","));
-            }
+            let mut table = Table::new(["ID", "NAME", "MEMBERS"]);
+            groups.iter().for_each(|group| table.row([group.id.clone(), group.name.clone(), group.members.join(",")]));
+            table.print();
         }
         AdminReply::Issued(view) => print_issued(view, None, false),
         AdminReply::Key(key) => print_key(key),
         AdminReply::Keys(page) => {
+            let mut table = Table::new(["ID", "TYPE", "ALGORITHM", "STATE", "OWNER", "KEYSTORE", "NAME"]);
             for key in &page.keys {
                 let length = key.length.map(|length| length.to_string());
-                println!(
-                    "{}  {}{}{}{}  owner {}  keystore {}{}",
-                    key.id,
-                    key.object_type,
-                    or_nothing("  ", key.algorithm.as_deref()),
-                    or_nothing("-", length.as_deref()),
-                    or_nothing("  ", key.state.as_deref()),
-                    key.owner,
-                    key.keystore,
-                    or_nothing("  ", key.name.as_deref()),
-                );
+                let algorithm = key.algorithm.clone().unwrap_or_default() + &or_nothing("-", length.as_deref());
+                let (state, name) = (key.state.clone().unwrap_or_default(), key.name.clone().unwrap_or_default());
+                table.row([key.id.clone(), key.object_type.clone(), algorithm, state, key.owner.clone(), key.keystore.clone(), name]);
             }
+            table.print();
             page.refused.iter().for_each(|id| println!("{id}  REFUSED: its row was altered"));
             if let Some(next) = &page.next {
                 println!("more: --after {next}");
@@ -71,7 +68,12 @@ pub(super) fn print(reply: &AdminReply, json: bool) {
         }
         AdminReply::Seal(slot) => print_slot(slot),
         AdminReply::SealStatus(status) => {
-            status.slots.iter().for_each(print_slot);
+            let mut table = Table::new(["ID", "KIND", "WHERE"]);
+            for slot in &status.slots {
+                let warning = slot.warning.iter().map(|warning| format!("warning: {warning}"));
+                table.row_with([slot.id.clone(), slot.kind.clone(), slot.detail.clone()], warning.collect());
+            }
+            table.print();
             let terms: Vec<String> = status.terms.iter().map(u32::to_string).collect();
             println!("keyring term {}", terms.join(", "));
             if terms.len() > 1 {
@@ -79,11 +81,15 @@ pub(super) fn print(reply: &AdminReply, json: bool) {
             }
         }
         AdminReply::Users(users) => {
-            for user in users {
-                println!("{}  {}  {}", user.id, if user.enabled { "enabled" } else { "disabled" }, user.name);
-            }
+            let mut table = Table::new(["ID", "STATE", "NAME"]);
+            users.iter().for_each(|user| table.row([user.id.clone(), enabled(user.enabled), user.name.clone()]));
+            table.print();
         }
     }
+}
+
+pub(super) fn enabled(is: bool) -> String {
+    if is { "enabled" } else { "disabled" }.into()
 }
 
 /// One line for each column and each attribute of an object.

@@ -45,10 +45,12 @@ pub struct Enrolment {
     pub trust: Trust,
     /// Where the credential is kept.
     pub folder: Folder,
-    /// Common name asked for.
-    pub name: DistinguishedName,
-    /// DNS names and addresses asked for.
-    pub names: Vec<SubjectAltName>,
+    /// Common name asked for; without one, that of the certificate at hand.
+    pub name: Option<DistinguishedName>,
+    /// DNS names and addresses asked for; without them and without a name, those of the certificate at hand.
+    pub names: Option<Vec<SubjectAltName>>,
+    /// Common name asked for where nothing else says one: this machine's.
+    pub host: DistinguishedName,
     /// Kind of a new key; without one, P-256, or at a renewal that of the key before.
     pub key_type: Option<SignatureAlgorithm>,
     /// Whether a renewal keeps its key.
@@ -113,6 +115,9 @@ pub enum EnrolError {
     /// A first enrolment without a provisioning key.
     #[error("{0} has no certificate, and no provisioning key is given\nhint: --key-file, --key-stdin, or the variable KEYGATE_PROVISIONING_KEY")]
     NoKey(PathBuf),
+    /// The server does not let the certificate at hand in any more: it, or its provisioning key, was revoked.
+    #[error("the certificate in {0} is revoked, and is not renewed\nhint: enrol anew with --force and a provisioning key")]
+    Revoked(PathBuf),
     /// Too late to renew.
     #[error("the certificate in {0} has expired and cannot be renewed\nhint: enrol again with a provisioning key")]
     Expired(PathBuf),
@@ -224,6 +229,29 @@ impl Enrolment {
         }
     }
 
+    /// Asks the server whether it still lets the certificate at hand in. One that cannot be asked has said nothing against it.
+    ///
+    /// # Errors
+    /// [`EnrolError::Revoked`], and what keeps the folder from being read.
+    pub fn check(&self) -> Result<(), EnrolError> {
+        let Some(stored) = self.folder.load()? else { return Ok(()) };
+        match self.connect(Some(&stored), Some(&stored)).and_then(|(est, _)| Ok(est.ca_certificates()?)) {
+            Err(error) => match self.told(error) {
+                revoked @ EnrolError::Revoked(_) => Err(revoked),
+                _ => Ok(()),
+            },
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// RFC 8446 §6.2: certificate_revoked, "A certificate was revoked by its signer", is said of nothing but our own certificate.
+    fn told(&self, error: EnrolError) -> EnrolError {
+        match error {
+            EnrolError::Est(EstClientError::Http(error)) if error.is_revoked() => EnrolError::Revoked(self.folder.path().to_owned()),
+            other => other,
+        }
+    }
+
     fn has_valid(&self, now: OffsetDateTime) -> bool {
         let stored = self.folder.load().ok().flatten();
         stored.is_some_and(|stored| stored.leaf().is_some_and(|leaf| leaf.is_valid_at(now)))
@@ -232,7 +260,15 @@ impl Enrolment {
     fn enrol(&self, stored: Option<&Credential>, clock: &dyn Clock) -> Result<Certificate, EnrolError> {
         let key = self.provisioning_key.as_ref().ok_or_else(|| EnrolError::NoKey(self.folder.path().to_owned()))?;
         let pair = PrivateKey::generate(self.key_type.unwrap_or(SignatureAlgorithm::EcdsaP256Sha256)).map_err(EnrolError::Request)?;
-        let request = NewRequest::client(&self.name, &self.names).sign(&pair).map_err(EnrolError::Request)?;
+        let present = stored.and_then(Credential::leaf);
+        let kept = present.and_then(|leaf| DistinguishedName::new(None, &leaf.common_name()?).ok());
+        let name = self.name.as_ref().or(kept.as_ref()).unwrap_or(&self.host);
+        let names = match (&self.names, &self.name, present) {
+            (Some(names), ..) => names.clone(),
+            (None, None, Some(leaf)) => leaf.subject_alt_names(),
+            (None, ..) => Vec::new(),
+        };
+        let request = NewRequest::client(name, &names).sign(&pair).map_err(EnrolError::Request)?;
         self.obtain(pair, None, stored, clock, |est| est.enrol(&request, key))
     }
 
@@ -259,23 +295,29 @@ impl Enrolment {
         clock: &dyn Clock,
         ask: impl Fn(&EstClient) -> Result<Outcome, EstClientError>,
     ) -> Result<Certificate, EnrolError> {
+        let (est, trusted) = self.connect(identity, stored)?;
+        // Over the verified connection, and first: nothing secret was sent where this fails.
+        let authorities = est.ca_certificates().map_err(|error| self.told(error.into()))?;
+        let issued = self.wait_for(clock, || ask(&est)).map_err(|error| self.told(error))?;
+        let chain = chain(&pair, &issued, &authorities, clock.now())?;
+        let system_trust = trusted.is_empty();
+        let roots = if system_trust { self_signed(&authorities) } else { trusted };
+        let leaf = chain.first().cloned().ok_or(EnrolError::Answer("it has no certificate for our key"))?;
+        self.folder.store(&Credential { key: pair, chain, roots, system_trust })?;
+        Ok(leaf)
+    }
+
+    /// A client that shows `identity`, and the certificates that the server is verified by; none: the system's.
+    fn connect(&self, identity: Option<&Credential>, stored: Option<&Credential>) -> Result<(EstClient, Vec<Certificate>), EnrolError> {
         let settled = self.trust.settle(&self.server, &self.route, stored)?;
-        let est = EstClient(HttpClient::new(HttpClientParts {
+        let client = HttpClient::new(HttpClientParts {
             server: self.server.clone(),
             roots: settled.roots,
             identity: identity.map(|credential| (credential.chain.as_slice(), &credential.key)),
             route: self.route.clone(),
             answer_bytes_max: ANSWER_BYTES_MAX,
-        })?);
-        // Over the verified connection, and first: nothing secret was sent where this fails.
-        let authorities = est.ca_certificates()?;
-        let issued = self.wait_for(clock, || ask(&est))?;
-        let chain = chain(&pair, &issued, &authorities, clock.now())?;
-        let system_trust = settled.certificates.is_empty();
-        let roots = if system_trust { self_signed(&authorities) } else { settled.certificates };
-        let leaf = chain.first().cloned().ok_or(EnrolError::Answer("it has no certificate for our key"))?;
-        self.folder.store(&Credential { key: pair, chain, roots, system_trust })?;
-        Ok(leaf)
+        })?;
+        Ok((EstClient(client), settled.certificates))
     }
 
     fn wait_for(&self, clock: &dyn Clock, ask: impl Fn() -> Result<Outcome, EstClientError>) -> Result<Vec<Certificate>, EnrolError> {

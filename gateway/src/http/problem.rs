@@ -26,7 +26,13 @@ pub struct Problem {
     pub code: &'static str,
     /// When to try again.
     pub retry_after: Option<Duration>,
+    /// The permission that is missing, in words from a fixed set: for the audit record, not in the answer.
+    pub denied: Option<&'static str>,
 }
+
+/// The permission that an answered request lacked: an extension of the response.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Denied(pub(crate) &'static str);
 
 /// RFC 9457 §3.1; §3.2 lets us add "code". Without "type" it is `about:blank` (§3.1.1).
 #[derive(Serialize)]
@@ -40,7 +46,7 @@ struct Document<'a> {
 impl Problem {
     /// A problem without a time to try again.
     pub fn new(status: StatusCode, code: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, title, detail: detail.into(), code, retry_after: None }
+        Self { status, title, detail: detail.into(), code, retry_after: None, denied: None }
     }
 
     /// 400: the body did not come whole.
@@ -81,6 +87,13 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "deadline", "service unavailable", detail)
     }
 
+    /// As a permission that is missing.
+    #[must_use]
+    pub fn denied(mut self, permission: &'static str) -> Self {
+        self.denied = Some(permission);
+        self
+    }
+
     /// With a time to try again, in whole seconds.
     #[must_use]
     pub fn retry_after(mut self, after: Duration) -> Self {
@@ -96,13 +109,17 @@ impl IntoResponse for Problem {
         let body = serde_json::to_vec(&document).unwrap_or_default();
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = self.status;
+        if let Some(permission) = self.denied {
+            response.extensions_mut().insert(Denied(permission));
+        }
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         // RFC 9111 §4.2.2: some of these statuses may be stored where nothing forbids it.
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(after) = self.retry_after {
             // RFC 9110 §10.2.3: delay-seconds is "a non-negative decimal integer".
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs()));
+            let begun = u64::from(after.subsec_nanos() > 0);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs().saturating_add(begun)));
         }
         response
     }

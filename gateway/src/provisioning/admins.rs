@@ -88,15 +88,10 @@ impl Provisioning {
         if row == *admin.entry {
             return Ok(admin);
         }
-        let action = match (admin.disabled, row.disabled) {
-            (false, true) => Action::AdminDisabled,
-            (true, false) => Action::AdminEnabled,
-            _ => Action::AdminChanged,
-        };
         let (id, organisation) = (row.id, row.organisation);
-        let event = self.event(by, organisation, action, Details::Entry { id, name: row.name.clone() });
+        let events = changed(&admin, &row).into_iter().map(|(action, details)| self.event(by, organisation, action, details)).collect();
         let changes = vec![expect(EntryKind::Admin, id, admin.version), Change::UpdateEntry(Entry::Admin(row))];
-        self.commit(changes, vec![event]).await?;
+        self.commit(changes, events).await?;
         self.admin(&id.to_string())
     }
 
@@ -133,6 +128,20 @@ impl Provisioning {
         self.publish_change().await?;
         Ok(id)
     }
+}
+
+/// One event for each thing that changes.
+fn changed(before: &Admin, after: &Admin) -> Vec<(Action, Details)> {
+    let (id, name) = (after.id, &after.name);
+    let entry = || Details::Entry { id, name: name.clone() };
+    let role = || Details::Role { id, name: name.clone(), role: after.role.name().into() };
+    let what = [
+        (before.role != after.role).then(|| (Action::AdminRoleChanged, role())),
+        (before.certificates != after.certificates).then(|| (Action::AdminCertificateAdded, entry())),
+        (!before.disabled && after.disabled).then(|| (Action::AdminDisabled, entry())),
+        (before.disabled && !after.disabled).then(|| (Action::AdminEnabled, entry())),
+    ];
+    what.into_iter().flatten().collect()
 }
 
 fn check_name(what: &str, name: &str) -> Result<(), ProvisioningError> {

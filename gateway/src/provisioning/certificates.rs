@@ -1,6 +1,11 @@
 //! Certificates of clients: list, search, show, revoke one.
 
-use std::{cmp::Reverse, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    cmp::Reverse,
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use keygate_pki::{Certificate, Reason, SubjectAltName, provisioning::Decision};
 
@@ -240,6 +245,12 @@ impl Provisioning {
             Some((facts.client, index.issuer(facts).0))
         });
         let (client, organisation) = found.ok_or(EnrolRefusal::Unauthorised)?;
+        let now = Instant::now();
+        if let Some(retry_after) = self.giving_up.wait(source, client, now) {
+            self.refusals.note_as(Action::CertificateRefused, "throttled", None, source);
+            return Err(EnrolRefusal::Throttled { retry_after });
+        }
+        self.giving_up.count(source, client, now);
         let by = Deciding { actor: Actor::Client(client), source: Some(source) };
         let wish = Reasoned { reason: "given up by its holder".into(), acknowledged: true };
         match self.record_revocation(&by, organisation, serial, &wish, told).await {
@@ -268,14 +279,10 @@ impl Provisioning {
         Ok(self.store.issued_rows(&wanted).await?)
     }
 
-    /// Clients of the organisation that were enrolled, and how many of their certificates are valid.
+    /// Clients of a provisioning key that are on record, and how many of their certificates are valid.
     pub fn counts(&self, key: EntryId) -> (u64, u64) {
         let now = self.now().unix_timestamp();
-        self.store.with_issued(|index| {
-            let mine = index.iter().filter(|facts| index.issuer(facts).1 == key);
-            let valid = mine.filter(|facts| state_of(facts.revoked, facts.not_after, now) == CertificateState::Valid);
-            (index.enrolled(key), valid.count() as u64)
-        })
+        self.store.with_issued(|index| (index.enrolled(key), index.valid_of_key(key, now)))
     }
 }
 

@@ -126,7 +126,7 @@ impl Provisioning {
             None => {
                 // The right secret of a revoked key is no guess.
                 if !is_right {
-                    self.throttle.wrong(source, secret.id(), now);
+                    self.throttle.count(source, secret.id(), now);
                 }
                 self.refusals.note_as(Action::CertificateRefused, "not accepted", None, source);
                 Err(EnrolRefusal::Unauthorised)

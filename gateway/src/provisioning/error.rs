@@ -73,7 +73,7 @@ impl From<CommitError> for ProvisioningError {
         match error {
             CommitError::Stale { .. } => Self::Changed,
             CommitError::NoRoom(full) => Self::State(full.to_string()),
-            CommitError::LastAdmin | CommitError::Quota { .. } => Self::State(error.to_string()),
+            CommitError::Quota { .. } => Self::State(error.to_string()),
             other => Self::Store(other),
         }
     }
@@ -112,8 +112,8 @@ pub enum EnrolRefusal {
     /// Wrong id or secret, a revoked key, or a certificate that renews nothing. Which of them is not said.
     #[error("the provisioning key or certificate is not accepted")]
     Unauthorised,
-    /// Too many wrong attempts from this address.
-    #[error("too many wrong attempts from this address: wait {} s", .retry_after.as_secs())]
+    /// Too many wrong secrets, or revocations, from this address.
+    #[error("too many attempts from this address: wait {} s", .retry_after.as_secs() + 1)]
     Throttled {
         /// How long to wait.
         retry_after: Duration,

@@ -89,7 +89,13 @@ impl Provisioning {
         let intent_id = intent.id;
         let changes = vec![Change::AddEntry(Entry::Intent(intent))];
         self.store.commit(Commit { changes, ..Commit::default() }).await?;
-        let (stored, public) = keystore_signer::generate(keystore_id, &keystore, id, choice.algorithm).await?;
+        let made = keystore_signer::generate(keystore_id, &keystore, id, choice.algorithm).await;
+        if let Err(ProvisioningError::Invalid(_)) = &made {
+            // It makes no such keys: there is nothing to look for.
+            let changes = vec![Change::RemoveEntry(EntryKind::Intent, intent_id)];
+            self.store.commit(Commit { changes, ..Commit::default() }).await?;
+        }
+        let (stored, public) = made?;
         Ok(NewKey { stored, public, local: None, intent: Some(intent_id) })
     }
 
@@ -140,6 +146,7 @@ impl Provisioning {
                 issuer: Some(parent.map_or(id, |parent| parent.row.id)),
             }],
             public_url: self.public_url().as_str().into(),
+            earlier_urls: Vec::new(),
             imported: false,
             revoked: None,
             last_responder: None,
@@ -175,6 +182,7 @@ impl Provisioning {
             key: key.stored.clone(),
             certificates: Vec::new(),
             public_url: String::new(),
+            earlier_urls: Vec::new(),
             imported: false,
             revoked: None,
             last_responder: None,
@@ -211,7 +219,7 @@ impl Provisioning {
     }
 
     pub(super) fn shard_url(&self, issuer: EntryId, shard: u32) -> Result<HttpUrl, ProvisioningError> {
-        self.url(&format!("crl/{}/{shard}.crl", path_name(issuer)))
+        super::addresses::shard_url(&self.public_url(), issuer, shard)
     }
 
     fn url(&self, path: &str) -> Result<HttpUrl, ProvisioningError> {

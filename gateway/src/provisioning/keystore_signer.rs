@@ -73,7 +73,13 @@ pub(crate) async fn generate(
     id: KeyId,
     algorithm: SignatureAlgorithm,
 ) -> Result<(AuthorityKey, PublicKey), ProvisioningError> {
-    let away = |error: KsError| ProvisioningError::KeyAway(error.to_string());
+    let failed = |error: KsError| match error.class() {
+        keygate_backends::Class::Unsupported => {
+            let name = super::algorithm_name(algorithm);
+            ProvisioningError::Invalid(format!("this keystore makes no {name} key: {error}"))
+        }
+        _ => ProvisioningError::KeyAway(error.to_string()),
+    };
     let spec = match algorithm {
         SignatureAlgorithm::EcdsaP256Sha256 => PairSpec::Ec { curve: RecommendedCurve::P256 },
         SignatureAlgorithm::EcdsaP384Sha384 => PairSpec::Ec { curve: RecommendedCurve::P384 },
@@ -83,7 +89,7 @@ pub(crate) async fn generate(
             return Err(ProvisioningError::Invalid("keystores have no ML-DSA-65: keep this key here".into()));
         }
     };
-    let pair = keystore.generate_pair(id, &spec, OpCx::within(DEADLINE)).await.map_err(away)?;
+    let pair = keystore.generate_pair(id, &spec, OpCx::within(DEADLINE)).await.map_err(failed)?;
     let der = pair.public.expose_canonical();
     let public = PublicKey::from_spki_der(der)?;
     let Held::Reference(key) = pair.private else {

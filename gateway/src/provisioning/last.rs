@@ -19,7 +19,7 @@ use crate::{
     audit::{Action, Actor, Details, Event},
     store::{
         Authority, AuthorityKey, Blob, Change, Commit, Entry, EntryId, EntryKind, Intent, IntentAction, LastCrl,
-        LastResponder, ProvisioningKey,
+        LastResponder, OrganisationId, ProvisioningKey,
     },
 };
 
@@ -153,18 +153,31 @@ impl Provisioning {
     }
 
     /// Commits the end of a key with what else belongs to it, then destroys the key where it lives.
-    async fn destroy(
-        &self,
-        mut row: Authority,
-        mut changes: Vec<Change>,
-    ) -> Result<(), ProvisioningError> {
+    async fn destroy(&self, mut row: Authority, mut changes: Vec<Change>) -> Result<(), ProvisioningError> {
         let by = Deciding { actor: Actor::System, source: None };
-        let id = row.id;
-        let in_device = match std::mem::replace(&mut row.key, AuthorityKey::Destroyed) {
+        let (id, organisation) = (row.id, row.organisation);
+        let key = std::mem::replace(&mut row.key, AuthorityKey::Destroyed);
+        let events = vec![self.issuer_event(&by, Action::IssuerKeyDestroyed, &row)];
+        changes.push(Change::UpdateEntry(Entry::Authority(row)));
+        self.commit_and_destroy(organisation, key, changes, events).await?;
+        self.forget_responder(id);
+        Ok(())
+    }
+
+    /// Commits, then destroys a key that no row has any more where it lives. One in a keystore is recorded as an intent with the
+    /// commit: what fails is carried out when the keystores are reconciled.
+    pub(super) async fn commit_and_destroy(
+        &self,
+        organisation: OrganisationId,
+        key: AuthorityKey,
+        mut changes: Vec<Change>,
+        events: Vec<Event>,
+    ) -> Result<(), ProvisioningError> {
+        let in_device = match key {
             AuthorityKey::Keystore { keystore, key, .. } => {
                 let intent = Intent {
                     id: EntryId::generate(),
-                    organisation: row.organisation,
+                    organisation,
                     keystore,
                     action: IntentAction::Destroy,
                     objects: Vec::new(),
@@ -176,13 +189,9 @@ impl Provisioning {
             }
             _ => None,
         };
-        let events = vec![self.issuer_event(&by, Action::IssuerKeyDestroyed, &row)];
-        changes.push(Change::UpdateEntry(Entry::Authority(row)));
         self.store.commit(Commit { changes, events, erases: true }).await?;
-        self.forget_responder(id);
         self.put_in_force();
         if let Some((keystore, key, intent)) = in_device {
-            // What fails is carried out when the keystores are reconciled.
             keystore_signer::destroy(self.keystores(), keystore, &key).await?;
             let changes = vec![Change::RemoveEntry(EntryKind::Intent, intent)];
             self.store.commit(Commit { changes, ..Commit::default() }).await?;

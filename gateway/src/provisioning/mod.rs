@@ -6,6 +6,7 @@
 //! Every act is one commit with its audit event. It names the versions of the rows it was decided by, so of two acts at once
 //! one is done again with what the other left: an issue is before or after a suspension, never half.
 
+mod addresses;
 mod admins;
 mod authority;
 mod bundle;
@@ -22,6 +23,7 @@ mod rotate;
 mod service;
 mod snapshot;
 mod throttle;
+mod waiting;
 
 #[cfg(test)]
 mod tests;
@@ -30,7 +32,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use keygate_pki::{BlockList, Certificate, HttpUrl, OffsetDateTime};
+use keygate_pki::{BlockList, Certificate, HttpUrl, OffsetDateTime, provisioning::KeyId};
 
 pub use admins::{AdminPatch, NewAdminCertificate};
 pub use authority::{ALGORITHMS, algorithm, algorithm_name};
@@ -50,7 +52,7 @@ use crate::{
     audit::{Action, Actor, Details, Event, Outcome, Refusals},
     identity::{DirectoryContent, DirectoryHandle},
     operation::{Gateway, Keystores},
-    store::{CertificateQuotas, Change, Commit, CommitReceipt, EntryId, EntryKind, OrganisationId, Store},
+    store::{CertificateQuotas, Change, ClientId, Commit, CommitReceipt, EntryId, EntryKind, OrganisationId, Store},
 };
 use authority::Keys;
 
@@ -85,7 +87,10 @@ pub struct Provisioning {
     blocked: BlockList,
     gateway: OnceLock<Arc<Gateway>>,
     clock: Clock,
-    throttle: throttle::Throttle,
+    /// Wrong secrets.
+    throttle: throttle::Throttle<KeyId>,
+    /// Revocations that clients ask for.
+    giving_up: throttle::Throttle<ClientId>,
     refusals: Arc<Refusals>,
     quotas: CertificateQuotas,
     snapshot: ArcSwap<Snapshot>,
@@ -131,7 +136,8 @@ impl Provisioning {
             blocked: parts.blocked,
             gateway: OnceLock::new(),
             clock: parts.clock,
-            throttle: throttle::Throttle::default(),
+            throttle: throttle::Throttle::new(throttle::WRONG_SECRETS),
+            giving_up: throttle::Throttle::new(throttle::GIVEN_UP),
             refusals: parts.refusals,
             quotas: parts.quotas,
             snapshot: ArcSwap::default(),

@@ -212,8 +212,11 @@ impl Provisioning {
         times: CrlTimes,
         revoked: &RevokedList,
     ) -> Result<Crl, ProvisioningError> {
-        let url = shard.map(|shard| self.shard_url(authority.row.id, shard)).transpose()?;
-        let scope = url.as_ref().map_or(CrlScope::All, CrlScope::Shard);
+        let urls = shard.map(|shard| self.shard_urls(&authority.row, shard)).transpose()?;
+        let scope = match urls.as_deref() {
+            Some([url, earlier @ ..]) => CrlScope::MovedShard { url, earlier },
+            Some([]) | None => CrlScope::All,
+        };
         let wish = NewCrl { scope, number, times, revoked };
         let unsigned = authority.issuer()?.prepare_crl(&wish)?;
         let signature = self.sign(authority, unsigned.tbs()).await?;

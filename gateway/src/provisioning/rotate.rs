@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use keygate_pki::{
-    Certificate, ImportedIssuer, Issuer, NewRequest, OffsetDateTime, PrivateKey, Reason, Signer, SystemSerials, Tier, Window,
+    Certificate, ImportedIssuer, Issuer, OffsetDateTime, PrivateKey, Reason, Signer, SystemSerials, Window,
     provisioning::Decision,
     rotation::{Generation, Initialised},
 };
@@ -90,7 +90,7 @@ impl Provisioning {
     }
 
     /// The authority to be changed, as its changer has seen it.
-    fn seen(&self, organisation: OrganisationId, id: &str, seen: Option<u64>) -> Result<Arc<LoadedAuthority>, ProvisioningError> {
+    pub(super) fn seen(&self, organisation: OrganisationId, id: &str, seen: Option<u64>) -> Result<Arc<LoadedAuthority>, ProvisioningError> {
         let authority = self.authority(organisation, id)?.authority;
         if seen.is_some_and(|seen| seen != authority.row.version) {
             return Err(ProvisioningError::Changed);
@@ -121,7 +121,7 @@ impl Provisioning {
             return Err(ProvisioningError::State(hint.into()));
         }
         let (issuer, certificate) = self.renewed(&snapshot, authority).await?;
-        let row = with_certificate(&authority.row, &certificate, issuer, self.public_url().as_str());
+        let row = self.with_certificate(&authority.row, &certificate, issuer);
         let event = self.issuer_event(by, Action::IssuerRenewed, &row);
         self.update(authority, row, Vec::new(), vec![event]).await
     }
@@ -316,7 +316,7 @@ impl Provisioning {
         });
         for child in children {
             let certificate = self.certified_again(new, child, window).await?;
-            let row = with_certificate(&child.row, &certificate, new.row.id, self.public_url().as_str());
+            let row = self.with_certificate(&child.row, &certificate, new.row.id);
             events.push(self.issuer_event(by, Action::IssuerCrossSigned, &row));
             changes.push(expect(EntryKind::Authority, child.row.id, child.row.version));
             changes.push(Change::UpdateEntry(Entry::Authority(row)));
@@ -393,12 +393,7 @@ impl Provisioning {
         let name = self.organisation_name(&snapshot, organisation)?.to_owned();
         let pair = self.new_key(organisation, choice).await?;
         let row = self.outside_row(organisation, StoredTier::Organisation, choice.algorithm, pair.stored.clone(), None);
-        let subject = keygate_pki::DistinguishedName::of_organisation_issuer(&name, row.generation)?;
-        let signer = self.load(row.clone())?;
-        let request = super::hierarchy::blocking(move || {
-            Ok(NewRequest::issuer(&subject, Tier::Organisation).sign(signer.signer()?)?)
-        });
-        let request = request.await?;
+        let request = self.signed_request(&name, row.clone()).await?;
         let id = row.id;
         let event = self.event(by, organisation, Action::IssuerRekeyed, Details::Entry { id, name });
         let mut changes = vec![Change::AddEntry(Entry::Authority(row))];
@@ -459,6 +454,7 @@ impl Provisioning {
             key,
             certificates: certificate.map(held).into_iter().collect(),
             public_url: self.public_url().as_str().into(),
+            earlier_urls: Vec::new(),
             imported: true,
             revoked: None,
             last_responder: None,
@@ -568,13 +564,6 @@ fn is_of(authority: &LoadedAuthority, organisation: OrganisationId) -> bool {
 
 fn same_place(left: &Authority, right: &Authority) -> bool {
     (left.organisation, left.tier, left.provisioning_key) == (right.organisation, right.tier, right.provisioning_key)
-}
-
-fn with_certificate(row: &Authority, certificate: &Certificate, issuer: EntryId, public_url: &str) -> Authority {
-    let mut row = row.clone();
-    row.certificates.push(AuthorityCertificate { der: blob(certificate), issuer: Some(issuer) });
-    row.public_url = public_url.into();
-    row
 }
 
 fn keystore_of(key: &AuthorityKey) -> Option<crate::store::KeystoreId> {

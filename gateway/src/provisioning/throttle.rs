@@ -1,5 +1,5 @@
-//! Growing waits after wrong secrets: per address, and per (address, key id). Never per key id alone, so nobody can lock a key
-//! that others use.
+//! Growing waits after wrong secrets, and between revocations that clients ask for: per address, and per (address, id). Never per id
+//! alone, so nobody can lock a key that others use.
 //!
 //! Bounded memory: the longest unused places go first. Time is passed in.
 
@@ -11,47 +11,60 @@ use std::{
     time::{Duration, Instant},
 };
 
-use keygate_pki::provisioning::KeyId;
+/// Attempts for free.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Free {
+    /// From one address for one id.
+    pub(crate) for_id: u32,
+    /// From one address in all: many devices may share one.
+    pub(crate) for_address: u32,
+}
 
-/// Wrong attempts for free, from one address for one key id.
-const FREE_FOR_ID: u32 = 3;
-/// Wrong attempts for free, from one address in all: many devices may share one.
-const FREE_FOR_ADDRESS: u32 = 20;
+/// Wrong secrets.
+pub(crate) const WRONG_SECRETS: Free = Free { for_id: 3, for_address: 20 };
+/// Revocations by clients. Each voids all TLS tickets; a site that is closed down retires many machines.
+pub(crate) const GIVEN_UP: Free = Free { for_id: 3, for_address: 200 };
 /// The longest wait.
 pub(crate) const WAIT_MAX: Duration = Duration::from_secs(15 * 60);
 /// Addresses, and pairs, that are remembered.
 const PLACES_MAX: usize = 10_000;
 
-/// Counts of wrong attempts.
-#[derive(Debug, Default)]
-pub(crate) struct Throttle {
-    tables: Mutex<Tables>,
+/// Counts of attempts for ids of one kind.
+#[derive(Debug)]
+pub(crate) struct Throttle<Id> {
+    free: Free,
+    tables: Mutex<Tables<Id>>,
 }
 
-#[derive(Debug, Default)]
-struct Tables {
+#[derive(Debug)]
+struct Tables<Id> {
     addresses: HashMap<IpAddr, Count>,
-    pairs: HashMap<(IpAddr, KeyId), Count>,
+    pairs: HashMap<(IpAddr, Id), Count>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Count {
-    wrong: u32,
+    attempts: u32,
     last: Instant,
 }
 
-impl Throttle {
+impl<Id: Copy + Eq + Hash> Throttle<Id> {
+    /// Without attempts so far.
+    pub(crate) fn new(free: Free) -> Self {
+        Self { free, tables: Mutex::new(Tables { addresses: HashMap::new(), pairs: HashMap::new() }) }
+    }
+
     /// How long this attempt has to wait; `None`: it may be made.
-    pub(crate) fn wait(&self, address: IpAddr, id: KeyId, now: Instant) -> Option<Duration> {
+    pub(crate) fn wait(&self, address: IpAddr, id: Id, now: Instant) -> Option<Duration> {
         let address = network(address);
         let tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
-        let by_address = tables.addresses.get(&address).and_then(|count| count.left(FREE_FOR_ADDRESS, now));
-        let by_pair = tables.pairs.get(&(address, id)).and_then(|count| count.left(FREE_FOR_ID, now));
+        let by_address = tables.addresses.get(&address).and_then(|count| count.left(self.free.for_address, now));
+        let by_pair = tables.pairs.get(&(address, id)).and_then(|count| count.left(self.free.for_id, now));
         by_address.max(by_pair)
     }
 
-    /// A wrong attempt was made.
-    pub(crate) fn wrong(&self, address: IpAddr, id: KeyId, now: Instant) {
+    /// An attempt was made that counts.
+    pub(crate) fn count(&self, address: IpAddr, id: Id, now: Instant) {
         let address = network(address);
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         count(&mut tables.addresses, address, now);
@@ -59,7 +72,7 @@ impl Throttle {
     }
 
     /// The right secret was shown: its own count is void, the address keeps its.
-    pub(crate) fn right(&self, address: IpAddr, id: KeyId) {
+    pub(crate) fn right(&self, address: IpAddr, id: Id) {
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         if !tables.pairs.is_empty() {
             tables.pairs.remove(&(network(address), id));
@@ -87,15 +100,15 @@ fn count<K: Copy + Eq + Hash>(table: &mut HashMap<K, Count>, key: K, now: Instan
             table.remove(&oldest);
         }
     }
-    let entry = table.entry(key).or_insert(Count { wrong: 0, last: now });
-    entry.wrong = entry.wrong.saturating_add(1);
+    let entry = table.entry(key).or_insert(Count { attempts: 0, last: now });
+    entry.attempts = entry.attempts.saturating_add(1);
     entry.last = now;
 }
 
 impl Count {
     /// 1 s after the free attempts, then twice as long each time.
     fn left(&self, free: u32, now: Instant) -> Option<Duration> {
-        let beyond = self.wrong.checked_sub(free)?;
+        let beyond = self.attempts.checked_sub(free)?;
         let wait = Duration::from_secs(1u64.checked_shl(beyond.min(20)).unwrap_or(u64::MAX)).min(WAIT_MAX);
         wait.checked_sub(now.saturating_duration_since(self.last)).filter(|left| !left.is_zero())
     }
@@ -103,6 +116,8 @@ impl Count {
 
 #[cfg(test)]
 mod tests {
+    use keygate_pki::provisioning::KeyId;
+
     use super::*;
 
     fn id(n: u8) -> KeyId {
@@ -115,10 +130,10 @@ mod tests {
     /// Waits grow to their bound; another address is never held up by them.
     #[test]
     fn waits_grow_per_address_and_id() {
-        let (throttle, mut now) = (Throttle::default(), Instant::now());
-        for _ in 0..FREE_FOR_ID {
+        let (throttle, mut now) = (Throttle::new(WRONG_SECRETS), Instant::now());
+        for _ in 0..WRONG_SECRETS.for_id {
             assert_eq!(throttle.wait(HERE, id(1), now), None);
-            throttle.wrong(HERE, id(1), now);
+            throttle.count(HERE, id(1), now);
         }
         let mut before = Duration::ZERO;
         for _ in 0..30 {
@@ -128,7 +143,7 @@ mod tests {
             before = wait;
             now += wait;
             assert_eq!(throttle.wait(HERE, id(1), now), None, "the wait ends");
-            throttle.wrong(HERE, id(1), now);
+            throttle.count(HERE, id(1), now);
         }
         throttle.right(HERE, id(1));
         assert!(throttle.wait(HERE, id(2), now).is_some(), "the address has tried often enough");
@@ -138,9 +153,9 @@ mod tests {
     /// However many addresses come, memory is bounded.
     #[test]
     fn places_are_bounded() {
-        let (throttle, now) = (Throttle::default(), Instant::now());
+        let (throttle, now) = (Throttle::new(WRONG_SECRETS), Instant::now());
         for n in 0..(PLACES_MAX as u32 + 500) {
-            throttle.wrong(IpAddr::from(n.to_be_bytes()), id(1), now + Duration::from_millis(u64::from(n)));
+            throttle.count(IpAddr::from(n.to_be_bytes()), id(1), now + Duration::from_millis(u64::from(n)));
         }
         let tables = throttle.tables.lock().expect("not poisoned");
         assert!(tables.addresses.len() <= PLACES_MAX && tables.pairs.len() <= PLACES_MAX);

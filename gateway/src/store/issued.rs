@@ -12,6 +12,7 @@ use hashbrown::HashTable;
 use keygate_pki::{Reason, SHARD_SERIALS_MAX};
 use serde::{Deserialize, Serialize};
 
+use super::lives::Lives;
 use super::pki_rows::Blob;
 use super::{ClientId, EntryId, OrganisationId};
 
@@ -195,6 +196,8 @@ pub struct IssuedIndex {
     issuers: Vec<Issuer>,
     issuer_of: HashMap<EntryId, u32>,
     enrolled: HashMap<EntryId, u64>,
+    /// Of each provisioning key, when its certificates end that are not revoked.
+    lives: HashMap<EntryId, Lives>,
     of_organisation: HashMap<OrganisationId, u64>,
     hasher: RandomState,
 }
@@ -242,6 +245,11 @@ impl IssuedIndex {
     /// How many clients were enrolled with a provisioning key.
     pub fn enrolled(&self, key: EntryId) -> u64 {
         self.enrolled.get(&key).copied().unwrap_or_default()
+    }
+
+    /// How many certificates of a provisioning key are valid at `now`, seconds since 1970: not revoked, not expired.
+    pub fn valid_of_key(&self, key: EntryId, now: i64) -> u64 {
+        self.lives.get(&key).map_or(0, |lives| lives.valid(now))
     }
 
     /// How many certificates of an organisation there are.
@@ -311,6 +319,8 @@ impl IssuedIndex {
         };
         if let Some(place) = self.place_of(&certificate.serial) {
             let newly = self.at(place).revoked.is_none() && facts.revoked.is_some();
+            self.no_longer_lives(place);
+            self.lives_now(&facts);
             self.chunks[place as usize / CHUNK][place as usize % CHUNK] = facts;
             if newly {
                 self.issuers[issuer as usize].revoked.entry(certificate.shard).or_default().push(place);
@@ -324,6 +334,7 @@ impl IssuedIndex {
             *self.enrolled.entry(certificate.key).or_default() += 1;
         }
         *self.of_organisation.entry(certificate.organisation).or_default() += 1;
+        self.lives_now(&facts);
         let place = self.place(facts);
         self.link(place);
     }
@@ -331,6 +342,7 @@ impl IssuedIndex {
     /// Takes a certificate out: nobody asks for it any more. How many the authority issued stays until the next start.
     pub(crate) fn remove(&mut self, serial: &Serial) {
         let Some(place) = self.place_of(serial) else { return };
+        self.no_longer_lives(place);
         let facts = self.at(place);
         let (issuer, enrolled, shard) = (facts.issuer, facts.enrolled, facts.shard);
         let hashes = [facts.serial_hash(&self.hasher), facts.key_hash(&self.hasher), facts.client_hash(&self.hasher)];
@@ -351,6 +363,21 @@ impl IssuedIndex {
         }
         self.free.push(place);
         self.count -= 1;
+    }
+
+    fn lives_now(&mut self, facts: &IssuedFacts) {
+        if facts.revoked.is_none() {
+            let key = self.issuers[facts.issuer as usize].key;
+            self.lives.entry(key).or_default().add(facts.not_after);
+        }
+    }
+
+    fn no_longer_lives(&mut self, place: u32) {
+        let facts = &self.chunks[place as usize / CHUNK][place as usize % CHUNK];
+        let key = self.issuers[facts.issuer as usize].key;
+        if facts.revoked.is_none() && let Some(lives) = self.lives.get_mut(&key) {
+            lives.take(facts.not_after);
+        }
     }
 
     fn issuer_number(&mut self, certificate: &IssuedCertificate) -> u32 {

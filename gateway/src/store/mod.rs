@@ -13,6 +13,7 @@ mod entry;
 mod ids;
 mod invariants;
 mod issued;
+mod lives;
 mod locate;
 mod object_row;
 mod open;
@@ -49,7 +50,7 @@ pub use locate::{LocatePage, LocateQuery};
 pub use object_row::{Custody, ObjectColumns, ObjectRow};
 pub use open::{OpenError, StoreOptions};
 pub use pki_rows::{
-    Admin, AdminCertificate, Authority, AuthorityCertificate, AuthorityKey, Blob, LastCrl, LastResponder, Organisation,
+    Admin, AdminCertificate, Authority, AuthorityCertificate, AuthorityKey, Blob, EarlierUrl, LastCrl, LastResponder, Organisation,
     ProvisioningKey, ProvisioningService, Role, StoredGeneration, StoredKeyState, StoredTier,
 };
 pub use quota::{CertificateQuotas, ObjectQuotas, Quota};

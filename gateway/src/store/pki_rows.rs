@@ -187,6 +187,9 @@ pub struct Authority {
     pub certificates: Vec<AuthorityCertificate>,
     /// The public address baked into the newest certificate.
     pub public_url: String,
+    /// Public addresses baked into certificates before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier_urls: Vec<EarlierUrl>,
     /// Certificate and key came from elsewhere.
     #[serde(default)]
     pub imported: bool,
@@ -198,6 +201,15 @@ pub struct Authority {
     pub last_responder: Option<LastResponder>,
     /// Milliseconds since 1970.
     pub created_ms: i64,
+}
+
+/// A public address that is no longer ours to name, but that certificates still do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EarlierUrl {
+    /// The address.
+    pub url: String,
+    /// When the last certificate that names it ends, seconds since 1970.
+    pub until: i64,
 }
 
 impl std::fmt::Debug for Authority {
@@ -216,6 +228,16 @@ pub enum Role {
     /// Acts.
     #[serde(rename = "security:write")]
     SecurityWrite,
+}
+
+impl Role {
+    /// `security:read` or `security:write`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SecurityRead => "security:read",
+            Self::SecurityWrite => "security:write",
+        }
+    }
 }
 
 /// A certificate that an administrator is recognised by.

@@ -29,6 +29,13 @@ pub enum CrlScope<'a> {
     All,
     /// The certificates whose CRL distribution point is this URL.
     Shard(&'a HttpUrl),
+    /// As [`Self::Shard`], where some certificates have an earlier address as their CRL distribution point.
+    MovedShard {
+        /// The address of today.
+        url: &'a HttpUrl,
+        /// Those that living certificates name, too.
+        earlier: &'a [HttpUrl],
+    },
 }
 
 /// When a CRL is made, and when the next one comes at the latest.
@@ -200,9 +207,16 @@ fn extensions(issuer: &Issuer<'_>, wish: &NewCrl<'_>) -> Result<Vec<Extension>, 
         // RFC 5280 §5.2.3: "CRL issuers ... MUST include this extension in all CRLs", not critical.
         extension(ID_CE_CRL_NUMBER, false, &number)?,
     ];
-    if let CrlScope::Shard(url) = wish.scope {
+    let names = match wish.scope {
+        CrlScope::All => None,
+        CrlScope::Shard(url) => Some((url, &[][..])),
+        CrlScope::MovedShard { url, earlier } => Some((url, earlier)),
+    };
+    if let Some((url, earlier)) = names {
         let point = IssuingDistributionPoint {
-            distribution_point: Some(full_name(url)?),
+            // RFC 5280 §6.3.3 (b)(2)(i) has relying parties "verify that one of the names in the IDP matches one of the names in
+            // the DP" of the certificate.
+            distribution_point: Some(full_name(std::iter::once(url).chain(earlier))?),
             only_contains_user_certs: false,
             only_contains_ca_certs: false,
             only_some_reasons: None,

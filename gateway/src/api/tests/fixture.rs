@@ -17,7 +17,7 @@ use tower::ServiceExt as _;
 
 use crate::{
     api::{Api, ApiCaller, router},
-    audit::Actor,
+    audit::{Actor, Refusals},
     authority,
     identity::{DirectoryContent, DirectoryHandle},
     provisioning::{Deciding, EnrolRequest, Parts, Provisioning},
@@ -82,6 +82,7 @@ impl World {
         let store = Store::create(dir.path(), seal.store_id(), std::sync::Arc::new(root), options).await.expect("a store");
         authority::create_missing(&store, OffsetDateTime::now_utc(), &Actor::System).await.expect("authorities");
         let directory = std::sync::Arc::new(DirectoryHandle::new(DirectoryContent::from_store(&store)));
+        let refusals: std::sync::Arc<Refusals> = std::sync::Arc::default();
         let parts = Parts {
             directory: directory.clone(),
             store: store.clone(),
@@ -89,11 +90,11 @@ impl World {
             other_cas: Vec::new(),
             quotas: crate::store::CertificateQuotas::default(),
             blocked: BlockList::default(),
-            refusals: std::sync::Arc::default(),
+            refusals: refusals.clone(),
             clock: std::sync::Arc::new(OffsetDateTime::now_utc),
         };
         let provisioning = std::sync::Arc::new(Provisioning::new(parts).expect("provisioning"));
-        let api = Api { provisioning, store, directory };
+        let api = Api { provisioning, store, directory, refusals };
         Self { _dir: dir, router: router(api.clone()), api }
     }
 

@@ -6,7 +6,14 @@ use axum::{
 };
 use serde_json::json;
 
-use super::fixture::{World, of, reader, writer};
+use super::{
+    fixture::{World, of, reader, writer},
+    resources::credential,
+};
+use crate::{
+    audit::{Action, Actor, Details, Event},
+    store::OrganisationId,
+};
 
 /// Bodies and queries that cannot be read are refused with the place, never with the value: it may be a key.
 #[tokio::test]
@@ -136,4 +143,42 @@ async fn organisations_do_not_see_each_other() {
     // One of the default organisation names another.
     let seen = world.ask(Some(reader()), "GET", "/v1/service?organisation=acme", None, None).await;
     assert_eq!(seen.of(200)["state"], "enabled");
+}
+
+/// Who lacks a permission is recorded with it: actor, source, organisation. What is refused for another reason is not.
+#[tokio::test]
+async fn denied_requests_are_recorded() {
+    let world = World::enabled().await;
+    let key = world.key("a").await;
+    world.post("/v1/organisations", json!({ "name": "acme" })).await.of(201);
+    let acme = of(world.api.provisioning.organisation("acme").expect("an organisation"));
+    let denied = || -> Vec<_> {
+        let events = world.api.refusals.rest(std::time::Instant::now(), 0);
+        let reason = |event: &Event| match &event.details {
+            Details::Counted { reason, count: 1 } => reason.clone(),
+            other => panic!("{other:?}"),
+        };
+        events.iter().map(|event| (event.action, event.actor.clone(), event.source, event.organisation, reason(event))).collect()
+    };
+    let (path, id) = ("/v1/provisioning-keys", key["id"].as_str().expect("an id"));
+    world.ask(Some(reader()), "POST", &format!("{path}/{id}/suspend"), None, None).await.of(403);
+    let local = Actor::LocalUser(1000);
+    let home = Some(OrganisationId::DEFAULT);
+    assert_eq!(denied(), [(Action::AdminRefused, local.clone(), None, home, "security:write".into())]);
+    let (admin, source, theirs) = (acme.deciding.actor.clone(), acme.deciding.source, acme.organisation);
+    let body = Some(json!({ "name": "b" }).to_string());
+    world.ask(Some(acme.clone()), "POST", "/v1/organisations", None, body).await.of(403);
+    assert_eq!(denied(), [(Action::AdminRefused, admin.clone(), source, theirs, "all organisations".into())]);
+    world.ask(Some(acme), "GET", "/v1/service?organisation=default", None, None).await.of(404);
+    assert_eq!(denied(), [(Action::AdminRefused, admin, source, theirs, "another organisation".into())]);
+    world.ask(None, "GET", path, None, None).await.of(403);
+    assert_eq!(denied(), [(Action::AdminRefused, Actor::Unidentified, None, home, "administrator".into())]);
+    let wish = json!({ "name": "alone", "role": "security:write", "credential": credential() });
+    world.post("/v1/admins", wish).await.of(201);
+    world.patch("/v1/admins/alone", json!({ "disabled": true })).await.of(409);
+    assert_eq!(denied(), [(Action::AdminRefused, local, None, home, "last administrator".into())]);
+    // Refused for what it says, not for who says it.
+    world.post(&format!("{path}/{id}/suspend"), json!({ "reason": "x" })).await.of(422);
+    world.get("/v1/service?organisation=none").await.of(404);
+    assert_eq!(denied(), []);
 }

@@ -11,7 +11,7 @@ fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value[field].as_str().unwrap_or_else(|| panic!("{field} in {value}"))
 }
 
-fn credential() -> Value {
+pub(super) fn credential() -> Value {
     let key = PrivateKey::generate(SignatureAlgorithm::EcdsaP256Sha256).expect("a key");
     json!({ "public_key": STANDARD.encode(key.public_key().spki_der()) })
 }
@@ -115,6 +115,28 @@ async fn a_ca_is_rotated() {
     assert!(text(&asked, "request").starts_with("-----BEGIN CERTIFICATE REQUEST-----"));
     assert_eq!(text(&asked["authority"], "tier"), "organisation");
     assert_eq!(world.post(&act(text(&asked["authority"], "id"), "complete"), json!({ "certificate": "x" })).await.code(422), "invalid");
+    let waiting = format!("/v1/authorities/{}", text(&asked["authority"], "id"));
+    let again = world.get(&format!("{waiting}/request")).await.of(200);
+    let key_of = |answer: &Value| {
+        let request = keygate_pki::CertificateRequest::from_pem_or_der(text(answer, "request").as_bytes()).expect("a request");
+        request.public_key().spki_der().to_vec()
+    };
+    assert_eq!(key_of(&again), key_of(&asked), "the same key");
+    assert_eq!(world.get(&format!("/v1/authorities/{next}/request")).await.code(409), "state");
+    let remove = |path: String| {
+        let world = &world;
+        async move { world.ask(Some(super::fixture::writer()), "DELETE", &path, None, None).await }
+    };
+    // What relying parties know is not forgotten.
+    assert_eq!(remove(format!("/v1/authorities/{next}")).await.code(409), "state");
+    assert_eq!(text(&remove(waiting.clone()).await.of(200), "stage"), "initialised");
+    assert_eq!(world.get(&waiting).await.code(404), "not-found");
+    assert_eq!(remove(waiting).await.code(404), "not-found");
+    let removed = world.get("/v1/audit?action=IssuerRemoved").await.of(200);
+    assert_eq!(removed["items"][0]["details"]["id"].as_str().map(|id| id.replace('-', "")).as_deref(), asked["authority"]["id"].as_str());
+    let third = world.post(&act(&next, "rekey"), json!({})).await.of(201);
+    remove(format!("/v1/authorities/{}", text(&third, "id"))).await.of(200);
+    world.post(&act(&next, "rekey"), json!({})).await.of(201);
     let listed = world.get("/v1/authorities").await.of(200).to_string();
     assert!(!listed.contains("PRIVATE") && !listed.contains("BEGIN"), "{listed}");
 }
@@ -149,6 +171,11 @@ async fn administrators_come_and_go_but_one_stays() {
     let taken = json!({ "credential": { "certificate": text(&added["credential"], "chain") } });
     assert_eq!(world.patch("/v1/admins/bob", taken).await.code(422), "invalid");
     assert_eq!(world.get("/v1/admins").await.of(200)["items"].as_array().map(Vec::len), Some(2));
+    let found = world.get("/v1/audit?object=alice").await.of(200);
+    let events = found["items"].as_array().expect("items");
+    let actions: Vec<_> = events.iter().map(|event| text(event, "action")).collect();
+    assert_eq!(actions, ["AdminCertificateAdded", "AdminEnabled", "AdminRoleChanged", "AdminDisabled", "AdminAdded"]);
+    assert_eq!(text(&events[2]["details"], "role"), "security:read");
 }
 
 /// Who did what to what, when and why is found by each of them, and by pages that together hold everything once.

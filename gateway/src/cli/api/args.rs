@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use crate::cli::args::Passphrase;
+use crate::cli::{args::Passphrase, time::moment};
 
 /// Whom to ask, and about which organisation.
 #[derive(Args, Clone)]
 pub(in crate::cli) struct Via {
-    /// The data directory of a gateway on this machine.
-    #[arg(long, value_name = "D", env = "KEYGATE_DATA_DIR", required_unless_present = "server")]
+    /// The data directory of a gateway on this machine. Without this and --server: that of the variable KEYGATE_DATA_DIR.
+    #[arg(long, value_name = "D", conflicts_with = "server")]
     pub(in crate::cli) data_dir: Option<PathBuf>,
     #[command(flatten)]
     pub(in crate::cli) passphrase: Passphrase,
@@ -43,6 +43,14 @@ pub(in crate::cli) struct CaKey {
     /// Keystore that makes and keeps it; without this it is sealed in the store.
     #[arg(long, value_name = "NAME")]
     pub(in crate::cli) keystore: Option<String>,
+}
+
+/// What is printed of a CA.
+#[derive(Args, Clone)]
+pub(in crate::cli) struct Text {
+    /// Prints its certificates in PEM, too.
+    #[arg(long)]
+    pub(in crate::cli) pem: bool,
 }
 
 /// A decision with an impact.
@@ -108,8 +116,8 @@ pub(in crate::cli) enum ProvisioningKey {
     Create {
         /// 1 to 64 letters, digits, spaces and dashes; begins with a letter.
         name: String,
-        /// When the secret stops to work, such as 2027-01-31T12:00:00Z.
-        #[arg(long, value_name = "TIME")]
+        /// When the secret stops to work: 2027-01-31T12:00:00Z, or a day (2027-01-31) for its beginning in UTC.
+        #[arg(long, value_name = "TIME", value_parser = moment)]
         expires: Option<String>,
         /// How many clients may enrol.
         #[arg(long, value_name = "N")]
@@ -201,7 +209,7 @@ pub(in crate::cli) enum Ca {
         #[command(flatten)]
         via: Via,
     },
-    /// Shows a CA with its certificates.
+    /// Shows a CA with its certificates in PEM.
     Show {
         /// Id, as listed.
         id: String,
@@ -213,6 +221,8 @@ pub(in crate::cli) enum Ca {
         /// Id, as listed.
         id: String,
         #[command(flatten)]
+        text: Text,
+        #[command(flatten)]
         via: Via,
     },
     /// Makes the next generation of a CA, with a new key; then publish, then activate it.
@@ -222,12 +232,16 @@ pub(in crate::cli) enum Ca {
         #[command(flatten)]
         ca_key: CaKey,
         #[command(flatten)]
+        text: Text,
+        #[command(flatten)]
         via: Via,
     },
     /// Publishes a new generation's certificate, for relying parties to fetch.
     Publish {
         /// Id, as listed.
         id: String,
+        #[command(flatten)]
+        text: Text,
         #[command(flatten)]
         via: Via,
     },
@@ -245,6 +259,8 @@ pub(in crate::cli) enum Ca {
         #[arg(long)]
         yes: bool,
         #[command(flatten)]
+        text: Text,
+        #[command(flatten)]
         via: Via,
     },
     /// Certifies the key of a CA by one of the tier above, or of a root by another root.
@@ -255,6 +271,8 @@ pub(in crate::cli) enum Ca {
         #[arg(long, value_name = "ID")]
         by: String,
         #[command(flatten)]
+        text: Text,
+        #[command(flatten)]
         via: Via,
     },
     /// Revokes a generation that signs no more certificates: whatever it signed is refused by everybody.
@@ -263,6 +281,8 @@ pub(in crate::cli) enum Ca {
         id: String,
         #[command(flatten)]
         revoke: Revoke,
+        #[command(flatten)]
+        text: Text,
         #[command(flatten)]
         via: Via,
     },
@@ -278,10 +298,18 @@ pub(in crate::cli) enum Ca {
         #[arg(long, value_name = "FILE")]
         private_key: PathBuf,
         #[command(flatten)]
+        text: Text,
+        #[command(flatten)]
         via: Via,
     },
     /// Makes the next generation of the organisation's CA and prints its PKCS#10 request, for a CA elsewhere.
     Request {
+        /// With --show: the CA whose request it is, as listed.
+        #[arg(requires = "show")]
+        id: Option<String>,
+        /// Prints the request of a CA that waits once more, instead of making another CA.
+        #[arg(long, requires = "id", conflicts_with_all = ["algorithm", "keystore"])]
+        show: bool,
         #[command(flatten)]
         ca_key: CaKey,
         #[command(flatten)]
@@ -294,6 +322,15 @@ pub(in crate::cli) enum Ca {
         /// The certificate, PEM.
         #[arg(long, value_name = "FILE")]
         certificate: PathBuf,
+        #[command(flatten)]
+        text: Text,
+        #[command(flatten)]
+        via: Via,
+    },
+    /// Gives up a CA that was never published, such as one whose request nobody signs. Its key is destroyed.
+    Remove {
+        /// Id, as listed.
+        id: String,
         #[command(flatten)]
         via: Via,
     },
@@ -428,11 +465,11 @@ pub(in crate::cli) enum Organisation {
 /// What is searched for in the audit record.
 #[derive(Args)]
 pub(in crate::cli) struct Search {
-    /// Not before this time, such as 2026-01-31T12:00:00Z.
-    #[arg(long, value_name = "TIME")]
+    /// Not before this time, such as 2026-01-31T12:00:00Z or 2026-01-31.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
     pub(in crate::cli) since: Option<String>,
     /// Not after this time.
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = moment)]
     pub(in crate::cli) until: Option<String>,
     /// What was done, such as ProvisioningKeyRevoked.
     #[arg(long, value_name = "ACTION")]

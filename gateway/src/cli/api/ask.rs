@@ -11,6 +11,9 @@ use crate::{
     cli::{Failure, admin, args::Data, code},
 };
 
+/// Names the data directory where no argument does.
+const DATA_DIR_VARIABLE: &str = "KEYGATE_DATA_DIR";
+
 /// A path with its query, put together from parts that may hold anything.
 pub(super) struct Path {
     text: String,
@@ -69,6 +72,11 @@ impl Via {
         self.ask("PATCH", path, Some(body))
     }
 
+    /// Asks for an end.
+    pub(super) fn delete(&self, path: Path) -> Result<Value, Failure> {
+        self.ask("DELETE", path, None)
+    }
+
     fn ask(&self, method: &str, path: Path, body: Option<Value>) -> Result<Value, Failure> {
         let path = path.with("organisation", self.organisation.as_deref()).text;
         let request = LocalRequest { method: method.into(), path, if_match: None, body };
@@ -78,9 +86,14 @@ impl Via {
 
     fn answer(&self, request: LocalRequest) -> Result<LocalAnswer, Failure> {
         if let Some(server) = &self.server {
+            if self.passphrase.input().is_some() {
+                return Err(Failure::new(code::USAGE, "--server takes no passphrase: the gateway there opened its own seal"));
+            }
             return remote::answer(self, server, &request);
         }
-        let data_dir = self.data_dir.clone().ok_or_else(|| Failure::new(code::USAGE, "give --data-dir"))?;
+        let variable = || std::env::var_os(DATA_DIR_VARIABLE).filter(|value| !value.is_empty()).map(Into::into);
+        let missing = || Failure::new(code::USAGE, format!("give --data-dir D, or --server, or set {DATA_DIR_VARIABLE}"));
+        let data_dir = self.data_dir.clone().or_else(variable).ok_or_else(missing)?;
         let data = Data { data_dir, passphrase: self.passphrase.clone(), json: self.json };
         match admin::send(&data, AdminRequest::Api(request))? {
             AdminReply::Api(answer) => Ok(answer),

@@ -13,7 +13,7 @@ use crate::{
         AdminView, AdminWithCertificate, AuditPage, AuthorityDetails, AuthorityRequest, CertificateDetails, Certificates, CreatedKeyView,
         KeyDetails, List, OrganisationView, ServiceView,
     },
-    cli::{Failure, code},
+    cli::{Failure, code, output::enabled, table::Table},
 };
 
 /// Prints JSON, or reads the answer and prints it by `show`.
@@ -41,9 +41,11 @@ pub(super) fn service(via: &Via, answer: Value) -> Result<(), Failure> {
 
 pub(super) fn keys(via: &Via, answer: Value) -> Result<(), Failure> {
     print(via, answer, |list: List<KeyDetails>| {
+        let mut table = Table::new(["ID", "STATE", "NAME", "CLIENTS", "VALID CERTIFICATES"]);
         for key in list.items {
-            println!("{}  {}  {}  {} clients, {} valid certificates", key.id, states(&key), key.name, key.clients, key.valid_certificates);
+            table.row([key.id.clone(), states(&key), key.name, key.clients.to_string(), key.valid_certificates.to_string()]);
         }
+        table.print();
     })
 }
 
@@ -88,50 +90,84 @@ fn states(key: &KeyDetails) -> String {
 }
 
 pub(super) fn authorities(via: &Via, answer: Value) -> Result<(), Failure> {
-    print(via, answer, |list: List<AuthorityDetails>| list.items.iter().for_each(show_authority))
+    print(via, answer, |list: List<AuthorityDetails>| {
+        let mut table = Table::new(["ID", "TIER", "GENERATION", "STAGE", "SINCE", "ALGORITHM", "KEY"]);
+        for authority in list.items {
+            let since = authority.since.map(time).unwrap_or_default();
+            let (tier, stage, algorithm) = (authority.tier.clone(), authority.stage.clone(), authority.algorithm.clone());
+            let generation = authority.generation.to_string();
+            table.row_with([authority.id.clone(), tier, generation, stage, since, algorithm, key_of(&authority)], facts(&authority));
+        }
+        table.print();
+    })
 }
 
-pub(super) fn authority(via: &Via, answer: Value) -> Result<(), Failure> {
-    print(via, answer, |authority: AuthorityDetails| {
-        show_authority(&authority);
-        for certificate in authority.certificates {
-            println!("certificate {}  {} to {}", certificate.serial, time(certificate.not_before), time(certificate.not_after));
-            line("issuer", certificate.issuer);
-            print!("{}", certificate.pem.unwrap_or_default());
-        }
-    })
+/// One CA; `with_text`: and its certificates in PEM.
+pub(super) fn authority(via: &Via, answer: Value, with_text: bool) -> Result<(), Failure> {
+    print(via, answer, |authority: AuthorityDetails| show_authority(&authority, with_text))
+}
+
+pub(super) fn removed_authority(via: &Via, answer: Value) -> Result<(), Failure> {
+    print(via, answer, |authority: AuthorityDetails| println!("{}  removed, its key is destroyed", authority.id))
 }
 
 pub(super) fn authority_request(via: &Via, answer: Value) -> Result<(), Failure> {
     print(via, answer, |made: AuthorityRequest| {
-        show_authority(&made.authority);
+        show_authority(&made.authority, false);
         print!("{}", made.request);
     })
 }
 
-fn show_authority(authority: &AuthorityDetails) {
-    let place = authority.keystore.as_ref().map_or_else(|| authority.key.clone(), |name| format!("keystore {name}"));
-    println!(
-        "{}  {} G{}  {}{}  {}  key in {place}",
-        authority.id, authority.tier, authority.generation, authority.stage, since(authority.since), authority.algorithm
-    );
-    line("subject", authority.subject.as_deref());
-    line("until", authority.not_after.map(time));
-    line("serial numbers", Some(authority.certificates.iter().map(|held| held.serial.as_str()).collect::<Vec<_>>().join(", ")));
-    line("provisioning key", authority.provisioning_key.as_deref());
-    line("REVOKED", authority.revoked.as_ref().map(|revoked| format!("{} since {}", revoked.reason, time(revoked.at))));
+fn show_authority(authority: &AuthorityDetails, with_text: bool) {
+    let (tier, generation, stage, algorithm) = (&authority.tier, authority.generation, &authority.stage, &authority.algorithm);
+    println!("{}  {tier} G{generation}  {stage}{}  {algorithm}  {}", authority.id, since(authority.since), key_of(authority));
+    facts(authority).iter().for_each(|fact| println!("    {fact}"));
+    for certificate in &authority.certificates {
+        println!("certificate {}  {} to {}", certificate.serial, time(certificate.not_before), time(certificate.not_after));
+        line("issuer", certificate.issuer.as_deref());
+        if with_text {
+            print!("{}", certificate.pem.as_deref().unwrap_or_default());
+        }
+    }
+}
+
+/// Where its key is.
+fn key_of(authority: &AuthorityDetails) -> String {
+    match (&authority.keystore, authority.key.as_str()) {
+        (Some(name), _) => format!("key in keystore {name}"),
+        (None, "store") => "key in the store".into(),
+        (None, place) => format!("key {place}"),
+    }
+}
+
+fn facts(authority: &AuthorityDetails) -> Vec<String> {
+    let serials: Vec<_> = authority.certificates.iter().map(|held| held.serial.as_str()).collect();
+    let revoked = authority.revoked.as_ref().map(|revoked| format!("{} since {}", revoked.reason, time(revoked.at)));
+    let waits = (serials.is_empty() && authority.key != "destroyed").then(|| "its certificate, which is signed elsewhere".to_owned());
+    let all = [
+        ("subject", authority.subject.clone()),
+        ("until", authority.not_after.map(time)),
+        ("waits for", waits),
+        ("serial numbers", Some(serials.join(", ")).filter(|serials| !serials.is_empty())),
+        ("provisioning key", authority.provisioning_key.clone()),
+        ("REVOKED", revoked),
+    ];
+    all.into_iter().filter_map(|(name, value)| Some(format!("{name}: {}", value?))).collect()
 }
 
 pub(super) fn certificates(via: &Via, answer: Value) -> Result<(), Failure> {
     print(via, answer, |page: Certificates| {
-        for found in &page.items {
-            println!("{}  {}  until {}  {}  {}", found.serial, found.state, time(found.not_after), found.subject, found.names.join(", "));
+        let mut table = Table::new(["SERIAL", "STATE", "UNTIL", "SUBJECT", "NAMES"]);
+        for found in page.items {
+            table.row([found.serial, found.state, time(found.not_after), found.subject, found.names.join(", ")]);
         }
+        table.print();
         more(page.next);
     })
 }
 
-pub(super) fn certificate(via: &Via, answer: Value) -> Result<(), Failure> {
+/// One certificate; `with_text`: and its PEM.
+pub(super) fn certificate(via: &Via, answer: Value, with_text: bool) -> Result<(), Failure> {
     print(via, answer, |found: CertificateDetails| {
         println!("{}  {}  {} to {}", found.serial, found.state, time(found.not_before), time(found.not_after));
         line("subject", Some(&found.subject));
@@ -143,12 +179,21 @@ pub(super) fn certificate(via: &Via, answer: Value) -> Result<(), Failure> {
         line("asked for from", found.source);
         line("sha256", Some(&found.sha256));
         line("REVOKED", found.revoked.map(|revoked| format!("{} since {}", revoked.reason, time(revoked.at))));
-        print!("{}", found.pem.unwrap_or_default());
+        if with_text {
+            print!("{}", found.pem.unwrap_or_default());
+        }
     })
 }
 
 pub(super) fn admins(via: &Via, answer: Value) -> Result<(), Failure> {
-    print(via, answer, |list: List<AdminView>| list.items.iter().for_each(show_admin))
+    print(via, answer, |list: List<AdminView>| {
+        let mut table = Table::new(["ID", "STATE", "ROLE", "NAME", "ORGANISATION"]);
+        for admin in list.items {
+            let certificates = certificates_of(&admin);
+            table.row_with([admin.id, enabled(!admin.disabled), admin.role, admin.name, admin.organisation], certificates);
+        }
+        table.print();
+    })
 }
 
 pub(super) fn admin(via: &Via, answer: Value) -> Result<(), Failure> {
@@ -165,33 +210,36 @@ pub(super) fn admin_with_certificate(via: &Via, answer: Value, not_after: &str, 
 }
 
 fn show_admin(admin: &AdminView) {
-    let state = if admin.disabled { "disabled" } else { "enabled" };
-    println!("{}  {state}  {}  {}  organisation {}", admin.id, admin.role, admin.name, admin.organisation);
-    for certificate in &admin.certificates {
-        println!("    until {}  serial {}", time(certificate.not_after), certificate.serial);
-    }
+    println!("{}  {}  {}  {}  organisation {}", admin.id, enabled(!admin.disabled), admin.role, admin.name, admin.organisation);
+    certificates_of(admin).iter().for_each(|certificate| println!("    {certificate}"));
+}
+
+fn certificates_of(admin: &AdminView) -> Vec<String> {
+    let certificates = admin.certificates.iter();
+    certificates.map(|certificate| format!("until {}  serial {}", time(certificate.not_after), certificate.serial)).collect()
 }
 
 pub(super) fn organisations(via: &Via, answer: Value) -> Result<(), Failure> {
-    print(via, answer, |list: List<OrganisationView>| list.items.iter().for_each(show_organisation))
+    print(via, answer, |list: List<OrganisationView>| {
+        let mut table = Table::new(["ID", "NAME"]);
+        list.items.into_iter().for_each(|organisation| table.row([organisation.id, organisation.name]));
+        table.print();
+    })
 }
 
 pub(super) fn organisation(via: &Via, answer: Value) -> Result<(), Failure> {
-    print(via, answer, |added: OrganisationView| show_organisation(&added))
-}
-
-fn show_organisation(organisation: &OrganisationView) {
-    println!("{}  {}", organisation.id, organisation.name);
+    print(via, answer, |added: OrganisationView| println!("{}  {}", added.id, added.name))
 }
 
 pub(super) fn events(via: &Via, answer: Value) -> Result<(), Failure> {
     print(via, answer, |page: AuditPage| {
+        let mut table = Table::new(["TIME", "ACTION", "OUTCOME", "ACTOR", "FROM", "OBJECT", "DETAILS"]);
         for event in page.items {
-            let actor = event.actor.name.or(event.actor.id).map_or_else(String::new, |name| format!(" {name}"));
-            let from = event.source.map_or_else(String::new, |source| format!(" from {source}"));
-            let object = event.object.map_or_else(String::new, |object| format!("  {object}"));
-            println!("{}  {} {}  {}{actor}{from}{object}  {}", time(event.at), event.action, event.outcome, event.actor.kind, fields(&event.details));
+            let name = event.actor.name.or(event.actor.id).map_or_else(String::new, |name| format!(" {name}"));
+            let (actor, from) = (event.actor.kind + &name, event.source.unwrap_or_default());
+            table.row([time(event.at), event.action, event.outcome, actor, from, event.object.unwrap_or_default(), fields(&event.details)]);
         }
+        table.print();
         more(page.next);
     })
 }

@@ -23,13 +23,27 @@ pub(in crate::cli) fn service(command: Service) -> Result<(), Failure> {
         Service::Status { via } => print::service(&via, via.get(Path::of(&["service"]))?),
         Service::Enable { reason, yes: _, ca_key, via } => {
             let body = json!({ "reason": reason, "acknowledged": true, "algorithm": ca_key.algorithm, "keystore": ca_key.keystore });
-            print::service(&via, via.post(Path::of(&["service", "enable"]), given(body))?)
+            switch(&via, "enabled", || via.post(Path::of(&["service", "enable"]), given(body)))
         }
         Service::Disable { reason, yes, via } => {
-            Impact::Disable.acknowledge(yes)?;
-            print::service(&via, via.post(Path::of(&["service", "disable"]), acknowledged(&reason))?)
+            switch(&via, "disabled", || {
+                Impact::Disable.acknowledge(yes)?;
+                via.post(Path::of(&["service", "disable"]), acknowledged(&reason))
+            })
         }
     }
+}
+
+/// Acts, unless the service is as wanted already: then it says so, and nothing is changed.
+fn switch(via: &Via, wanted: &str, act: impl FnOnce() -> Result<Value, Failure>) -> Result<(), Failure> {
+    let now = via.get(Path::of(&["service"]))?;
+    if now["state"].as_str() == Some(wanted) {
+        if !via.json {
+            println!("the service is {wanted} already: nothing was changed");
+        }
+        return print::service(via, now);
+    }
+    print::service(via, act()?)
 }
 
 pub(in crate::cli) fn key(command: ProvisioningKey) -> Result<(), Failure> {
@@ -111,10 +125,10 @@ pub(in crate::cli) fn certificate(command: Cert) -> Result<(), Failure> {
             let path = path.with("state", state).with("name", name).with("after", after);
             print::certificates(&via, via.get(path)?)
         }
-        Cert::Show { serial, via } => print::certificate(&via, via.get(Path::of(&[CERTIFICATES, &serial]))?),
+        Cert::Show { serial, via } => print::certificate(&via, via.get(Path::of(&[CERTIFICATES, &serial]))?, true),
         Cert::Revoke { serial, revoke, via } => {
             let body = revoking(&revoke, Impact::RevokeCertificate)?;
-            print::certificate(&via, via.post(Path::of(&[CERTIFICATES, &serial, "revoke"]), body)?)
+            print::certificate(&via, via.post(Path::of(&[CERTIFICATES, &serial, "revoke"]), body)?, false)
         }
     }
 }

@@ -59,8 +59,9 @@ fn enrolment(server: &EstServer, folder: &Path, trust: Trust) -> Enrolment {
         route: Route::direct(),
         trust,
         folder: Folder::open(folder).unwrap(),
-        name: DistinguishedName::new(None, "machine 7").unwrap(),
-        names: SubjectAltName::parse_list("IP: 192.0.2.7, DNS: m7.example").unwrap(),
+        name: Some(DistinguishedName::new(None, "machine 7").unwrap()),
+        names: Some(SubjectAltName::parse_list("IP: 192.0.2.7, DNS: m7.example").unwrap()),
+        host: DistinguishedName::new(None, "host").unwrap(),
         key_type: None,
         keep_key: false,
         force: false,
@@ -98,7 +99,7 @@ fn a_machine_enrols_and_renews_when_it_is_due() {
         assert!(enrolment.provisioning_key.is_none());
         // The server is verified before the key is sent, and the key is sent once.
         assert_eq!(seen(server), [("cacerts", false, false), ("simpleenroll", true, false)]);
-        assert_eq!(first.subject_alt_names(), enrolment.names);
+        assert_eq!(Some(first.subject_alt_names()), enrolment.names);
         let stored = enrolment.folder.load().unwrap().unwrap();
         assert_eq!(stored.chain, [first.clone(), server.issuer().clone()]);
         assert_eq!(stored.roots, [server.root().clone()]);
@@ -122,6 +123,28 @@ fn a_machine_enrols_and_renews_when_it_is_due() {
         let Done::Renewed(third) = enrolment.run(&clock).unwrap() else { panic!("not renewed") };
         assert_eq!(third.spki_hash(), before.key.public_key().spki_hash());
         assert_eq!(fs::read_dir(path).unwrap().filter(|entry| entry.as_ref().unwrap().file_type().unwrap().is_dir()).count(), 2);
+    });
+}
+
+/// Who enrols anew without saying a name stays who it was; who says one gets that and no names of the one before.
+#[test]
+fn names_stay_unless_others_are_given() {
+    story(|server, path| {
+        let again = |name: Option<&str>, names: Option<&str>| {
+            let mut enrolment = enrolment(server, path, these(server));
+            enrolment.force = true;
+            enrolment.name = name.map(|name| DistinguishedName::new(None, name).unwrap());
+            enrolment.names = names.map(|names| SubjectAltName::parse_list(names).unwrap());
+            let done = enrolment.run(&TestClock::new()).unwrap();
+            let names: Vec<_> = done.certificate().subject_alt_names().iter().map(ToString::to_string).collect();
+            (done.certificate().common_name().unwrap(), names.join(", "))
+        };
+        let said = |name: &str, names: &str| (name.to_owned(), names.to_owned());
+        assert_eq!(again(None, None), said("host", ""));
+        assert_eq!(again(Some("door"), Some("DNS: a.example")), said("door", "DNS: a.example"));
+        assert_eq!(again(None, None), said("door", "DNS: a.example"));
+        assert_eq!(again(None, Some("DNS: b.example")), said("door", "DNS: b.example"));
+        assert_eq!(again(Some("gate"), None), said("gate", ""));
     });
 }
 
@@ -353,6 +376,28 @@ fn a_refused_certificate_leaves_the_folder_as_it_was() {
             assert_eq!(seen(other), []);
             assert_eq!(enrolment.folder.load().unwrap().unwrap().chain, before);
         });
+    });
+}
+
+/// A revoked certificate is told from one that is let in, due or not, and from a server that is away. Waiting does not mend it.
+#[test]
+fn a_revoked_certificate_is_told() {
+    story(|server, path| {
+        let clock = TestClock::new();
+        let mut enrolment = enrolment(server, path, these(server));
+        enrolment.check().unwrap();
+        let Done::Enrolled(first) = enrolment.run(&clock).unwrap() else { panic!("not enrolled") };
+        enrolment.check().unwrap();
+        server.revoke();
+        assert_eq!(enrolment.run(&clock).unwrap(), Done::NotDue(first.clone()));
+        assert!(matches!(enrolment.check(), Err(EnrolError::Revoked(_))));
+        clock.pass(Duration::from_secs(7 * 86_400 * 3 / 4));
+        assert!(matches!(enrolment.run(&clock), Err(EnrolError::Revoked(_))));
+        assert!(matches!(enrolment.stay(&clock, &mut |_| panic!("nothing is done")), EnrolError::Revoked(_)));
+        assert_eq!(enrolment.folder.load().unwrap().unwrap().leaf(), Some(&first));
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        enrolment.server = format!("https://localhost:{}", free.port()).parse().unwrap();
+        enrolment.check().unwrap();
     });
 }
 

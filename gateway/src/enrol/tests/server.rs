@@ -3,7 +3,10 @@
 use std::{
     collections::VecDeque,
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use axum::{
@@ -31,15 +34,22 @@ use crate::{
     listen::ServerIdentity,
 };
 
-/// Lets in whatever the issuer of the test has signed.
+/// Lets in whatever the issuer of the test has signed, until all of it is revoked.
 #[derive(Debug)]
-struct Door(keygate_pki::SpkiHash, Certificate);
+struct Door {
+    key: keygate_pki::SpkiHash,
+    issuer: Certificate,
+    revoked: AtomicBool,
+}
 
 impl Doorkeeper for Door {
     fn identify(&self, chain: &[CertificateDer<'_>], _: UnixTime) -> Result<Known, Refusal> {
         let leaf = Certificate::from_der(&chain[0]).map_err(|_| Refusal::BadCertificate)?;
-        leaf.verify_issued_by(&self.1).map_err(|_| Refusal::UnknownIssuer)?;
-        let credential = CredentialId::Issued { issuer: self.0, serial: leaf.serial().into() };
+        leaf.verify_issued_by(&self.issuer).map_err(|_| Refusal::UnknownIssuer)?;
+        if self.revoked.load(Ordering::Relaxed) {
+            return Err(Refusal::Revoked);
+        }
+        let credential = CredentialId::Issued { issuer: self.key, serial: leaf.serial().into() };
         Ok(Known { credential, not_after: leaf.not_after().unix_timestamp() })
     }
 
@@ -76,6 +86,7 @@ pub(super) struct Seen {
 /// The server.
 pub(super) struct EstServer {
     shared: Arc<Shared>,
+    door: Arc<Door>,
     running: Running,
 }
 
@@ -87,7 +98,8 @@ impl EstServer {
         let issuer = Identity { certificate: sign_ca(&root, &key), key };
         let server = issue(&root, Profile::ServerCertificate, "localhost");
         let key = (KeyId::generate(&mut SystemSerials).unwrap(), ProvisioningSecret::generate(&mut SystemSerials).unwrap());
-        let door = Arc::new(Door(issuer.certificate.spki_hash(), issuer.certificate.clone()));
+        let (key_hash, certificate) = (issuer.certificate.spki_hash(), issuer.certificate.clone());
+        let door = Arc::new(Door { key: key_hash, issuer: certificate, revoked: AtomicBool::new(false) });
         let identity = Arc::new(ServerIdentity::new(&[server.certificate], &server.key).unwrap());
         let shared = Shared { root, issuer, key, script: Mutex::default(), seen: Mutex::default() };
         let shared = Arc::new(shared);
@@ -96,10 +108,15 @@ impl EstServer {
             .route("/.well-known/est/simpleenroll", post(enrol))
             .route("/.well-known/est/simplereenroll", post(renew))
             .with_state(shared.clone());
-        let security = Security { identity, door, certificates: ClientCertificates::Optional };
+        let security = Security { identity, door: door.clone(), certificates: ClientCertificates::Optional };
         let parts = world.parts(router, 64 * 1024, "");
         let listener = HttpsListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)), security, parts).unwrap();
-        Self { shared, running: Running::https(listener) }
+        Self { shared, door, running: Running::https(listener) }
+    }
+
+    /// Lets no certificate in any more.
+    pub(super) fn revoke(&self) {
+        self.door.revoked.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn url(&self) -> String {

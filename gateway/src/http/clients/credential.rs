@@ -12,6 +12,8 @@ use zeroize::Zeroizing;
 use super::refusal::Refused;
 use crate::{http::Peer, provisioning::EnrolRefusal};
 
+/// RFC 6750 §3, for the JSON API: EST clients know Basic (RFC 7030 §3.2.3), and some read no second challenge.
+pub(super) const BEARER_CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"Keygate provisioning key\"");
 /// What RFC 7617 §2 asks for.
 pub(super) const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"Keygate provisioning key\", charset=\"UTF-8\"");
 

@@ -6,6 +6,7 @@ use axum::{
     Extension, Json, Router,
     extract::{State, rejection::JsonRejection},
     http::{HeaderValue, StatusCode, header},
+    middleware::map_response,
     response::{IntoResponse, Response},
     routing::post,
 };
@@ -15,7 +16,7 @@ use time::format_description::well_known::Rfc3339;
 use zeroize::Zeroizing;
 
 use super::{
-    credential::{Presented, Secret},
+    credential::{BEARER_CHALLENGE, CHALLENGE, Presented, Secret},
     refusal::Refused,
 };
 use crate::{
@@ -30,6 +31,16 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/v1/renew", post(renew))
         .route("/v1/rekey", post(rekey))
         .route("/v1/revoke", post(revoke))
+        .layer(map_response(both_challenges))
+}
+
+/// RFC 9110 §11.6.1: a 401 carries "at least one challenge applicable to the target resource"; here two schemes work.
+async fn both_challenges(mut response: Response) -> Response {
+    if response.status() == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, BEARER_CHALLENGE);
+        response.headers_mut().append(header::WWW_AUTHENTICATE, CHALLENGE);
+    }
+    response
 }
 
 #[derive(Deserialize)]

@@ -93,6 +93,15 @@ mod tests {
     use super::*;
     use crate::store::Quota;
 
+    /// Who asks too often is told when to ask again, in whole seconds and not too early.
+    #[tokio::test]
+    async fn waiting_is_told_in_seconds() {
+        let refusal = EnrolRefusal::Throttled { retry_after: Duration::from_millis(1_200) };
+        let response = Refused::from(refusal).into_response();
+        assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "2");
+    }
+
     /// A quota is no matter of waiting: 403, with a code of its own, and which quota in words.
     #[tokio::test]
     async fn a_quota_answers_forbidden() {

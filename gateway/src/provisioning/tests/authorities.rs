@@ -162,6 +162,42 @@ async fn authorities_renew_themselves() {
     assert_eq!(certificates(&world), count, "a revoked key's CA is not renewed");
 }
 
+/// Lists go by the address of today, and by earlier ones for as long as certificates live that name them; also after a restart.
+#[tokio::test]
+async fn lists_keep_their_earlier_addresses() {
+    let mut world = World::enabled().await;
+    let (key, secret) = world.key("k").await;
+    world.enrol(&secret, &request("a").1).await.expect("enrolled");
+    let names = |world: &World| {
+        let snapshot = world.provisioning.snapshot();
+        let authority = snapshot.active(StoredTier::Key, ORGANISATION, Some(key.row.id)).expect("a CA");
+        let (id, published) = (authority.row.id, world.provisioning.published());
+        let text = String::from_utf8_lossy(&published.lists[&(id, Some(0))].body).into_owned();
+        let path = format!("/crl/{}/0.crl", authority.path_name());
+        ["pki", "second", "third"].map(|host| text.contains(&format!("http://{host}.example{}{path}", if host == "pki" { ":8080" } else { "" })))
+    };
+    let move_to = |world: &World, url: &str| world.provisioning.set_public_url(url.parse().expect("a URL"));
+    assert_eq!(names(&world), [true, false, false]);
+    move_to(&world, "http://second.example");
+    world.provisioning.maintain().await;
+    assert_eq!(names(&world), [true, true, false]);
+    world.turn_clock(time::Duration::days(4));
+    move_to(&world, "http://third.example");
+    world.provisioning.maintain().await;
+    assert_eq!(names(&world), [true, true, true]);
+    world = world.restarted().await;
+    // The address of a restarted test is the first one again: the list of names is as long, and no name stands in it twice.
+    assert_eq!(names(&world), [true, true, true]);
+    move_to(&world, "http://third.example");
+    world.turn_clock(time::Duration::days(30));
+    world.provisioning.maintain().await;
+    // Two renewals, for the addresses: what named the others has ended.
+    assert_eq!(names(&world), [true, false, true]);
+    world.turn_clock(time::Duration::days(30));
+    world.provisioning.maintain().await;
+    assert_eq!(names(&world), [false, false, true]);
+}
+
 /// A generation that was revoked before it signed anything is never used: another is made, and its key goes.
 #[tokio::test]
 async fn a_revoked_generation_is_not_activated() {

@@ -1,6 +1,6 @@
 //! Who gets a certificate for what, and who gets none.
 
-use keygate_pki::RequestError;
+use keygate_pki::{Reason, RequestError};
 use keygate_pki::provisioning::LimitError;
 
 use super::*;
@@ -52,7 +52,7 @@ async fn limits_and_successors() {
     assert!(matches!(refused, Err(ProvisioningError::Invalid(_))));
     let (_, csr) = request("door-1");
     let moved = world.renew(&renewed.certificate, &csr).await.expect("renewed under the successor");
-    let told = keygate_pki::Reason::Superseded;
+    let told = Reason::Superseded;
     world.provisioning.revoke_key(&admin(), ORGANISATION, &id, &because("replaced"), told, None).await.expect("revoked");
     assert!(world.connects(&moved.certificate) && !world.connects(&renewed.certificate));
     assert_eq!(world.provisioning.counts(heir.row.id), (0, 1));
@@ -61,7 +61,7 @@ async fn limits_and_successors() {
 /// Revokes this one certificate.
 async fn supersede(world: &World, certificate: &Certificate) {
     let serial = Serial::new(certificate.serial()).expect("a serial number");
-    let (by, wish, told) = (admin(), because("replaced"), keygate_pki::Reason::Superseded);
+    let (by, wish, told) = (admin(), because("replaced"), Reason::Superseded);
     world.provisioning.revoke_certificate(&by, ORGANISATION, &serial, &wish, told).await.expect("revoked");
 }
 
@@ -148,6 +148,28 @@ async fn guessing_is_slowed_down() {
     assert!(matches!(world.enrol(&secret, &csr).await, Err(EnrolRefusal::Throttled { .. })), "from the same address");
     let elsewhere = EnrolRequest { secret: &secret, organisation: None, source: [198, 51, 100, 9].into(), request: &csr, names: &[], make_key: false };
     world.provisioning.enrol(&elsewhere).await.expect("nobody blocks an id for others");
+}
+
+/// Revocations void the tickets of all clients: one that gives certificates up all the time waits, others do not.
+#[tokio::test]
+async fn giving_up_is_slowed_down() {
+    let world = World::enabled().await;
+    let (_, secret) = world.key("device").await;
+    let certificate = world.enrol(&secret, &request("device-1").1).await.expect("enrolled").certificate;
+    let other = world.enrol(&secret, &request("device-2").1).await.expect("enrolled").certificate;
+    let give_up = |certificate| world.provisioning.clone().give_up(certificate, HERE, Reason::Superseded);
+    give_up(&certificate).await.expect("given up");
+    // Again it changes nothing, and counts all the same.
+    let mut answers = Vec::new();
+    for _ in 0..3 {
+        answers.push(give_up(&certificate).await);
+    }
+    let waits = |answer: &Result<usize, EnrolRefusal>| match answer {
+        Err(EnrolRefusal::Throttled { retry_after }) => !retry_after.is_zero(),
+        _ => false,
+    };
+    assert_eq!(answers.iter().map(waits).collect::<Vec<_>>(), [false, false, true], "{answers:?}");
+    assert_eq!(give_up(&other).await.expect("given up"), 1);
 }
 
 /// Expired certificates renew nothing; long after their end their rows go, and their uses stay counted.

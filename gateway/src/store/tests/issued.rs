@@ -237,6 +237,35 @@ proptest! {
     }
 }
 
+proptest! {
+    /// A key's count of valid certificates is what walking through all of them gives, whatever happens between the questions,
+    /// and also where the clock is put back.
+    #[test]
+    fn valid_certificates_are_counted_without_walking(steps in proptest::collection::vec((0u64..30, 0u8..4, 0i64..12), 1..200)) {
+        let keys = [EntryId::generate(), EntryId::generate()];
+        let authorities = keys.map(|_| EntryId::generate());
+        let of = |seed: u64| IssuedCertificate {
+            not_after: (seed % 10) as i64,
+            ..certificate(keys[seed as usize % 2], authorities[seed as usize % 2], seed)
+        };
+        let pool: Vec<_> = (0..30).map(of).collect();
+        let mut index = IssuedIndex::default();
+        for (n, act, now) in steps {
+            let one = &pool[n as usize];
+            match act {
+                0 => index.put(one, 1),
+                1 => index.put(&IssuedCertificate { revoked: Some(Revocation { at: 1, reason: 1 }), ..one.clone() }, 2),
+                2 => index.remove(&one.serial),
+                _ => for key in keys {
+                    let mine = index.iter().filter(|facts| index.issuer(facts).1 == key);
+                    let walked = mine.filter(|facts| facts.revoked.is_none() && now <= facts.not_after).count() as u64;
+                    prop_assert_eq!(index.valid_of_key(key, now), walked);
+                },
+            }
+        }
+    }
+}
+
 /// After a restart, shards that are full stay full though rows of theirs were cleared away.
 #[tokio::test]
 async fn shards_are_counted_on_after_a_restart() {
