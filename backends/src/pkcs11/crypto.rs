@@ -35,7 +35,10 @@ impl Pkcs11Keystore {
                 let ((hash, _), (_, mgf)) = (mechanism::hash(hash)?, mechanism::hash(mgf_hash)?);
                 (ck::CKM_RSA_PKCS_PSS, SignMechanism::RsaPss { hash, mgf, salt_len }, digest.into_owned())
             }
-            SignatureScheme::Ed25519 => return Err(KsError::unsupported("no Ed25519 in tokens")),
+            SignatureScheme::Ed25519 if matches!(input, SignInput::Digest(_)) => {
+                return Err(KsError::unsupported("Ed25519 signs the message, not a hash of it"));
+            }
+            SignatureScheme::Ed25519 => (ck::CKM_EDDSA, SignMechanism::EdDsa, digest.into_owned()),
         };
         self.require(kind, ck::CKF_SIGN, cx).await?;
         let Response::Bytes(signature) = self.token.call(Request::Sign { key, mechanism, data }, cx).await? else {

@@ -12,6 +12,9 @@ const P384: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22];
 /// OID 1.3.132.0.35.
 const P521: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x23];
 
+/// OID 1.3.101.112 (RFC 8410 §3). PKCS#11 v3.0 §2.3.3 also has a name as a string; the OID is what tokens know.
+pub(super) const ED25519: &[u8] = &[0x06, 0x03, 0x2b, 0x65, 0x70];
+
 /// The parameters of a curve.
 pub(super) fn parameters(curve: RecommendedCurve) -> Result<&'static [u8]> {
     match curve {
@@ -43,6 +46,16 @@ pub(super) fn point(curve: RecommendedCurve, value: &[u8]) -> Result<&[u8]> {
     match value.len().checked_sub(1 + 2 * octets) {
         Some(wrapping @ 0..=3) if value[wrapping] == 0x04 => Ok(&value[wrapping..]),
         _ => Err(KsError::new(Class::Corrupt, format!("the token's EC point has {} octets", value.len()))),
+    }
+}
+
+/// The 32 octets of an Ed25519 public key inside CKA_EC_POINT. PKCS#11 v3.0 §2.3.5: "Public key bytes in little endian order as
+/// defined in RFC 8032"; some tokens wrap them in an OCTET STRING.
+pub(super) fn edwards_point(value: &[u8]) -> Result<&[u8]> {
+    match value {
+        [0x04, 0x20, bare @ ..] if bare.len() == 32 => Ok(bare),
+        bare if bare.len() == 32 => Ok(bare),
+        _ => Err(KsError::new(Class::Corrupt, format!("the token's Ed25519 point has {} octets", value.len()))),
     }
 }
 

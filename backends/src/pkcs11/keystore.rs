@@ -14,7 +14,7 @@ use crate::local::{self, EcPublic, KeyKind, KeyMaterial, PairKind, PreparedKey, 
 use crate::operation::{CryptoOp, CryptoOut, SignInput, SignatureScheme};
 use crate::secret::SecretBytes;
 use cryptoki_sys as ck;
-use keygate_kmip::{CryptographicAlgorithm, HashingAlgorithm};
+use keygate_kmip::{CryptographicAlgorithm, HashingAlgorithm, RecommendedCurve};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// A keystore on a PKCS#11 token.
@@ -128,7 +128,11 @@ impl Pkcs11Keystore {
                 self.require(ck::CKM_EC_KEY_PAIR_GEN, ck::CKF_GENERATE_KEY_PAIR, cx).await?;
                 Request::GenerateEc { id, label, parameters }
             }
-            PairSpec::Ed25519 | PairSpec::X25519 => return Err(KsError::unsupported("no Curve25519 keys in tokens")),
+            PairSpec::Ed25519 => {
+                self.require(ck::CKM_EC_EDWARDS_KEY_PAIR_GEN, ck::CKF_GENERATE_KEY_PAIR, cx).await?;
+                Request::GenerateEdwards { id, label }
+            }
+            PairSpec::X25519 => return Err(KsError::unsupported("no X25519 keys in tokens")),
         };
         let public = match (self.token.call(request, cx).await?, spec) {
             (Response::PublicKey(PublicNumbers::Rsa { n, e }), _) => {
@@ -136,6 +140,10 @@ impl Pkcs11Keystore {
             }
             (Response::PublicKey(PublicNumbers::Ec { point }), PairSpec::Ec { curve }) => {
                 EcPublic { curve, q: curve::point(curve, &point)?.to_vec() }.to_material(CryptographicAlgorithm::Ec)?
+            }
+            (Response::PublicKey(PublicNumbers::Ec { point }), PairSpec::Ed25519) => {
+                let public = EcPublic { curve: RecommendedCurve::Curve25519, q: curve::edwards_point(&point)?.to_vec() };
+                public.to_material(CryptographicAlgorithm::Ed25519)?
             }
             _ => return Err(mismatch()),
         };
@@ -148,6 +156,7 @@ impl Pkcs11Keystore {
     async fn prove(&self, id: KeyId, public: &KeyMaterial, cx: OpCx) -> Result<()> {
         let scheme = match public.kind() {
             KeyKind::Public(PairKind::Rsa) => SignatureScheme::RsaPkcs1(HashingAlgorithm::Sha256),
+            KeyKind::Public(PairKind::Ed25519) => SignatureScheme::Ed25519,
             _ => SignatureScheme::Ecdsa(HashingAlgorithm::Sha256),
         };
         let message = SignInput::Message(&id.0);

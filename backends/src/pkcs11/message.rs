@@ -39,6 +39,11 @@ pub(super) enum Request {
         label: String,
         parameters: &'static [u8],
     },
+    /// An Ed25519 pair.
+    GenerateEdwards {
+        id: KeyId,
+        label: String,
+    },
     ImportSecret {
         id: KeyId,
         label: String,
@@ -94,6 +99,7 @@ impl Request {
             Self::GenerateSecret { .. }
                 | Self::GenerateRsa { .. }
                 | Self::GenerateEc { .. }
+                | Self::GenerateEdwards { .. }
                 | Self::ImportSecret { .. }
                 | Self::ImportRsa { .. }
                 | Self::ImportEc { .. }
@@ -107,6 +113,7 @@ impl Request {
             Self::GenerateSecret { id, .. }
             | Self::GenerateRsa { id, .. }
             | Self::GenerateEc { id, .. }
+            | Self::GenerateEdwards { id, .. }
             | Self::ImportSecret { id, .. }
             | Self::ImportRsa { id, .. }
             | Self::ImportEc { id, .. } => Some(*id),
@@ -140,6 +147,8 @@ pub(super) enum SignMechanism {
         mgf: ck::CK_RSA_PKCS_MGF_TYPE,
         salt_len: usize,
     },
+    /// Ed25519, on the message.
+    EdDsa,
     Mac(ck::CK_MECHANISM_TYPE),
 }
 

@@ -41,6 +41,7 @@ pub(super) fn run(
         Request::GenerateSecret { id, label, kind, octets } => generate_secret(session, *id, label, *kind, *octets),
         Request::GenerateRsa { id, label, bits } => generate_rsa(session, *id, label, *bits),
         Request::GenerateEc { id, label, parameters } => generate_ec(session, *id, label, parameters),
+        Request::GenerateEdwards { id, label } => generate_edwards(session, *id, label),
         Request::ImportSecret { id, label, kind, value } => {
             let template = secret_template(&id.0, label, *kind)
                 .number(ck::CKA_CLASS, ck::CKO_SECRET_KEY)
@@ -250,6 +251,16 @@ fn generate_ec(session: &Session, id: KeyId, label: &str, parameters: &[u8]) -> 
     })
 }
 
+/// PKCS#11 v3.0 §2.3.5: an Edwards pair; its key type is CKK_EC_EDWARDS.
+fn generate_edwards(session: &Session, id: KeyId, label: &str) -> Result<Response> {
+    let public = Template::new().bytes(ck::CKA_EC_PARAMS, curve::ED25519);
+    let private = private_template(&id.0, label, ck::CKK_EC_EDWARDS);
+    generate_pair(session, ck::CKM_EC_EDWARDS_KEY_PAIR_GEN, public, &private, |object| {
+        let point = session.attribute(object, ck::CKA_EC_POINT)?.ok_or_else(|| hidden("the point"))?;
+        Ok(PublicNumbers::Ec { point })
+    })
+}
+
 fn import_rsa(session: &Session, id: KeyId, label: &str, numbers: &RsaPrivate) -> Result<Response> {
     let template = private_template(&id.0, label, ck::CKK_RSA)
         .number(ck::CKA_CLASS, ck::CKO_PRIVATE_KEY)
@@ -273,6 +284,7 @@ fn sign(session: &Session, handle: &Handle, mechanism: SignMechanism, data: &[u8
         }
         SignMechanism::RsaPkcs1 => (Mechanism::Plain(ck::CKM_RSA_PKCS), data),
         SignMechanism::RsaPss { hash, mgf, salt_len } => (Mechanism::Pss { hash, mgf, salt_len }, data),
+        SignMechanism::EdDsa => (Mechanism::Plain(ck::CKM_EDDSA), data),
         SignMechanism::Mac(kind) => (Mechanism::Plain(kind), data),
     };
     session.sign(&mechanism, handle.object, data).map(Response::Bytes)
