@@ -45,13 +45,11 @@ fn authorities_live_in_a_token() {
 fn other_kinds_of_keys_are_refused() {
     let (service, token) = service("p256");
     let before = token.keys().expect("a list");
-    for algorithm in ["ml-dsa-65"] {
-        let create = ["provisioning-key", "create", "front", "--algorithm", algorithm, "--keystore", "hsm"];
-        let output = service.gateway.keygate(&create).expect("it runs");
-        let text = String::from_utf8_lossy(&output.stderr).to_lowercase();
-        assert_eq!(output.status.code(), Some(2), "{algorithm}: {text}");
-        assert!(text.contains(algorithm), "{algorithm}: {text}");
-    }
+    let create = ["provisioning-key", "create", "front", "--algorithm", "ml-dsa-65", "--keystore", "hsm"];
+    let output = service.gateway.keygate(&create).expect("it runs");
+    let text = String::from_utf8_lossy(&output.stderr).to_lowercase();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("ml-dsa-65"), "{text}");
     assert_eq!(token.keys().expect("a list"), before);
     assert_eq!(service.json(&["provisioning-key", "list"])["items"].as_array().map(Vec::len), Some(0));
 }
