@@ -212,6 +212,11 @@ pub enum Action {
     AdminDisabled,
     AdminEnabled,
     OrganisationAdded,
+    // Users of the REST key server.
+    RestUserAdded,
+    RestUserChanged,
+    RestUserDisabled,
+    RestUserEnabled,
 }
 
 /// What an event says beyond its fixed fields.

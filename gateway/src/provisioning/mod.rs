@@ -21,7 +21,6 @@ mod publish;
 mod rotate;
 mod service;
 mod snapshot;
-mod throttle;
 
 #[cfg(test)]
 mod tests;
@@ -30,7 +29,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use keygate_pki::{BlockList, Certificate, HttpUrl, OffsetDateTime};
+use keygate_pki::{BlockList, Certificate, HttpUrl, OffsetDateTime, provisioning::KeyId};
 
 pub use admins::{AdminPatch, NewAdminCertificate};
 pub use authority::{ALGORITHMS, algorithm, algorithm_name};
@@ -51,6 +50,7 @@ use crate::{
     identity::{DirectoryContent, DirectoryHandle},
     operation::{Gateway, Keystores},
     store::{CertificateQuotas, Change, Commit, CommitReceipt, EntryId, EntryKind, OrganisationId, Store},
+    throttle::Throttle,
 };
 use authority::Keys;
 
@@ -85,7 +85,7 @@ pub struct Provisioning {
     blocked: BlockList,
     gateway: OnceLock<Arc<Gateway>>,
     clock: Clock,
-    throttle: throttle::Throttle,
+    throttle: Throttle<KeyId>,
     refusals: Arc<Refusals>,
     quotas: CertificateQuotas,
     snapshot: ArcSwap<Snapshot>,
@@ -131,7 +131,7 @@ impl Provisioning {
             blocked: parts.blocked,
             gateway: OnceLock::new(),
             clock: parts.clock,
-            throttle: throttle::Throttle::default(),
+            throttle: Throttle::default(),
             refusals: parts.refusals,
             quotas: parts.quotas,
             snapshot: ArcSwap::default(),

@@ -1,5 +1,5 @@
-//! Growing waits after wrong secrets: per address, and per (address, key id). Never per key id alone, so nobody can lock a key
-//! that others use.
+//! Growing waits after wrong secrets: per address, and per (address, id). Never per id alone, so nobody can lock a provisioning
+//! key or a user that others use. An id is whatever names the secret: a provisioning key's id, the hash of a user's name.
 //!
 //! Bounded memory: the longest unused places go first. Time is passed in.
 
@@ -11,8 +11,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use keygate_pki::provisioning::KeyId;
-
 /// Wrong attempts for free, from one address for one key id.
 const FREE_FOR_ID: u32 = 3;
 /// Wrong attempts for free, from one address in all: many devices may share one.
@@ -23,15 +21,15 @@ pub(crate) const WAIT_MAX: Duration = Duration::from_secs(15 * 60);
 const PLACES_MAX: usize = 10_000;
 
 /// Counts of wrong attempts.
-#[derive(Debug, Default)]
-pub(crate) struct Throttle {
-    tables: Mutex<Tables>,
+#[derive(Debug)]
+pub(crate) struct Throttle<I> {
+    tables: Mutex<Tables<I>>,
 }
 
-#[derive(Debug, Default)]
-struct Tables {
+#[derive(Debug)]
+struct Tables<I> {
     addresses: HashMap<IpAddr, Count>,
-    pairs: HashMap<(IpAddr, KeyId), Count>,
+    pairs: HashMap<(IpAddr, I), Count>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -40,9 +38,15 @@ struct Count {
     last: Instant,
 }
 
-impl Throttle {
+impl<I> Default for Throttle<I> {
+    fn default() -> Self {
+        Self { tables: Mutex::new(Tables { addresses: HashMap::new(), pairs: HashMap::new() }) }
+    }
+}
+
+impl<I: Copy + Eq + Hash> Throttle<I> {
     /// How long this attempt has to wait; `None`: it may be made.
-    pub(crate) fn wait(&self, address: IpAddr, id: KeyId, now: Instant) -> Option<Duration> {
+    pub(crate) fn wait(&self, address: IpAddr, id: I, now: Instant) -> Option<Duration> {
         let address = network(address);
         let tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         let by_address = tables.addresses.get(&address).and_then(|count| count.left(FREE_FOR_ADDRESS, now));
@@ -51,7 +55,7 @@ impl Throttle {
     }
 
     /// A wrong attempt was made.
-    pub(crate) fn wrong(&self, address: IpAddr, id: KeyId, now: Instant) {
+    pub(crate) fn wrong(&self, address: IpAddr, id: I, now: Instant) {
         let address = network(address);
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         count(&mut tables.addresses, address, now);
@@ -59,7 +63,7 @@ impl Throttle {
     }
 
     /// The right secret was shown: its own count is void, the address keeps its.
-    pub(crate) fn right(&self, address: IpAddr, id: KeyId) {
+    pub(crate) fn right(&self, address: IpAddr, id: I) {
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         if !tables.pairs.is_empty() {
             tables.pairs.remove(&(network(address), id));
@@ -105,8 +109,8 @@ impl Count {
 mod tests {
     use super::*;
 
-    fn id(n: u8) -> KeyId {
-        format!("{n:016x}").parse().unwrap_or_else(|error| panic!("{error}"))
+    fn id(n: u8) -> u8 {
+        n
     }
 
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
