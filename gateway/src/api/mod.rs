@@ -58,6 +58,7 @@ use crate::{
     provisioning::{KeyChoice, Provisioning, algorithm},
     store::{OrganisationId, Store},
 };
+pub(crate) use body::{Asked, Wish};
 use caller::Sees;
 
 /// What handlers work with; a cheap handle.
