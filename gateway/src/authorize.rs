@@ -127,10 +127,10 @@ pub fn operation_named(name: &str) -> Option<Operation> {
 }
 
 impl Caller {
-    /// Who owns what this caller makes: the client, or its user where it has users.
+    /// Who owns what this caller makes: the client, or its KMIP user where it has users.
     #[must_use]
     pub fn principal(&self) -> ClientId {
-        self.user.as_ref().map_or(self.client, |user| {
+        self.user.as_ref().filter(|user| user.owns).map_or(self.client, |user| {
             let EntryId(id) = user.id;
             ClientId(id)
         })

@@ -11,7 +11,7 @@ use super::error::unreadable;
 use crate::http::Problem;
 
 /// A JSON body. None at all counts as `{}`.
-pub(super) struct Wish<T>(pub(super) T);
+pub(crate) struct Wish<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Wish<T> {
     type Rejection = Problem;
@@ -45,7 +45,7 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
 }
 
 /// The query.
-pub(super) struct Asked<T>(pub(super) T);
+pub(crate) struct Asked<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
     type Rejection = Problem;

@@ -2,7 +2,14 @@
 
 use axum::http::StatusCode;
 
-use crate::{admin::chain, authority::AuthorityError, http::Problem, provisioning::ProvisioningError, store::{CommitError, ReadError}};
+use crate::{
+    admin::chain,
+    authority::AuthorityError,
+    http::Problem,
+    provisioning::ProvisioningError,
+    rest::AccountError,
+    store::{CommitError, ReadError},
+};
 
 const INVALID: &str = "not valid";
 
@@ -69,6 +76,19 @@ impl From<AuthorityError> for Problem {
             AuthorityError::Pki(error) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "certificate", INVALID, chain(&error)),
             AuthorityError::Store(error) => error.into(),
             AuthorityError::Missing(_) | AuthorityError::Damaged(_) | AuthorityError::Memory(_) => internal(&error),
+        }
+    }
+}
+
+impl From<AccountError> for Problem {
+    fn from(error: AccountError) -> Self {
+        match error {
+            AccountError::NotFound { .. } => Self::new(StatusCode::NOT_FOUND, "not-found", "not found", error.to_string()),
+            AccountError::NameTaken { .. } => Self::new(StatusCode::CONFLICT, "name-taken", "conflict", error.to_string()),
+            AccountError::Invalid(rule) => invalid(rule),
+            AccountError::Changed => changed(),
+            AccountError::Password => internal(&error),
+            AccountError::Store(error) => error.into(),
         }
     }
 }

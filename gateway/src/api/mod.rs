@@ -26,6 +26,7 @@ mod local;
 mod new_certificate;
 mod organisations;
 mod page;
+mod rest_users;
 mod service;
 #[cfg(test)]
 mod tests;
@@ -47,6 +48,7 @@ pub use keys::{CreatedKeyView, KeyDetails};
 pub use local::{LocalAnswer, LocalRequest, call};
 pub use organisations::OrganisationView;
 pub use page::List;
+pub use rest_users::{LinkedRestUser, RestUserView};
 pub use service::ServiceView;
 
 use crate::{
@@ -57,6 +59,7 @@ use crate::{
     provisioning::{KeyChoice, Provisioning, algorithm},
     store::{OrganisationId, Store},
 };
+pub(crate) use body::{Asked, Wish};
 use caller::Sees;
 
 /// What handlers work with; a cheap handle.
@@ -178,6 +181,7 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(certificates::routes())
         .merge(admins::routes())
         .merge(organisations::routes())
+        .merge(rest_users::routes())
         .merge(audit::routes())
 }
 

@@ -112,9 +112,8 @@ fn state_of(keystore: &dyn Keystore) -> ComponentState {
 /// The KMIP front over a gateway.
 pub fn front(app: &App, gateway: Arc<Gateway>) -> KmipFront {
     let limits = &app.config.limits;
-    let quotas = limits.requests;
     let limits = ttlv::Limits { message_bytes_max: limits.message_bytes_max, depth_max: limits.depth_max, ..ttlv::Limits::default() };
-    KmipFront::new(gateway, app.users.clone(), app.metrics.clone(), limits, quotas)
+    KmipFront::new(gateway, app.users.clone(), app.metrics.clone(), limits, app.request_quotas.clone())
 }
 
 fn policy(config: &Config) -> Policy {

@@ -26,8 +26,9 @@ use crate::{
     audit::{Action, Details, Event, Refusals, VerifyReport},
     config::{AuditReads, Config, KeystoreConfig},
     data_dir::{DataDir, DataDirError, DataDirLock},
-    identity::{DirectoryContent, DirectoryHandle, Users},
+    identity::{DirectoryContent, DirectoryHandle, RestUsers, Users},
     provisioning::{self, Provisioning, ProvisioningError},
+    quota::RequestBuckets,
     seal::RootKey,
     store::{Change, Commit, CommitError, Entry, KeystoreEntry, KeystoreId, OpenError, OrganisationId, Store, StoreOptions},
     telemetry::{ComponentState, Metrics, Readiness},
@@ -68,6 +69,10 @@ pub struct App {
     pub directory: Arc<DirectoryHandle>,
     /// Checks KMIP credentials.
     pub users: Arc<Users>,
+    /// Checks passwords of REST users.
+    pub rest_users: Arc<RestUsers>,
+    /// Quotas of requests, where some are set.
+    pub(crate) request_quotas: Option<Arc<RequestBuckets>>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Refused handshakes that are not recorded yet.
@@ -142,12 +147,15 @@ impl App {
             tracing::warn!("a rotation of the keyring is not finished; `keygate seal rotate` finishes it");
         }
         let refusals: Arc<Refusals> = Arc::default();
+        let quotas = config.limits.requests;
         let provisioning = provisioning(&store, &directory, &config, &refusals)?;
         let app = Self {
             dir,
             config,
             provisioning: Arc::new(provisioning),
             users: Arc::new(Users::new(directory.clone()).ok_or(AppError::Random)?),
+            rest_users: Arc::new(RestUsers::new(directory.clone()).ok_or(AppError::Random)?),
+            request_quotas: RequestBuckets::new(quotas).map(Arc::new),
             store,
             directory,
             metrics: Arc::new(Metrics::default()),

@@ -91,7 +91,7 @@ pub async fn serve<H: FrameHandler>(app: Arc<App>, gateway: Arc<Gateway>, handle
     let registry = Registry::new(&app.config.limits, app.metrics.clone());
     app.directory.subscribe(registry.clone());
     let listener = bind_kmip(&app, tls, &registry, handler)?;
-    let http = bind_http(&app, &identity)?;
+    let http = bind_http(&app, &gateway, &identity)?;
     let registries: Vec<_> = std::iter::once(registry.clone()).chain(http.registries()).collect();
     let status_address = app.config.status_listen;
     let status = StatusListener::bind(status_address).await;
@@ -177,8 +177,8 @@ fn bind_kmip<H: FrameHandler>(app: &App, tls: Arc<TlsSettings>, registry: &Arc<R
     Listener::bind(address, parts).map_err(|source| ServeError::Bind { setting: "kmip.listen", address, source })
 }
 
-fn bind_http(app: &Arc<App>, identity: &Arc<ServerIdentity>) -> Result<HttpListeners, ServeError> {
-    HttpListeners::bind(app, identity, http::routers(app)).map_err(|NotOpen { setting, address, error }| match error {
+fn bind_http(app: &Arc<App>, gateway: &Arc<Gateway>, identity: &Arc<ServerIdentity>) -> Result<HttpListeners, ServeError> {
+    HttpListeners::bind(app, identity, http::routers(app, gateway)).map_err(|NotOpen { setting, address, error }| match error {
         ListenError::Bind(source) => ServeError::Bind { setting, address, source },
         ListenError::Tls(error) => ServeError::Tls(error),
     })

@@ -217,6 +217,11 @@ pub enum Action {
     AdminRefused,
     AdminRoleChanged,
     OrganisationAdded,
+    // Users of the REST key server.
+    RestUserAdded,
+    RestUserChanged,
+    RestUserDisabled,
+    RestUserEnabled,
 }
 
 /// What an event says beyond its fixed fields.

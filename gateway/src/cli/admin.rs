@@ -35,6 +35,7 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
         Command::Keys(command) => keys(command),
         Command::Organisation(command) => api::organisation(command),
         Command::ProvisioningKey(command) => api::key(command),
+        Command::RestUser(command) => api::rest_user(command),
         Command::Seal(command) => seal(command),
         Command::Service(command) => api::service(command),
         Command::Config(_) | Command::Enrol(_) | Command::Init(_) | Command::Kmip(_) | Command::Serve(_) | Command::Store(_) => {

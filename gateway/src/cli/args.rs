@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::api::args::{AdminCommand, Ca, Cert, Organisation, ProvisioningKey, Search, Service};
+use super::api::args::{AdminCommand, Ca, Cert, Organisation, ProvisioningKey, RestUser, Search, Service};
 use crate::app::SecretInput;
 
 /// A key-server gateway: KMIP clients on one side, keystores on the other.
@@ -18,7 +18,7 @@ pub(super) struct Arguments {
 const AFTER_HELP: &str = "\
 Listeners (settings of D/keygate.toml, or --set at serve; port 0 lets the system choose):
   kmip.listen    0.0.0.0:5696    KMIP over mutual TLS
-  clients.listen 0.0.0.0:8443    enrolment of client machines (EST) over TLS
+  clients.listen 0.0.0.0:8443    enrolment of client machines (EST), REST key server, over TLS
   admin.listen   127.0.0.1:9443  administration over mutual TLS
   public.listen  0.0.0.0:8080    certificate status for relying parties; plain HTTP
   status.listen  127.0.0.1:9696  health, readiness, status, Prometheus metrics; plain HTTP
@@ -84,6 +84,9 @@ pub(super) enum Command {
     /// Organisations (tenants).
     #[command(subcommand)]
     Organisation(Organisation),
+    /// Users of the REST key server: programs that use this gateway as their key server by name and password.
+    #[command(subcommand)]
+    RestUser(RestUser),
     /// Managed objects: metadata, never material.
     #[command(subcommand)]
     Keys(Keys),

@@ -99,6 +99,7 @@ impl FileConfig {
             status_listen: self.address("status.listen"),
             tls_hosts: self.hosts("tls.hosts"),
             http: self.http(),
+            rest_enabled: self.choice("rest.enabled", &[("auto", true), ("off", false)]),
             blocked_keys: self.block_list("provisioning.block_list"),
             audit_reads: self.choice("audit.reads", &[("wait", AuditReads::Wait), ("defer", AuditReads::Defer)]),
             seal_on_loss: self.choice("seal.on_loss", &[("serve", OnLoss::Serve), ("stop", OnLoss::Stop)]),

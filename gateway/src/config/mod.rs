@@ -29,6 +29,8 @@ pub struct Config {
     pub tls_hosts: Vec<SubjectAltName>,
     /// The HTTP listeners.
     pub http: HttpConfig,
+    /// Whether the REST key server is served where there are users of it.
+    pub rest_enabled: bool,
     /// Public keys that no client gets a certificate for.
     pub blocked_keys: BlockList,
     /// How audit events of reads are written.

@@ -10,6 +10,8 @@ use super::{clients, public};
 use crate::{
     api::{self, Api},
     app::App,
+    operation::Gateway,
+    rest,
 };
 
 /// One router for each listener.
@@ -23,9 +25,9 @@ pub struct Routers {
 }
 
 /// The routers of a running gateway.
-pub fn routers(app: &Arc<App>) -> Routers {
+pub fn routers(app: &Arc<App>, gateway: &Arc<Gateway>) -> Routers {
     Routers {
-        clients: Router::new().route("/v1/version", get(version)).merge(clients::routes(app)),
+        clients: Router::new().route("/v1/version", get(version)).merge(clients::routes(app)).merge(rest::router(app, gateway)),
         admin: api::for_administrators(Api::of(app)),
         public: public::routes(app),
     }

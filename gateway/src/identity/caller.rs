@@ -11,7 +11,7 @@ pub struct Caller {
     pub organisation: OrganisationId,
     /// The client's name: a label for logs and audit.
     pub name: Box<str>,
-    /// The KMIP user, where the client has users and the request named one.
+    /// The user: of KMIP, where the client has users and the request named one, or of the REST key server.
     pub user: Option<CallerUser>,
     /// Whether the client has users, so that a request without a credential is not enough.
     pub users_required: bool,
@@ -21,13 +21,15 @@ pub struct Caller {
     pub keystore_default: Option<KeystoreId>,
 }
 
-/// A KMIP user of a client.
+/// A user of a client: of KMIP, or of the REST key server.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct CallerUser {
     /// Its entry in the store.
     pub id: EntryId,
     /// Its name.
     pub name: Box<str>,
+    /// Whether what it makes is its own, as of KMIP users; what a REST user makes is its client's.
+    pub owns: bool,
 }
 
 impl Caller {

@@ -6,7 +6,12 @@ use keygate_pki::{Certificate, Fingerprint, OffsetDateTime, SpkiHash};
 use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, KeyUsage};
 
-use super::{caller::Caller, enrolled::Enrolled, users::UserRecord};
+use super::{
+    caller::{Caller, CallerUser},
+    enrolled::Enrolled,
+    rest_users::{KnownRestUser, RestCaller, RestUserRecord},
+    users::UserRecord,
+};
 use crate::store::{AdminCertificate, ClientId, EntryId, KeystoreId, OrganisationId, Role, Serial};
 
 /// A client as stored.
@@ -60,6 +65,8 @@ pub struct DirectoryContent {
     pub enrolled: Option<Enrolled>,
     /// Administrators.
     pub admins: Vec<AdminRecord>,
+    /// Users of the REST key server.
+    pub rest_users: Vec<RestUserRecord>,
 }
 
 /// An administrator as stored.
@@ -173,6 +180,7 @@ pub struct Directory {
     users: HashMap<ClientId, Vec<UserRecord>>,
     enrolled: Option<Enrolled>,
     admins: HashMap<Fingerprint, AdminEntry>,
+    rest_users: HashMap<String, KnownRestUser>,
 }
 
 #[derive(Debug)]
@@ -217,6 +225,11 @@ impl Directory {
             clients.insert(client.id, (client.enabled, Arc::new(caller)));
             directory.users.insert(client.id, client.users);
         }
+        for user in content.rest_users {
+            if let Some((enabled, caller)) = clients.get(&user.client) {
+                directory.insert_rest_user(user, *enabled, caller);
+            }
+        }
         directory.enrolled = content.enrolled;
         for admin in content.admins {
             for certificate in &admin.certificates {
@@ -252,6 +265,14 @@ impl Directory {
         });
     }
 
+    /// A user whose client is gone is none; one whose client is disabled has no password.
+    fn insert_rest_user(&mut self, user: RestUserRecord, enabled: bool, client: &Caller) {
+        let named = CallerUser { id: user.id, name: user.name.as_str().into(), owns: false };
+        let caller = Arc::new(Caller { user: Some(named), ..client.clone() });
+        let is = RestCaller { caller, permissions: Arc::new(user.permissions) };
+        self.rest_users.insert(user.name, KnownRestUser { verifier: user.verifier.filter(|_| enabled), is });
+    }
+
     /// Increases with each snapshot.
     pub fn version(&self) -> u64 {
         self.version
@@ -265,6 +286,16 @@ impl Directory {
     /// Users of a client.
     pub fn users(&self, client: ClientId) -> &[UserRecord] {
         self.users.get(&client).map_or(&[], Vec::as_slice)
+    }
+
+    /// A user of the REST key server.
+    pub(super) fn rest_user(&self, name: &str) -> Option<&KnownRestUser> {
+        self.rest_users.get(name)
+    }
+
+    /// Whether there is a user of the REST key server.
+    pub fn has_rest_users(&self) -> bool {
+        !self.rest_users.is_empty()
     }
 
     /// Recognises the certificate chain a TLS client presents, leaf first.

@@ -7,7 +7,9 @@ use keygate_pki::{Certificate, Fingerprint, OffsetDateTime, Profile, SpkiHash};
 use super::{
     directory::{AdminIdentity, AdminRecord, CertificateRecord, ClientRecord, DirectoryContent},
     enrolled::Enrolled,
-    users::{PasswordVerifier, UserRecord},
+    password::PasswordVerifier,
+    rest_users::RestUserRecord,
+    users::UserRecord,
 };
 use crate::{
     authority, provisioning,
@@ -48,6 +50,7 @@ impl DirectoryContent {
             issuers,
             enrolled: Some(enrolled),
             admins: admins(stored),
+            rest_users: rest_users(stored),
         }
     }
 }
@@ -76,6 +79,17 @@ fn admins(stored: &store::Directory) -> Vec<AdminRecord> {
         certificates: admin.certificates.clone(),
     };
     stored.admins.values().map(|admin| record(admin)).collect()
+}
+
+fn rest_users(stored: &store::Directory) -> Vec<RestUserRecord> {
+    let record = |user: &store::RestUser| RestUserRecord {
+        id: user.id,
+        client: user.client,
+        name: user.name.clone(),
+        verifier: PasswordVerifier::from_stored(&user.password_hash).filter(|_| !user.disabled),
+        permissions: user.permissions.clone(),
+    };
+    stored.rest_users.values().map(|user| record(user)).collect()
 }
 
 fn groups(stored: &store::Directory) -> HashMap<ClientId, Vec<EntryId>> {

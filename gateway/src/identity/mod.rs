@@ -13,6 +13,8 @@ mod doorkeeper;
 mod enrolled;
 mod from_store;
 mod handle;
+mod password;
+mod rest_users;
 mod users;
 mod verifier;
 
@@ -23,5 +25,7 @@ pub use directory::{
 pub use doorkeeper::{Administrators, Doorkeeper, Known, OnDoorChange};
 pub use enrolled::Enrolled;
 pub use handle::{DirectoryHandle, OnChange};
-pub use users::{CredentialRefused, PasswordVerifier, UserRecord, Users};
+pub use password::PasswordVerifier;
+pub use rest_users::{REST_PASSWORD_BYTES_MAX, RestCaller, RestRefusal, RestUserRecord, RestUsers};
+pub use users::{CredentialRefused, UserRecord, Users};
 pub use verifier::{CertificateVerifier, ClientCertificates, with_refusal};

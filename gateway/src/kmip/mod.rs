@@ -4,7 +4,6 @@
 //! Serves KMIP 2.1 §8 and §9 (1.4 §6, §7): versions, authentication, batches, ID placeholder, maximum response size.
 
 mod batch;
-mod quota;
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -15,12 +14,11 @@ use keygate_kmip::{
     ResponseMessage, ResultReason, ResultStatus, Tag, claimed_version,
 };
 
-use crate::config::RequestQuotas;
 use crate::identity::{Caller, Users};
 use crate::listen::{Disposition, FrameHandler, PeerInfo, Unreadable};
 use crate::operation::{Gateway, OperationError};
+use crate::quota::RequestBuckets;
 use crate::telemetry::Metrics;
-use quota::RequestBuckets;
 
 /// Answers KMIP request messages.
 pub struct KmipFront {
@@ -28,14 +26,14 @@ pub struct KmipFront {
     users: Arc<Users>,
     metrics: Arc<Metrics>,
     limits: Limits,
-    quotas: Option<RequestBuckets>,
+    quotas: Option<Arc<RequestBuckets>>,
 }
 
 impl KmipFront {
     /// A front for a gateway.
     #[must_use]
-    pub fn new(gateway: Arc<Gateway>, users: Arc<Users>, metrics: Arc<Metrics>, limits: Limits, quotas: RequestQuotas) -> Self {
-        Self { gateway, users, metrics, limits, quotas: RequestBuckets::new(quotas) }
+    pub(crate) fn new(gateway: Arc<Gateway>, users: Arc<Users>, metrics: Arc<Metrics>, limits: Limits, quotas: Option<Arc<RequestBuckets>>) -> Self {
+        Self { gateway, users, metrics, limits, quotas }
     }
 
     async fn answer(&self, caller: &Arc<Caller>, peer: PeerInfo, bytes: &[u8], writer: &mut Writer) {

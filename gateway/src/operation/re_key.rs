@@ -23,8 +23,10 @@ pub(super) async fn re_key(exchange: &mut Exchange<'_>, request: ReKeyRequest) -
     existing.check_present()?;
     let existing = existing.clone();
     let given = new_object::expand(exchange, request.attributes.unwrap_or_default()).await?;
+    let release = Release::given(&given);
     let mut replacement = new_object::build(exchange, ObjectType::SymmetricKey, given, (existing.keystore, Custody::Envelope))?;
     inherit(&mut replacement, &existing);
+    release.inherit(&mut replacement, &existing);
     set_dates(&mut replacement, &existing, request.offset, exchange.now);
     let material = create::symmetric_key(exchange, &mut replacement).await?;
     replacement.advance(exchange.now);
@@ -78,6 +80,36 @@ pub(super) fn inherit(replacement: &mut Object, existing: &Object) {
         let is_own = attribute.tag().is_some_and(|tag| own.contains(&tag) || tag == Tag::NAME);
         if !is_own && (attribute.tag().is_none() || !replacement.attributes.has(&name)) {
             replacement.attributes.add(attribute.clone());
+        }
+    }
+}
+
+/// Which of Sensitive and Extractable a request gives. What it does not give is the existing key's: a key that must not leave is not
+/// replaced by one that may.
+#[derive(Clone, Copy)]
+pub(super) struct Release {
+    sensitive: bool,
+    extractable: bool,
+}
+
+impl Release {
+    /// What a request gives.
+    pub(super) fn given(list: &[AttributeInstance]) -> Self {
+        let has = |tag| list.iter().any(|instance| instance.attribute.tag() == Some(tag));
+        Self { sensitive: has(Tag::SENSITIVE), extractable: has(Tag::EXTRACTABLE) }
+    }
+
+    /// Sets the others, which a new object has defaults of.
+    pub(super) fn inherit(self, replacement: &mut Object, existing: &Object) {
+        if !self.sensitive && existing.attributes.has_tag(Tag::SENSITIVE) {
+            let sensitive = existing.attributes.flag(Tag::SENSITIVE);
+            replacement.attributes.set(Attribute::Sensitive(sensitive));
+            replacement.attributes.set(Attribute::AlwaysSensitive(sensitive));
+        }
+        if !self.extractable && existing.attributes.has_tag(Tag::EXTRACTABLE) {
+            let extractable = existing.attributes.flag(Tag::EXTRACTABLE);
+            replacement.attributes.set(Attribute::Extractable(extractable));
+            replacement.attributes.set(Attribute::NeverExtractable(!extractable));
         }
     }
 }

@@ -5,7 +5,7 @@ use keygate_kmip::{
 };
 
 use super::create_key_pair::{make, merged};
-use super::re_key::{hand_over, inherit, set_dates};
+use super::re_key::{Release, hand_over, inherit, set_dates};
 use super::{Exchange, OperationError, new_object};
 use crate::audit::Details;
 use crate::authorize::Permit;
@@ -28,11 +28,13 @@ pub(super) async fn re_key_key_pair(
     let common = request.common.unwrap_or_default();
     let private_given = merged(exchange, &common, request.private_key).await?;
     let public_given = merged(exchange, &common, request.public_key).await?;
+    let releases = [Release::given(&private_given), Release::given(&public_given)];
     let place = (old_private.keystore, Custody::Envelope);
     let mut private = new_object::build(exchange, ObjectType::PrivateKey, private_given, place)?;
     let mut public = new_object::build(exchange, ObjectType::PublicKey, public_given, place)?;
-    for (new, old) in [(&mut private, &old_private), (&mut public, &old_public)] {
+    for ((new, old), release) in [(&mut private, &old_private), (&mut public, &old_public)].into_iter().zip(releases) {
         inherit(new, old);
+        release.inherit(new, old);
         set_dates(new, old, request.offset, exchange.now);
     }
     let pair = make(exchange, &mut private, &mut public).await?;

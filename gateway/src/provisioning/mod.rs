@@ -22,7 +22,6 @@ mod publish;
 mod rotate;
 mod service;
 mod snapshot;
-mod throttle;
 mod waiting;
 
 #[cfg(test)]
@@ -53,6 +52,7 @@ use crate::{
     identity::{DirectoryContent, DirectoryHandle},
     operation::{Gateway, Keystores},
     store::{CertificateQuotas, Change, ClientId, Commit, CommitReceipt, EntryId, EntryKind, OrganisationId, Store},
+    throttle::{self, Throttle},
 };
 use authority::Keys;
 
@@ -88,9 +88,9 @@ pub struct Provisioning {
     gateway: OnceLock<Arc<Gateway>>,
     clock: Clock,
     /// Wrong secrets.
-    throttle: throttle::Throttle<KeyId>,
+    throttle: Throttle<KeyId>,
     /// Revocations that clients ask for.
-    giving_up: throttle::Throttle<ClientId>,
+    giving_up: Throttle<ClientId>,
     refusals: Arc<Refusals>,
     quotas: CertificateQuotas,
     snapshot: ArcSwap<Snapshot>,
@@ -136,8 +136,8 @@ impl Provisioning {
             blocked: parts.blocked,
             gateway: OnceLock::new(),
             clock: parts.clock,
-            throttle: throttle::Throttle::new(throttle::WRONG_SECRETS),
-            giving_up: throttle::Throttle::new(throttle::GIVEN_UP),
+            throttle: Throttle::new(throttle::WRONG_SECRETS),
+            giving_up: Throttle::new(throttle::GIVEN_UP),
             refusals: parts.refusals,
             quotas: parts.quotas,
             snapshot: ArcSwap::default(),

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::issued::IssuedCertificate;
 use super::pki_rows::{Admin, Authority, LastCrl, Organisation, ProvisioningKey, ProvisioningService};
+use super::rest_users::RestUser;
 use super::{ClientId, EntryId, KeystoreId, ObjectId, OrganisationId};
 use crate::seal::SecretText;
 
@@ -51,13 +52,15 @@ pub enum EntryKind {
     Admin = 15,
     /// [`LastCrl`]
     LastCrl = 16,
+    /// [`RestUser`]
+    RestUser = 20,
 }
 
 impl EntryKind {
     pub(crate) fn from_code(code: u8) -> Option<Self> {
         use EntryKind::*;
         let entries = [Client, Certificate, User, Group, Member, Grant, Keystore, Intent, Setting];
-        let provisioning = [Organisation, Service, ProvisioningKey, Authority, Issued, Admin, LastCrl];
+        let provisioning = [Organisation, Service, ProvisioningKey, Authority, Issued, Admin, LastCrl, RestUser];
         entries.into_iter().chain(provisioning).find(|kind| *kind as u8 == code)
     }
 }
@@ -272,6 +275,7 @@ pub enum Entry {
     Issued(IssuedCertificate),
     Admin(Admin),
     LastCrl(LastCrl),
+    RestUser(RestUser),
 }
 
 impl std::fmt::Debug for Entry {
@@ -315,6 +319,7 @@ impl Entry {
             Self::Issued(_) => EntryKind::Issued,
             Self::Admin(_) => EntryKind::Admin,
             Self::LastCrl(_) => EntryKind::LastCrl,
+            Self::RestUser(_) => EntryKind::RestUser,
         }
     }
 
@@ -337,6 +342,7 @@ impl Entry {
             Self::Issued(entry) => entry.id,
             Self::Admin(entry) => entry.id,
             Self::LastCrl(entry) => entry.id,
+            Self::RestUser(entry) => entry.id,
         }
     }
 
@@ -359,6 +365,7 @@ impl Entry {
             Self::Issued(entry) => entry.organisation,
             Self::Admin(entry) => entry.organisation,
             Self::LastCrl(entry) => entry.organisation,
+            Self::RestUser(entry) => entry.organisation,
         }
     }
 
@@ -387,6 +394,7 @@ impl Entry {
             }
             Self::Admin(entry) => key(nil, entry.name.to_lowercase().as_bytes()),
             Self::LastCrl(entry) => key(entry.authority.0, format!("{:?}", entry.shard).as_bytes()),
+            Self::RestUser(entry) => key(nil, entry.name.to_lowercase().as_bytes()),
             // The index of issued certificates sees to theirs.
             Self::Grant(_) | Self::Intent(_) | Self::Issued(_) => [None, None],
         };
@@ -444,6 +452,8 @@ pub struct Directory {
     pub authorities: BTreeMap<EntryId, Versioned<Authority>>,
     /// Administrators, oldest first.
     pub admins: BTreeMap<EntryId, Versioned<Admin>>,
+    /// Users of the REST key server, oldest first.
+    pub rest_users: BTreeMap<EntryId, Versioned<RestUser>>,
     /// CRLs of destroyed keys.
     pub last_crls: Vec<Arc<LastCrl>>,
 }
@@ -480,6 +490,7 @@ impl Directory {
             Entry::Authority(entry) => drop(self.authorities.insert(entry.id, versioned(version, entry))),
             Entry::Admin(entry) => drop(self.admins.insert(entry.id, versioned(version, entry))),
             Entry::LastCrl(entry) => self.last_crls.push(Arc::new(entry)),
+            Entry::RestUser(entry) => drop(self.rest_users.insert(entry.id, versioned(version, entry))),
             Entry::Intent(_) | Entry::Issued(_) => {}
         }
     }

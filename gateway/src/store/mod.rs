@@ -21,6 +21,7 @@ mod pki_rows;
 mod plan;
 mod quota;
 mod reads;
+mod rest_users;
 mod rewrap;
 mod set_hash;
 mod shared;
@@ -54,6 +55,7 @@ pub use pki_rows::{
     ProvisioningKey, ProvisioningService, Role, StoredGeneration, StoredKeyState, StoredTier,
 };
 pub use quota::{CertificateQuotas, ObjectQuotas, Quota};
+pub use rest_users::{RestPermission, RestPermissionError, RestUser};
 pub use rewrap::Rewrapped;
 
 use crate::audit::{Event, Verifier, VerifyReport, append_line, read_heads};

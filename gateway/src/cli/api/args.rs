@@ -429,6 +429,87 @@ pub(in crate::cli) enum AdminCommand {
     },
 }
 
+#[derive(Subcommand)]
+pub(in crate::cli) enum RestUser {
+    /// Adds a user. Without a password one is made and shown this once.
+    Add {
+        /// Its name: letters, digits and any of _ . @ -
+        name: String,
+        /// What it may do, separated by commas, no more than it needs: keys:create, keys:read, keys:export, keys:update, keys:state, keys:rotate, keys:delete, crypto:encrypt, crypto:decrypt, crypto:sign, crypto:verify, crypto:mac, crypto:random, logs:read.
+        #[arg(long, value_name = "PERMISSIONS", value_delimiter = ',', required = true)]
+        may: Vec<String>,
+        /// The client it acts for, which owns the keys it makes. Without it a client of the user's name is made.
+        #[arg(long, value_name = "CLIENT")]
+        client: Option<String>,
+        #[command(flatten)]
+        password: PasswordSource,
+        #[command(flatten)]
+        via: Via,
+    },
+    /// Lists the users and what they may do.
+    List {
+        #[command(flatten)]
+        via: Via,
+    },
+    /// Refuses a user from now on.
+    Disable {
+        /// Its name.
+        name: String,
+        #[command(flatten)]
+        via: Via,
+    },
+    /// Lets a disabled user in again.
+    Enable {
+        /// Its name.
+        name: String,
+        #[command(flatten)]
+        via: Via,
+    },
+    /// Says anew what a user may do.
+    Allow {
+        /// Its name.
+        name: String,
+        /// What it may do from now on, separated by commas.
+        #[arg(long, value_name = "PERMISSIONS", value_delimiter = ',', required = true)]
+        may: Vec<String>,
+        #[command(flatten)]
+        via: Via,
+    },
+    /// Gives a user another password; the old one is void at once. Without one, it is made and shown this once.
+    SetPassword {
+        /// Its name.
+        name: String,
+        #[command(flatten)]
+        password: PasswordSource,
+        #[command(flatten)]
+        via: Via,
+    },
+    /// Prints a curl command that answers Success where name, password, address and certificate are right. curl asks for the password.
+    TestCommand {
+        /// The user's name.
+        name: String,
+        /// HOST:PORT as the user's program reaches it. Without it: the address of clients.listen, or the first of tls.hosts.
+        #[arg(long, value_name = "HOST:PORT")]
+        host: Option<String>,
+        /// Where the certificate that verifies the server is written, PEM. Without it: D/rest-ca.pem.
+        #[arg(long, value_name = "FILE")]
+        ca_out: Option<PathBuf>,
+        #[command(flatten)]
+        via: Via,
+    },
+}
+
+/// Where a password comes from.
+#[derive(Args, Clone)]
+pub(in crate::cli) struct PasswordSource {
+    /// File (mode 0600) that holds the password: 12 to 256 octets.
+    #[arg(long, value_name = "FILE", conflicts_with = "password_fd")]
+    pub(in crate::cli) password_file: Option<PathBuf>,
+    /// Open file descriptor to read the password from; 0 is standard input.
+    #[arg(long, value_name = "N")]
+    pub(in crate::cli) password_fd: Option<i32>,
+}
+
 /// A certificate for an administrator.
 #[derive(Args, Clone)]
 pub(in crate::cli) struct AdminCredential {

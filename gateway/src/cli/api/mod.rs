@@ -11,7 +11,9 @@ mod people;
 mod print;
 mod provisioning;
 mod remote;
+mod rest_users;
 
 pub(super) use authorities::authority;
 pub(super) use people::{admin, organisation, search};
 pub(super) use provisioning::{certificate, key, service};
+pub(super) use rest_users::rest_user;

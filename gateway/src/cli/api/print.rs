@@ -11,7 +11,7 @@ use super::args::Via;
 use crate::{
     api::{
         AdminView, AdminWithCertificate, AuditPage, AuthorityDetails, AuthorityRequest, CertificateDetails, Certificates, CreatedKeyView,
-        KeyDetails, List, OrganisationView, ServiceView,
+        KeyDetails, LinkedRestUser, List, OrganisationView, RestUserView, ServiceView,
     },
     cli::{Failure, code, output::enabled, table::Table},
 };
@@ -198,6 +198,32 @@ pub(super) fn admins(via: &Via, answer: Value) -> Result<(), Failure> {
 
 pub(super) fn admin(via: &Via, answer: Value) -> Result<(), Failure> {
     print(via, answer, |changed: AdminWithCertificate| show_admin(&changed.admin))
+}
+
+pub(super) fn rest_users(via: &Via, answer: Value) -> Result<(), Failure> {
+    print(via, answer, |list: List<RestUserView>| list.items.iter().for_each(show_rest_user))
+}
+
+pub(super) fn rest_user(via: &Via, answer: Value) -> Result<(), Failure> {
+    print(via, answer, |linked: LinkedRestUser| show_rest_user(&linked.user))
+}
+
+/// A password that was made stands alone on standard output.
+pub(super) fn new_rest_user(via: &Via, answer: Value) -> Result<(), Failure> {
+    print(via, answer, |linked: LinkedRestUser| match &linked.password {
+        None => show_rest_user(&linked.user),
+        Some(password) => {
+            let RestUserView { name, client, .. } = &linked.user;
+            eprintln!("REST user \"{name}\" acts for client \"{client}\"; `keygate rest-user test-command {name}` tests it.");
+            eprintln!("Its password is shown this once:");
+            println!("{password}");
+        }
+    })
+}
+
+fn show_rest_user(user: &RestUserView) {
+    let state = if user.disabled { "disabled" } else { "enabled" };
+    println!("{}  {state}  {}  client {}  may {}", user.id, user.name, user.client, user.permissions.join(","));
 }
 
 pub(super) fn admin_with_certificate(via: &Via, answer: Value, not_after: &str, folder: Option<&Path>) -> Result<(), Failure> {

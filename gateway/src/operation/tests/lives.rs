@@ -97,3 +97,32 @@ async fn a_pair_is_replaced() {
     assert_eq!(link(&old_private, LinkType::PublicKeyLink).await, [old_public], "the old pair stays one");
     assert_eq!(link(&old_private, LinkType::ReplacementObjectLink).await, [new_private]);
 }
+
+/// A key that must not leave, or only wrapped, is replaced by one of which the same holds, unless the request says otherwise.
+#[tokio::test]
+async fn a_replacement_is_as_guarded_as_what_it_replaces() {
+    let world = World::new().await;
+    let guarded = vec![Attribute::Sensitive(true), Attribute::Extractable(false)];
+    let old = world.registered(CryptographicAlgorithm::Aes, &[7; 16], guarded).await;
+    let replace = async |id: &str, given: Vec<Attribute>| {
+        let list = given.into_iter().map(Into::into).collect();
+        let request = keygate_kmip::ReKeyRequest {
+            unique_identifier: Some(named(id)),
+            offset: None,
+            attributes: Some(Attributes { templates: Vec::new(), list }),
+            protection_storage_masks: None,
+        };
+        match world.ask(&world.alice, RequestPayload::ReKey(request)).await {
+            Ok(ResponsePayload::ReKey(response)) => text(&response.unique_identifier),
+            _ => panic!("replaced"),
+        }
+    };
+    let new = replace(&old, Vec::new()).await;
+    assert_eq!(attributes(&world, &new, Tag::SENSITIVE).await, [Attribute::Sensitive(true)]);
+    assert_eq!(attributes(&world, &new, Tag::EXTRACTABLE).await, [Attribute::Extractable(false)]);
+    let get = GetRequest { unique_identifier: Some(named(&new)), ..GetRequest::default() };
+    assert!(matches!(world.ask(&world.alice, RequestPayload::Get(get)).await, Err(OperationError::NotExtractable)));
+    let open = replace(&new, vec![Attribute::Extractable(true)]).await;
+    assert_eq!(attributes(&world, &open, Tag::EXTRACTABLE).await, [Attribute::Extractable(true)]);
+    assert_eq!(attributes(&world, &open, Tag::SENSITIVE).await, [Attribute::Sensitive(true)]);
+}

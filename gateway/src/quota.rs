@@ -1,4 +1,5 @@
-//! Quotas of requests: how many batch items a client, and all clients of an organisation together, may send in a second.
+//! Quotas of requests: how many batch items a client, and all clients of an organisation together, may send in a second, over all
+//! protocols. A REST request counts as its operations do.
 //!
 //! A token bucket each, which holds two seconds' worth. A message passes when both buckets hold a token, and takes one for each of
 //! its items: a large batch passes too, and is waited for afterwards. Nothing is held up: who is over the quota is told so
@@ -20,7 +21,7 @@ const BURST: Duration = Duration::from_secs(2);
 const SWEEP_AT: usize = 64;
 
 /// The buckets of everybody who asked lately.
-pub(super) struct RequestBuckets(Mutex<Buckets>);
+pub(crate) struct RequestBuckets(Mutex<Buckets>);
 
 struct Buckets {
     clients: Option<Rate<ClientId>>,
@@ -30,23 +31,24 @@ struct Buckets {
 /// A request came too soon.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the quota of {max} requests a second of the {} is used up: wait {} ms", .whose.name(), .wait.as_micros().div_ceil(1000))]
-pub(super) struct OverQuota {
+pub(crate) struct OverQuota {
     /// Whose quota.
-    pub(super) whose: Whose,
+    pub(crate) whose: Whose,
     max: u64,
-    wait: Duration,
+    /// Until a token is there.
+    pub(crate) wait: Duration,
 }
 
 impl RequestBuckets {
     /// `None` where no quota is set.
-    pub(super) fn new(quotas: RequestQuotas) -> Option<Self> {
+    pub(crate) fn new(quotas: RequestQuotas) -> Option<Self> {
         let clients = quotas.per_client.map(Rate::new);
         let organisations = quotas.per_organisation.map(Rate::new);
         (clients.is_some() || organisations.is_some()).then(|| Self(Mutex::new(Buckets { clients, organisations })))
     }
 
     /// Takes a token for each item of a message, or none at all.
-    pub(super) fn take(&self, caller: &Caller, items: usize, now: Instant) -> Result<(), OverQuota> {
+    pub(crate) fn take(&self, caller: &Caller, items: usize, now: Instant) -> Result<(), OverQuota> {
         let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Buckets { clients, organisations } = &mut *buckets;
         if let Some(rate) = clients.as_ref() {

@@ -1,5 +1,6 @@
 //! Growing waits after wrong secrets, and between revocations that clients ask for: per address, and per (address, id). Never per id
-//! alone, so nobody can lock a key that others use.
+//! alone, so nobody can lock a provisioning key or a user that others use. An id is whatever names the secret: a provisioning key's id,
+//! the hash of a user's name.
 //!
 //! Bounded memory: the longest unused places go first. Time is passed in.
 
