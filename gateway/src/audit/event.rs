@@ -212,6 +212,11 @@ pub enum Action {
     AdminDisabled,
     AdminEnabled,
     OrganisationAdded,
+    // Copies of keys that leave, and what comes back.
+    BackupMade,
+    StoreRestored,
+    KeysExported,
+    KeysImported,
 }
 
 /// What an event says beyond its fixed fields.
@@ -293,6 +298,16 @@ pub enum Details {
     Published {
         /// How many.
         lists: u64,
+    },
+    /// Keys that left or came, or a backup: how many, in which format, for whom. Never their names.
+    Transfer {
+        /// `backup`, `zip-json`...
+        format: String,
+        /// How many keys.
+        count: u64,
+        /// Public keys, or `passphrase`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        recipients: Vec<String>,
     },
     /// A reason in words from a fixed set.
     Reason(String),
