@@ -31,7 +31,7 @@ fn value(client: &mut TlsKmipClient, identifier: &str) -> Vec<u8> {
 fn locate(client: &mut TlsKmipClient, name: &str) -> Vec<String> {
     let message = request::message(V1_4, vec![(Operation::Locate, vec![request::attribute("Name", request::name_value(name))])]);
     let payload = request::outcome(&client.request(&message).expect("an answer")).expect("Locate");
-    payload.fields(Tag::UNIQUE_IDENTIFIER.0).filter_map(|item| item.text()).map(str::to_owned).collect()
+    payload.fields().iter().filter(|item| item.tag == Tag::UNIQUE_IDENTIFIER.0).filter_map(|item| item.text()).map(str::to_owned).collect()
 }
 
 fn text(path: &Path) -> String {
@@ -106,7 +106,7 @@ fn everything_comes_back() {
         })
         .collect();
     let _ = gateway.keygate_ok(&["grant", "add", &keys[0].0, "--to", "b", "--operations", "Get"]);
-    let _ = gateway.keygate_ok(&["service", "enable"]);
+    let _ = gateway.keygate_ok(&["service", "enable", "--yes"]);
     let _ = gateway.keygate_ok(&["provisioning-key", "create", "laptops"]);
     let before = listings(&gateway);
     let (file, said) = backup(&gateway, "all.age");
@@ -139,8 +139,10 @@ fn everything_comes_back() {
     gateway.start().expect("a second start");
     let mut client = gateway.connect("c");
     assert_eq!(value(&mut client, &new).len(), 32);
-    let events = gateway.keygate_ok(&["audit", "search", "--json"]);
-    assert!(events.contains("StoreRestored") && events.contains("BackupMade"), "both are recorded");
+    for action in ["BackupMade", "StoreRestored"] {
+        let events = gateway.keygate_ok(&["audit", "search", "--json", "--action", action]);
+        assert!(events.contains(action), "{action} is recorded: {events}");
+    }
 }
 
 /// Cut off at any place, changed at any place, another kind of file, the wrong key: a clear error, and nothing is left behind.

@@ -21,6 +21,7 @@ mod certificates;
 mod change;
 mod error;
 mod etag;
+mod exports;
 mod keys;
 mod local;
 mod new_certificate;
@@ -171,6 +172,7 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(admins::routes())
         .merge(organisations::routes())
         .merge(audit::routes())
+        .merge(exports::routes())
 }
 
 /// Name and version of the gateway.
