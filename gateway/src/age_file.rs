@@ -130,7 +130,9 @@ impl Opener {
     pub fn open<'a, R: std::io::Read + 'a>(&self, input: R) -> Result<impl std::io::Read + use<'a, R>, AgeError> {
         let decryptor = Decryptor::new(input).map_err(refused)?;
         match self {
-            Self::Passphrase(_) if !decryptor.is_scrypt() => Err(AgeError::OtherKind("for recipients: give an identity")),
+            Self::Passphrase(_) if !decryptor.is_scrypt() => {
+                Err(AgeError::OtherKind("for recipients: give an identity"))
+            }
             Self::Identities(_) if decryptor.is_scrypt() => Err(AgeError::OtherKind("with a passphrase: give it")),
             Self::Passphrase(passphrase) => {
                 let mut identity = age::scrypt::Identity::new(passphrase.clone());
@@ -149,7 +151,9 @@ impl Opener {
 
 fn refused(error: DecryptError) -> AgeError {
     match error {
-        DecryptError::NoMatchingKeys | DecryptError::DecryptionFailed | DecryptError::KeyDecryptionFailed => AgeError::NotForUs,
+        DecryptError::NoMatchingKeys | DecryptError::DecryptionFailed | DecryptError::KeyDecryptionFailed => {
+            AgeError::NotForUs
+        }
         DecryptError::ExcessiveWork { .. } => AgeError::ExcessiveWork,
         DecryptError::Io(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => AgeError::Io(error),
         _ => AgeError::NotAge,

@@ -29,9 +29,16 @@ fn value(client: &mut TlsKmipClient, identifier: &str) -> Vec<u8> {
 }
 
 fn locate(client: &mut TlsKmipClient, name: &str) -> Vec<String> {
-    let message = request::message(V1_4, vec![(Operation::Locate, vec![request::attribute("Name", request::name_value(name))])]);
+    let message =
+        request::message(V1_4, vec![(Operation::Locate, vec![request::attribute("Name", request::name_value(name))])]);
     let payload = request::outcome(&client.request(&message).expect("an answer")).expect("Locate");
-    payload.fields().iter().filter(|item| item.tag == Tag::UNIQUE_IDENTIFIER.0).filter_map(|item| item.text()).map(str::to_owned).collect()
+    payload
+        .fields()
+        .iter()
+        .filter(|item| item.tag == Tag::UNIQUE_IDENTIFIER.0)
+        .filter_map(|item| item.text())
+        .map(str::to_owned)
+        .collect()
 }
 
 fn text(path: &Path) -> String {
@@ -121,7 +128,8 @@ fn everything_comes_back() {
     let sha256 = said["sha256"].as_str().expect("a digest");
     let anchor = gateway.data().join("anchor");
     refused(&gateway, &file, &["--anchor", &text(&anchor)], "is known to have been made");
-    let (restored, output) = restore(&gateway, &file, "new", &["--sha256", sha256, "--anchor", &text(&anchor), "--accept-older"]);
+    let (restored, output) =
+        restore(&gateway, &file, "new", &["--sha256", sha256, "--anchor", &text(&anchor), "--accept-older"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serve_restored(&mut gateway, &restored);
     assert_eq!(listings(&gateway), before);
@@ -165,7 +173,10 @@ fn damaged_backups_restore_nothing() {
         let (_, output) = restore(&gateway, &changed, "refused", &[]);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success(), "cut at {cut}");
-        assert!(said.contains(why) || said.contains("altered") || said.contains("not an age file"), "cut at {cut}: {said}");
+        assert!(
+            said.contains(why) || said.contains("altered") || said.contains("not an age file"),
+            "cut at {cut}: {said}"
+        );
         assert!(!gateway.scratch().join("refused").exists() && !gateway.scratch().join("refused.restoring").exists());
     }
     for at in [header + 200, octets.len() / 2, octets.len() - 5] {
@@ -216,7 +227,8 @@ fn passphrases() {
     let _ = gateway.keygate_ok(&["backup", "--to", &text(&file), "--file-passphrase-file", &text(&passphrase)]);
     let wrong = gateway.secret_file("wrong", "six five four").expect("a file");
     refused(&gateway, &file, &["--passphrase-file", &text(&wrong)], "the passphrase does not open this file");
-    let opened = ["--passphrase-file", &text(&passphrase), "--seal", "passphrase", "--new-passphrase-file", &text(&seal)];
+    let opened =
+        ["--passphrase-file", &text(&passphrase), "--seal", "passphrase", "--new-passphrase-file", &text(&seal)];
     let (restored, output) = restore(&gateway, &file, "new", &opened);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(!restored.join("seal.key").exists());

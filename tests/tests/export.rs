@@ -118,15 +118,21 @@ fn zip_with_json() {
     if !tools::skipped("7z") {
         let seven = tools::program("7z").expect("7z");
         let listed = Command::new(&seven).args(["l", "-slt"]).arg(&file).output().expect("7z");
-        assert!(String::from_utf8_lossy(&listed.stdout).contains("AES-256"), "{}", String::from_utf8_lossy(&listed.stdout));
-        let read = Command::new(&seven).arg("x").arg("-so").arg(format!("-p{password}")).arg(&file).output().expect("7z");
+        assert!(
+            String::from_utf8_lossy(&listed.stdout).contains("AES-256"),
+            "{}",
+            String::from_utf8_lossy(&listed.stdout)
+        );
+        let read =
+            Command::new(&seven).arg("x").arg("-so").arg(format!("-p{password}")).arg(&file).output().expect("7z");
         assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
         holds(&read.stdout, &keys);
     }
     let secret = gateway.secret_file("password", &password).expect("a file");
     arrives(&file, &["--password-file", &text(&secret)], &keys);
     let wrong = gateway.secret_file("wrong", "not the password").expect("a file");
-    let refused = gateway.keygate(&["import", "--from", &text(&file), "--password-file", &text(&wrong)]).expect("started");
+    let refused =
+        gateway.keygate(&["import", "--from", &text(&file), "--password-file", &text(&wrong)]).expect("started");
     assert!(complaint(&refused).contains("password"), "{}", complaint(&refused));
     let events = gateway.keygate_ok(&["audit", "search", "--json", "--action", "KeysExported"]);
     assert!(events.contains("KeysExported") && !events.contains(&password), "recorded, without the password");
@@ -141,7 +147,8 @@ fn age_file() {
     let identity = gateway.secret_file("identity", IDENTITY).expect("a file");
     if !tools::skipped("age") {
         let age = tools::program("age").expect("age");
-        let read = Command::new(age).arg("--decrypt").arg("--identity").arg(&identity).arg(&file).output().expect("age");
+        let read =
+            Command::new(age).arg("--decrypt").arg("--identity").arg(&identity).arg(&file).output().expect("age");
         assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
         holds(&read.stdout, &keys);
     }
@@ -154,7 +161,8 @@ fn age_file() {
     altered[octets.len() - 20] ^= 1;
     for content in [&octets[..octets.len() - 20], &altered] {
         fs::write(&bad, content).expect("written");
-        let refused = other.keygate(&["import", "--from", &text(&bad), "--identity", &text(&identity)]).expect("started");
+        let refused =
+            other.keygate(&["import", "--from", &text(&bad), "--identity", &text(&identity)]).expect("started");
         assert!(complaint(&refused).contains("cut off"), "{}", complaint(&refused));
         assert_eq!(other.keygate_ok(&["keys", "list"]).trim(), "");
     }
@@ -172,7 +180,10 @@ fn zip_with_xml() {
     let octets = fs::read(&file).expect("the export");
     for (id, name, material) in &keys {
         assert!(memchr::memmem::find(&octets, format!("{id}.xml").as_bytes()).is_some());
-        assert!(memchr::memmem::find(&octets, name.as_bytes()).is_none() && memchr::memmem::find(&octets, material).is_none());
+        assert!(
+            memchr::memmem::find(&octets, name.as_bytes()).is_none()
+                && memchr::memmem::find(&octets, material).is_none()
+        );
     }
     arrives(&file, &["--password-file", &text(&secret)], &keys);
     let value_at = memchr::memmem::find(&octets, b"<Value>").expect("a value") + 30;
@@ -180,7 +191,8 @@ fn zip_with_xml() {
     altered[value_at] = if altered[value_at] == b'A' { b'B' } else { b'A' };
     let bad = gateway.scratch().join("bad.zip");
     fs::write(&bad, altered).expect("written");
-    let refused = gateway.keygate(&["import", "--from", &text(&bad), "--password-file", &text(&secret)]).expect("started");
+    let refused =
+        gateway.keygate(&["import", "--from", &text(&bad), "--password-file", &text(&secret)]).expect("started");
     assert!(!complaint(&refused).is_empty());
 }
 
@@ -204,7 +216,10 @@ fn refused_exports() {
         assert!(said.contains(why), "{arguments:?}: {said}");
         assert!(!said.contains("Summer2026!"));
         let left: Vec<_> = fs::read_dir(gateway.scratch()).expect("a folder").flatten().collect();
-        assert!(left.iter().all(|entry| !entry.file_name().to_string_lossy().starts_with("refused")), "{arguments:?} left a file");
+        assert!(
+            left.iter().all(|entry| !entry.file_name().to_string_lossy().starts_with("refused")),
+            "{arguments:?} left a file"
+        );
     }
 }
 
@@ -260,7 +275,11 @@ fn files_of_other_programs() {
         let key = format!("{name}.pem");
         run(&["req", "-x509", "-key", &key, "-subj", &format!("/CN={name}"), "-days", "30", "-out", "cert.pem"]);
         let file = format!("{name}.p12");
-        run(&[&["pkcs12", "-export", "-inkey", &key, "-in", "cert.pem", "-name", name, "-out", &file, "-passout", &out], more].concat());
+        run(&[
+            &["pkcs12", "-export", "-inkey", &key, "-in", "cert.pem", "-name", name, "-out", &file, "-passout", &out],
+            more,
+        ]
+        .concat());
     }
     fs::write(folder.join("raw.hex"), "000102030405060708090a0b0c0d0e0f\n").expect("written");
     let password = ["--password-file", &text(&secret)];
@@ -299,7 +318,8 @@ fn files_of_other_programs() {
     let before = gateway.keygate_ok(&["keys", "list"]);
     for (file, arguments, why) in refused {
         let path = text(&folder.join(file));
-        let output = gateway.keygate(&[&["import", "--from", &path, "--owner", "b"], arguments].concat()).expect("started");
+        let output =
+            gateway.keygate(&[&["import", "--from", &path, "--owner", "b"], arguments].concat()).expect("started");
         assert!(complaint(&output).contains(why), "{file}: {}", complaint(&output));
     }
     assert_eq!(gateway.keygate_ok(&["keys", "list"]), before, "what is refused changes nothing");

@@ -7,7 +7,7 @@
 //! ```
 //! A file is whole when the answer says so, and not before.
 
-use std::io;
+use std::{io, time::Duration};
 
 use aws_lc_rs::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
@@ -28,6 +28,8 @@ use crate::{
 const CHUNK: usize = 64 * 1024;
 /// Frames that wait for whoever reads: so much memory a slow reader costs.
 const FRAMES_MAX: usize = 8;
+/// Longest wait for a reader: while a backup goes on, the database keeps what has changed since it began.
+const WRITE_WAIT: Duration = Duration::from_secs(60);
 /// Largest frame that is taken.
 pub(super) const FRAME_BYTES_MAX: u32 = 1 << 20;
 
@@ -112,18 +114,27 @@ impl io::Write for DataSink {
 ///
 /// # Errors
 /// Why there is none, or no whole one.
-pub async fn handle_stream(app: &App, actor: &Actor, request: AdminRequest, out: DataSink) -> Result<AdminReply, AdminError> {
+pub async fn handle_stream(
+    app: &App,
+    actor: &Actor,
+    request: AdminRequest,
+    out: DataSink,
+) -> Result<AdminReply, AdminError> {
     match request {
         AdminRequest::Backup { lock } => backup::make(app, actor, lock, out).await.map(AdminReply::Backup),
         AdminRequest::Export { organisation, format } => {
             let organisation = organisation.as_deref();
             let id = match organisation {
-                Some(name) => app.provisioning.organisation(name).map_err(|error| AdminError::name(error.to_string()))?,
+                Some(name) => {
+                    app.provisioning.organisation(name).map_err(|error| AdminError::name(error.to_string()))?
+                }
                 None => OrganisationId::DEFAULT,
             };
-            let gateway = app.provisioning.gateway().ok_or_else(|| AdminError::usage("the object layer is not open"))?;
+            let gateway =
+                app.provisioning.gateway().ok_or_else(|| AdminError::usage("the object layer is not open"))?;
             // A user of this machine who reaches the data directory: the way back in, with all rights.
-            let permit = export::authorise_export(actor.clone(), None, Role::SecurityWrite, id).map_err(AdminError::failed)?;
+            let permit =
+                export::authorise_export(actor.clone(), None, Role::SecurityWrite, id).map_err(AdminError::failed)?;
             let name = organisation.map_or_else(|| id.to_string(), str::to_owned);
             export::make(gateway, permit, name, format, out).await.map(AdminReply::Exported)
         }
@@ -132,7 +143,12 @@ pub async fn handle_stream(app: &App, actor: &Actor, request: AdminRequest, out:
 }
 
 /// Answers over a socket.
-pub(super) async fn serve(app: &App, actor: &Actor, request: AdminRequest, to: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+pub(super) async fn serve(
+    app: &App,
+    actor: &Actor,
+    request: AdminRequest,
+    to: &mut (impl AsyncWrite + Unpin),
+) -> io::Result<()> {
     let (sink, mut items) = DataSink::channel();
     let work = handle_stream(app, actor, request, sink);
     let send = async {
@@ -153,9 +169,12 @@ pub(super) async fn serve(app: &App, actor: &Actor, request: AdminRequest, to: &
 
 async fn frame(to: &mut (impl AsyncWrite + Unpin), kind: u8, content: &[u8]) -> io::Result<()> {
     let length = u32::try_from(content.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
-    to.write_all(&[kind]).await?;
-    to.write_all(&length.to_be_bytes()).await?;
-    to.write_all(content).await
+    let write = async {
+        to.write_all(&[kind]).await?;
+        to.write_all(&length.to_be_bytes()).await?;
+        to.write_all(content).await
+    };
+    tokio::time::timeout(WRITE_WAIT, write).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }
 
 /// Does what is asked in this process; items go to `take`.

@@ -64,7 +64,9 @@ impl NewExport {
         match (self.format, self.password) {
             (Form::Age, None) => Ok(ExportFormat::Age(Lock::Recipients(self.recipients))),
             (Form::Age, Some(_)) => Err(invalid("an age file is made for recipients, not with a password")),
-            (Form::ZipJson | Form::ZipXml, _) if !self.recipients.is_empty() => Err(invalid("recipients are for the form \"age\"")),
+            (Form::ZipJson | Form::ZipXml, _) if !self.recipients.is_empty() => {
+                Err(invalid("recipients are for the form \"age\""))
+            }
             (Form::ZipJson, Some(password)) => Ok(ExportFormat::ZipJson(password)),
             (Form::ZipXml, Some(password)) => Ok(ExportFormat::ZipXml(password)),
             (Form::ZipJson | Form::ZipXml, None) => Err(invalid("this form needs a password")),
@@ -79,7 +81,12 @@ impl NewExport {
     security(("administrator" = ["security:write"])),
     responses((status = 200, description = "The file.", content_type = "application/octet-stream", body = Vec<u8>),
         (status = 422, description = "A weak password, or recipients that are none.")))]
-async fn make(acts: Acts, State(api): State<Api>, Asked(within): Asked<Within>, Wish(wish): Wish<NewExport>) -> Result<Response, Problem> {
+async fn make(
+    acts: Acts,
+    State(api): State<Api>,
+    Asked(within): Asked<Within>,
+    Wish(wish): Wish<NewExport>,
+) -> Result<Response, Problem> {
     let organisation = api.organisation(&acts, within.organisation.as_deref())?;
     let name = api.organisation_name(organisation);
     let gateway = api.provisioning.gateway().ok_or_else(|| invalid("the object layer is not open"))?;
@@ -128,14 +135,19 @@ impl HttpBody for FileBody {
     type Data = Bytes;
     type Error = std::io::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
         if let Some(first) = self.first.take() {
             return Poll::Ready(Some(Ok(Frame::data(first.into()))));
         }
         loop {
             match self.items.poll_recv(context) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Some(StreamItem::Data(octets))) => return Poll::Ready(Some(Ok(Frame::data(octets.into())))),
+                Poll::Ready(Some(StreamItem::Data(octets))) => {
+                    return Poll::Ready(Some(Ok(Frame::data(octets.into()))));
+                }
                 Poll::Ready(Some(StreamItem::Progress(_))) => {}
                 Poll::Ready(None) => break,
             }

@@ -128,8 +128,12 @@ impl<R: Read> Reader<R> {
             b'H' => Frame::Head(serde_json::from_slice(&content).map_err(json)?),
             b'K' => Frame::RootKey(content),
             b'T' => {
-                let (term, sealed) = content.split_first_chunk().ok_or(FrameError::Damaged("a keyring term is cut short"))?;
-                Frame::Term(SealedTerm { term: Term(u32::from_be_bytes(*term)), sealed: SealedRecord::from_stored(sealed.to_vec()) })
+                let (term, sealed) =
+                    content.split_first_chunk().ok_or(FrameError::Damaged("a keyring term is cut short"))?;
+                Frame::Term(SealedTerm {
+                    term: Term(u32::from_be_bytes(*term)),
+                    sealed: SealedRecord::from_stored(sealed.to_vec()),
+                })
             }
             b'S' => Frame::Settings(content.to_vec()),
             b'E' => {

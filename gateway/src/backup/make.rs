@@ -52,11 +52,16 @@ pub async fn make(app: &App, actor: &Actor, lock: Lock, out: DataSink) -> Result
         action: Action::BackupMade,
         object: None,
         outcome: Outcome::Done,
-        details: Details::Transfer { format: "backup".into(), count: app.store.object_count() as u64, recipients: label },
+        details: Details::Transfer {
+            format: "backup".into(),
+            count: app.store.object_count() as u64,
+            recipients: label,
+        },
     };
     app.store.commit(Commit { events: vec![event], ..Commit::default() }).await?;
     let snapshot = app.store.snapshot().await.map_err(AdminError::failed)?;
-    let head = Head { made_by: env!("CARGO_PKG_VERSION").into(), made_ms: app.now_ms(), store: snapshot.header().clone() };
+    let head =
+        Head { made_by: env!("CARGO_PKG_VERSION").into(), made_ms: app.now_ms(), store: snapshot.header().clone() };
     let settings = std::fs::read(app.dir.config()).map_err(AdminError::failed)?;
     let runtime = tokio::runtime::Handle::current();
     let written = tokio::task::spawn_blocking(move || write(&runtime, encryptor, &head, &settings, snapshot, out));

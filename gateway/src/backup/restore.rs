@@ -238,13 +238,14 @@ fn known(
     accept_older: bool,
 ) -> Result<Option<Known>, RestoreError> {
     let found = (head.store.epoch, head.store.commit);
-    let anchored = match anchor {
-        None => None,
-        Some(path) => Some(restoring.anchored(path).ok_or_else(|| RestoreError::OtherStore {
-            path: path.to_owned(),
-            store: head.store.store.to_string(),
-        })?),
-    };
+    let anchored =
+        match anchor {
+            None => None,
+            Some(path) => Some(restoring.anchored(path).ok_or_else(|| RestoreError::OtherStore {
+                path: path.to_owned(),
+                store: head.store.store.to_string(),
+            })?),
+        };
     let told = not_older_than.map(|commit| Known { epoch: head.store.epoch, commit });
     for known in anchored.iter().chain(&told) {
         if found < (known.epoch, known.commit) && !accept_older {
@@ -256,7 +257,13 @@ fn known(
 }
 
 /// Opens the restored store as a start does, notes the restore in it, and walks its audit record.
-async fn verify(part: &Path, seal: &Seal, root: Arc<RootKey>, trailer: &CopyTrailer, actor: Actor) -> Result<(), RestoreError> {
+async fn verify(
+    part: &Path,
+    seal: &Seal,
+    root: Arc<RootKey>,
+    trailer: &CopyTrailer,
+    actor: Actor,
+) -> Result<(), RestoreError> {
     let store = Store::open(part, seal.store_id(), root, StoreOptions::default()).await?;
     let details = Details::Transfer { format: "backup".into(), count: trailer.counts[0], recipients: Vec::new() };
     let event = Event {

@@ -175,12 +175,17 @@ pub(super) fn restore(arguments: &Restore) -> Result<(), Failure> {
     }
     let [objects, entries, segments] = restored.counts;
     println!("restored store {} to {}", restored.store, arguments.data_dir.display());
-    println!("{objects} objects, {entries} entries, {segments} audit segments, to commit {}, epoch {}", restored.commit, restored.epoch);
+    println!(
+        "{objects} objects, {entries} entries, {segments} audit segments, to commit {}, epoch {}",
+        restored.commit, restored.epoch
+    );
     if restored.lost > 0 {
         println!("warning: {} rows did not open when the backup was made and are lost", restored.lost);
     }
     if restored.broken_links > 0 {
-        println!("warning: the audit record was not intact when the backup was made; `keygate audit verify` says where");
+        println!(
+            "warning: the audit record was not intact when the backup was made; `keygate audit verify` says where"
+        );
     }
     Ok(())
 }
@@ -195,7 +200,9 @@ impl From<RestoreError> for Failure {
     fn from(error: RestoreError) -> Self {
         let code = match &error {
             RestoreError::Exists(_) => code::NAME,
-            RestoreError::Older { .. } | RestoreError::OtherStore { .. } | RestoreError::OtherFile { .. } => code::NOT_INTACT,
+            RestoreError::Older { .. } | RestoreError::OtherStore { .. } | RestoreError::OtherFile { .. } => {
+                code::NOT_INTACT
+            }
             RestoreError::Frame(_) | RestoreError::Copy(_) | RestoreError::NotIntact(_) => code::NOT_INTACT,
             RestoreError::Seal(_) => code::SEALED,
             _ => code::FAILED,

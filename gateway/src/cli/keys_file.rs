@@ -77,7 +77,11 @@ pub(super) fn export(arguments: &Export) -> Result<(), Failure> {
         };
         password::check(&given).map_err(|error| Failure::new(code::USAGE, error.to_string()))?;
         let password = Password(given.to_string());
-        if arguments.format == FormatArgument::ZipJson { ExportFormat::ZipJson(password) } else { ExportFormat::ZipXml(password) }
+        if arguments.format == FormatArgument::ZipJson {
+            ExportFormat::ZipJson(password)
+        } else {
+            ExportFormat::ZipXml(password)
+        }
     };
     let file = OutFile::create(&arguments.to)?;
     let request = AdminRequest::Export { organisation: arguments.organisation.clone(), format };
@@ -144,7 +148,11 @@ fn algorithm(text: &str) -> Result<CryptographicAlgorithm, String> {
         "hmac-sha256" => A::HmacSha256,
         "hmac-sha384" => A::HmacSha384,
         "hmac-sha512" => A::HmacSha512,
-        _ => return Err("none of aes, 3des, chacha20, hmac-sha1, hmac-sha224, hmac-sha256, hmac-sha384, hmac-sha512".into()),
+        _ => {
+            return Err(
+                "none of aes, 3des, chacha20, hmac-sha1, hmac-sha224, hmac-sha256, hmac-sha384, hmac-sha512".into()
+            );
+        }
     })
 }
 
@@ -161,9 +169,18 @@ pub(super) fn import(arguments: &Import) -> Result<(), Failure> {
         active_since: arguments.activate.then_some(now),
     };
     // The first reading finds out whether the file is whole and as it was written; nothing is sent before.
-    let read = |put: &mut dyn FnMut(ImportItem) -> Result<(), ImportError>| import::read(&arguments.from, &kind, &credentials, put);
+    let read = |put: &mut dyn FnMut(ImportItem) -> Result<(), ImportError>| {
+        import::read(&arguments.from, &kind, &credentials, put)
+    };
     let found = read(&mut |_| Ok(())).map_err(refused)?;
-    let mut sender = Sender { arguments, format: found.format, batch: Vec::new(), bytes: 0, report: ImportReport::default(), failure: None };
+    let mut sender = Sender {
+        arguments,
+        format: found.format,
+        batch: Vec::new(),
+        bytes: 0,
+        report: ImportReport::default(),
+        failure: None,
+    };
     let mut line = ProgressLine::default();
     let mut done = 0;
     let again = read(&mut |item| {

@@ -20,13 +20,17 @@ impl OutFile {
     /// Begins a file that must not exist.
     pub(super) fn create(target: &Path) -> Result<Self, Failure> {
         if target.symlink_metadata().is_ok() {
-            return Err(Failure::new(code::NAME, format!("{} exists already\nhint: name another file", target.display())));
+            return Err(Failure::new(
+                code::NAME,
+                format!("{} exists already\nhint: name another file", target.display()),
+            ));
         }
         let mut part = target.as_os_str().to_owned();
         part.push(format!(".{}.part", std::process::id()));
         let part = PathBuf::from(part);
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part);
-        let file = file.map_err(|error| Failure::new(code::USAGE, format!("cannot write {}: {error}", part.display())))?;
+        let file =
+            file.map_err(|error| Failure::new(code::USAGE, format!("cannot write {}: {error}", part.display())))?;
         Ok(Self { target: target.to_owned(), part, file: Some(file) })
     }
 

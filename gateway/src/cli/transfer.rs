@@ -32,7 +32,11 @@ pub(super) fn fetch(data: &Data, request: AdminRequest, mut to: OutFile) -> Resu
     Ok(reply)
 }
 
-fn ask(data: &Data, request: AdminRequest, mut take: impl FnMut(StreamItem) -> io::Result<()>) -> Result<AdminReply, Failure> {
+fn ask(
+    data: &Data,
+    request: AdminRequest,
+    mut take: impl FnMut(StreamItem) -> io::Result<()>,
+) -> Result<AdminReply, Failure> {
     let dir = DataDir::open(&data.data_dir)?;
     let socket = dir.admin_socket();
     match admin::send_for_stream(&socket, &request, &mut take) {

@@ -82,7 +82,8 @@ impl Collector {
         }
         let page = self.gateway.store.locate(&self.query()).await.map_err(AdminError::failed)?;
         (self.after, self.is_at_end) = (page.next, page.next.is_none());
-        let mut found: Vec<Collected> = page.refused.iter().map(|id| left_out(*id, "", "its row was altered")).collect();
+        let mut found: Vec<Collected> =
+            page.refused.iter().map(|id| left_out(*id, "", "its row was altered")).collect();
         for row in &page.rows {
             found.extend(self.collect(row).await);
         }
@@ -117,7 +118,8 @@ impl Collector {
 
     /// A key that lives in a keystore of its own is fetched from it, where that hands keys out.
     async fn fetch(&self, object: &Object, key: &KeyRef) -> Result<ManagedObject, String> {
-        let keystore = self.gateway.keystores.get(object.keystore).map_err(|_| "its keystore is not configured".to_owned())?;
+        let keystore =
+            self.gateway.keystores.get(object.keystore).map_err(|_| "its keystore is not configured".to_owned())?;
         if !keystore.descriptor().can.export {
             return Err("it stays in its device: the keystore hands no keys out".into());
         }
@@ -148,11 +150,15 @@ impl Collector {
 /// KMIP 2.1 §4.22: a key that is not Extractable does not leave. §4.54: one that is Sensitive leaves wrapped only, and here it
 /// would not be.
 fn may_leave(object: &Object) -> Result<(), &'static str> {
-    let public = matches!(object.object_type, ObjectType::Certificate | ObjectType::CertificateRequest | ObjectType::PublicKey);
+    let public =
+        matches!(object.object_type, ObjectType::Certificate | ObjectType::CertificateRequest | ObjectType::PublicKey);
     if public {
         return Ok(());
     }
-    if object.attributes.has_tag(Tag::EXTRACTABLE) && !object.attributes.flag(Tag::EXTRACTABLE) && object.custody != Custody::InBackend {
+    if object.attributes.has_tag(Tag::EXTRACTABLE)
+        && !object.attributes.flag(Tag::EXTRACTABLE)
+        && object.custody != Custody::InBackend
+    {
         return Err("it is not extractable");
     }
     if object.attributes.flag(Tag::SENSITIVE) && object.custody != Custody::InBackend {

@@ -91,7 +91,9 @@ impl ExportedKey {
 fn portable(object: &Object, held: &ManagedObject) -> Option<(&'static str, Zeroizing<Vec<u8>>)> {
     let (name, format) = match held {
         ManagedObject::Certificate(certificate) => return Some(("x509", Zeroizing::new(certificate.value.clone()))),
-        ManagedObject::OpaqueObject(opaque) => return Some(("raw", Zeroizing::new(opaque.value.expose_bytes().to_vec()))),
+        ManagedObject::OpaqueObject(opaque) => {
+            return Some(("raw", Zeroizing::new(opaque.value.expose_bytes().to_vec())));
+        }
         ManagedObject::SymmetricKey(_) | ManagedObject::SecretData(_) => ("raw", KeyFormatType::Raw),
         ManagedObject::PrivateKey(_) => ("pkcs8", KeyFormatType::Pkcs8),
         ManagedObject::PublicKey(_) => ("spki", KeyFormatType::X509),
@@ -104,7 +106,9 @@ fn portable(object: &Object, held: &ManagedObject) -> Option<(&'static str, Zero
         key_block::convert(held.clone(), format, &object.attributes).ok()?
     };
     match converted.key_block()?.key_value.as_ref()? {
-        KeyValue::Plain { material: KeyMaterial::Bytes(octets), .. } => Some((name, Zeroizing::new(octets.expose_bytes().to_vec()))),
+        KeyValue::Plain { material: KeyMaterial::Bytes(octets), .. } => {
+            Some((name, Zeroizing::new(octets.expose_bytes().to_vec())))
+        }
         _ => None,
     }
 }
@@ -118,8 +122,8 @@ fn described(instance: &keygate_kmip::AttributeInstance) -> serde_json::Value {
 fn value_of(text: ValueText) -> serde_json::Value {
     match text {
         ValueText::Text(text) => text.into(),
-        ValueText::Fields(fields) => {
-            serde_json::Value::Array(fields.into_iter().map(|(name, value)| serde_json::json!({ name: value_of(value) })).collect())
-        }
+        ValueText::Fields(fields) => serde_json::Value::Array(
+            fields.into_iter().map(|(name, value)| serde_json::json!({ name: value_of(value) })).collect(),
+        ),
     }
 }

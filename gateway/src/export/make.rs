@@ -108,7 +108,16 @@ pub async fn make(
     };
     gateway.store.commit(Commit { events: vec![event], ..Commit::default() }).await?;
     let runtime = tokio::runtime::Handle::current();
-    let source = Source { runtime, collector, organisation, total, progress: out.progress(), keys: 0, left_out: Vec::new(), left_out_count: 0 };
+    let source = Source {
+        runtime,
+        collector,
+        organisation,
+        total,
+        progress: out.progress(),
+        keys: 0,
+        left_out: Vec::new(),
+        left_out_count: 0,
+    };
     let written = tokio::task::spawn_blocking(move || write(source, &format, encryptor, out));
     written.await.map_err(AdminError::failed)?
 }
@@ -150,7 +159,8 @@ impl Source {
 
     /// Writes `keys.json`.
     fn document(&mut self, mut out: impl Write) -> Result<(), AdminError> {
-        let exported = time::OffsetDateTime::now_utc().format(&time::format_description::well_known::Rfc3339).unwrap_or_default();
+        let exported =
+            time::OffsetDateTime::now_utc().format(&time::format_description::well_known::Rfc3339).unwrap_or_default();
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
         let (organisation, exported) = (quoted(&self.organisation), quoted(&exported));
         write!(
@@ -174,7 +184,12 @@ impl Source {
     }
 }
 
-fn write(mut source: Source, format: &ExportFormat, encryptor: Option<age::Encryptor>, out: DataSink) -> Result<ExportSummary, AdminError> {
+fn write(
+    mut source: Source,
+    format: &ExportFormat,
+    encryptor: Option<age::Encryptor>,
+    out: DataSink,
+) -> Result<ExportSummary, AdminError> {
     let mut out = match (format, encryptor) {
         (ExportFormat::ZipXml(passphrase), _) => xml_files(&mut source, passphrase, out)?,
         (ExportFormat::ZipJson(password), _) => {

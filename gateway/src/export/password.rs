@@ -104,7 +104,16 @@ mod tests {
     /// Words, keyboard walks, dates, repeats and short ones are refused, however many kinds of characters they have.
     #[test]
     fn weak_passwords_are_refused() {
-        let weak = ["", "x", "password", "Summer2026!", "qwertzuiopasdfgh", "Passw0rd!Passw0rd!", "aaaaaaaaaaaaaaaaaaaaaaaaaaaa", "k7#Qz9!m"];
+        let weak = [
+            "",
+            "x",
+            "password",
+            "Summer2026!",
+            "qwertzuiopasdfgh",
+            "Passw0rd!Passw0rd!",
+            "aaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+            "k7#Qz9!m",
+        ];
         for password in weak {
             assert!(matches!(check(password), Err(WeakPassword::Bits(bits)) if bits < 80), "{password}");
         }

@@ -96,7 +96,8 @@ impl XmlKey {
         aws_lc_rs::rand::fill(&mut nonce).map_err(|_| XmlError::Random)?;
         let mut octets = Zeroizing::new(Vec::with_capacity(content.len() + 16));
         octets.extend_from_slice(content);
-        let sealed = self.key_of(id)?.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), self.aad(id), &mut *octets);
+        let sealed =
+            self.key_of(id)?.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), self.aad(id), &mut *octets);
         sealed.map_err(|_| XmlError::Random)?;
         let Cost { memory_kib, passes, lanes } = self.cost;
         Ok(format!(
@@ -150,11 +151,16 @@ impl XmlOpener {
         if self.key.is_none() {
             self.key = Some(XmlKey::derive(&self.passphrase, &file.salt, file.cost)?);
         }
-        let key = self.key.as_ref().filter(|key| key.salt == file.salt && key.cost == file.cost).ok_or(XmlError::OtherSalt)?;
+        let key = self
+            .key
+            .as_ref()
+            .filter(|key| key.salt == file.salt && key.cost == file.cost)
+            .ok_or(XmlError::OtherSalt)?;
         let nonce = STANDARD.decode(&file.nonce).ok().and_then(|nonce| <[u8; 12]>::try_from(nonce).ok());
         let nonce = nonce.ok_or(XmlError::Form("Nonce"))?;
         let mut octets = Zeroizing::new(STANDARD.decode(&file.value).map_err(|_| XmlError::Form("Value"))?);
-        let opened = key.key_of(&file.id)?.open_in_place(Nonce::assume_unique_for_key(nonce), key.aad(&file.id), &mut octets);
+        let opened =
+            key.key_of(&file.id)?.open_in_place(Nonce::assume_unique_for_key(nonce), key.aad(&file.id), &mut octets);
         let length = opened.map_err(|_| XmlError::NotAuthentic)?.len();
         octets.truncate(length);
         Ok(octets)
@@ -179,8 +185,13 @@ impl Parsed {
                 Event::Start(start) | Event::Empty(start) => match start.name().as_ref() {
                     "EncryptedKey" if attribute(&start, "xmlns")? == NAMESPACE => id = Some(attribute(&start, "Id")?),
                     "Argon2id" => {
-                        let number = |name| attribute(&start, name)?.parse::<u32>().map_err(|_| XmlError::Form("Argon2id"));
-                        cost = Some(Cost { memory_kib: number("Memory")?, passes: number("Passes")?, lanes: number("Lanes")? });
+                        let number =
+                            |name| attribute(&start, name)?.parse::<u32>().map_err(|_| XmlError::Form("Argon2id"));
+                        cost = Some(Cost {
+                            memory_kib: number("Memory")?,
+                            passes: number("Passes")?,
+                            lanes: number("Lanes")?,
+                        });
                         salt = Some(attribute(&start, "Salt")?);
                     }
                     "AES-256-GCM" => nonce = Some(attribute(&start, "Nonce")?),
@@ -228,7 +239,10 @@ mod tests {
         let refused = |text: &str, passphrase: &str| opener(passphrase).open(text).err();
         assert!(matches!(refused(&file, "other"), Some(XmlError::NotAuthentic)));
         assert!(matches!(refused(&file.replace("id-1", "id-2"), "seven words"), Some(XmlError::NotAuthentic)));
-        assert!(matches!(refused(&file.replace("Passes=\"3\"", "Passes=\"1\""), "seven words"), Some(XmlError::NotAuthentic)));
+        assert!(matches!(
+            refused(&file.replace("Passes=\"3\"", "Passes=\"1\""), "seven words"),
+            Some(XmlError::NotAuthentic)
+        ));
     }
 
     /// A cost that would keep the reader busy, files of two exports and other XML are refused before any work.
@@ -241,7 +255,13 @@ mod tests {
         let mut one = opener("seven words");
         let _ = one.open(&file).expect("the first");
         assert!(matches!(one.open(&other), Err(XmlError::OtherSalt)));
-        for text in ["", "text", "<a/>", "<!DOCTYPE a [<!ENTITY b 'c'>]><EncryptedKey/>", "<EncryptedKey xmlns=\"urn:keygate:encrypted-key:1\"/>"] {
+        for text in [
+            "",
+            "text",
+            "<a/>",
+            "<!DOCTYPE a [<!ENTITY b 'c'>]><EncryptedKey/>",
+            "<EncryptedKey xmlns=\"urn:keygate:encrypted-key:1\"/>",
+        ] {
             assert!(matches!(opener("x").open(text), Err(XmlError::Form(_))), "{text}");
         }
     }

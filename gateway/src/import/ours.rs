@@ -8,8 +8,8 @@ use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, V
 use zeroize::Zeroizing;
 use zip::{ZipArchive, result::ZipError};
 
-use super::read::{ImportError, Put};
 use super::ImportItem;
+use super::read::{ImportError, Put};
 use crate::admin::Password;
 use crate::export::xml::{FILE_BYTES_MAX, XmlOpener};
 use crate::export::{ExportedKey, FORMAT, FORMAT_VERSION};
@@ -29,7 +29,9 @@ pub(super) fn document(mut reader: impl Read, put: Put<'_>) -> Result<(), Import
     read.map_err(|error| match error.classify() {
         serde_json::error::Category::Io => ImportError::Content("the file is cut off, or was altered".into()),
         serde_json::error::Category::Eof => ImportError::Content("the file is cut off".into()),
-        _ if error.to_string().starts_with("not ours") => ImportError::Content(format!("the file is no {FORMAT} document of version {FORMAT_VERSION}")),
+        _ if error.to_string().starts_with("not ours") => {
+            ImportError::Content(format!("the file is no {FORMAT} document of version {FORMAT_VERSION}"))
+        }
         _ => ImportError::Content(format!("keys.json cannot be read at line {}", error.line())),
     })
 }
@@ -105,7 +107,11 @@ fn item(mut key: ExportedKey) -> ImportItem {
 }
 
 /// Reads a ZIP: with `keys.json`, or with one XML file per key.
-pub(super) fn archive(file: File, password: Option<&Zeroizing<String>>, put: Put<'_>) -> Result<&'static str, ImportError> {
+pub(super) fn archive(
+    file: File,
+    password: Option<&Zeroizing<String>>,
+    put: Put<'_>,
+) -> Result<&'static str, ImportError> {
     let mut zip = ZipArchive::new(BufReader::new(file)).map_err(refused)?;
     if zip.len() > FILES_MAX {
         return Err(ImportError::Content(format!("the archive has more than {FILES_MAX} files")));
@@ -134,13 +140,19 @@ pub(super) fn archive(file: File, password: Option<&Zeroizing<String>>, put: Put
         let key = serde_json::from_slice(&content);
         put(item(key.map_err(|_| ImportError::Content(format!("what is in {name} is no exported key")))?))?;
     }
-    if any { Ok("zip-xml") } else { Err(ImportError::Content("the archive has neither keys.json nor XML files".into())) }
+    if any {
+        Ok("zip-xml")
+    } else {
+        Err(ImportError::Content("the archive has neither keys.json nor XML files".into()))
+    }
 }
 
 fn refused(error: ZipError) -> ImportError {
     match error {
         ZipError::InvalidPassword => ImportError::WrongPassword,
-        ZipError::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => ImportError::Content("the archive is cut off".into()),
+        ZipError::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            ImportError::Content("the archive is cut off".into())
+        }
         ZipError::Io(error) => error.into(),
         _ => ImportError::Content("the file is no ZIP archive that is read here, or is cut off".into()),
     }

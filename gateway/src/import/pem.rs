@@ -13,7 +13,12 @@ use super::read::{ImportError, Kind, Put, certificate, private, public};
 const BLOCKS_MAX: usize = 1000;
 
 /// Reads every block of a PEM file; text around them is passed over.
-pub(super) fn blocks(octets: &[u8], password: Option<&Zeroizing<String>>, kind: &Kind, put: Put<'_>) -> Result<(), ImportError> {
+pub(super) fn blocks(
+    octets: &[u8],
+    password: Option<&Zeroizing<String>>,
+    kind: &Kind,
+    put: Put<'_>,
+) -> Result<(), ImportError> {
     let text = std::str::from_utf8(octets).map_err(|_| ImportError::Content("the PEM file is not text".into()))?;
     let mut rest = text;
     let mut count = 0;
@@ -25,14 +30,21 @@ pub(super) fn blocks(octets: &[u8], password: Option<&Zeroizing<String>>, kind: 
         let from = &rest[start..];
         let label = from["-----BEGIN ".len()..].split_once("-----").map(|(label, _)| label).unwrap_or_default();
         let end = format!("-----END {label}-----");
-        let stop = from.find(&end).ok_or_else(|| ImportError::Content(format!("PEM block {count} has no end")))? + end.len();
+        let stop =
+            from.find(&end).ok_or_else(|| ImportError::Content(format!("PEM block {count} has no end")))? + end.len();
         block(label, &from[..stop], password, kind, put)?;
         rest = &from[stop..];
     }
     Ok(())
 }
 
-fn block(label: &str, text: &str, password: Option<&Zeroizing<String>>, kind: &Kind, put: Put<'_>) -> Result<(), ImportError> {
+fn block(
+    label: &str,
+    text: &str,
+    password: Option<&Zeroizing<String>>,
+    kind: &Kind,
+    put: Put<'_>,
+) -> Result<(), ImportError> {
     // RFC 1421 headers: the encryption of old OpenSSL, one round of MD5.
     if text.contains("Proc-Type:") {
         return Err(ImportError::Content(
@@ -53,7 +65,10 @@ fn block(label: &str, text: &str, password: Option<&Zeroizing<String>>, kind: &K
         "CERTIFICATE" => put(certificate(&der()?, None, kind)?),
         // Stands in front of an EC key that names its curve itself.
         "EC PARAMETERS" => Ok(()),
-        other => Err(ImportError::Content(format!("PEM blocks of {:?} are not taken in", other.chars().take(60).collect::<String>()))),
+        other => Err(ImportError::Content(format!(
+            "PEM blocks of {:?} are not taken in",
+            other.chars().take(60).collect::<String>()
+        ))),
     }
 }
 
@@ -77,7 +92,8 @@ pub(super) fn der(octets: &[u8], password: Option<&Zeroizing<String>>, kind: &Ki
 fn decrypted(octets: &[u8], password: Option<&Zeroizing<String>>, kind: &Kind) -> Result<ImportItem, ImportError> {
     let password = password.ok_or(ImportError::NoPassword)?;
     let info = EncryptedPrivateKeyInfoRef::from_der(octets);
-    let info = info.map_err(|_| ImportError::Content("the encrypted key is in a form that is not read (PBES2 is)".into()))?;
+    let info =
+        info.map_err(|_| ImportError::Content("the encrypted key is in a form that is not read (PBES2 is)".into()))?;
     check_work(&info)?;
     let key: SecretDocument = info.decrypt(password.as_bytes()).map_err(|_| ImportError::WrongPassword)?;
     private(key.as_bytes(), KeyFormatType::Pkcs8, None, kind)
@@ -91,7 +107,11 @@ fn check_work(info: &EncryptedPrivateKeyInfoRef<'_>) -> Result<(), ImportError> 
     let Some(parameters) = info.encryption_algorithm.pbes2() else { return Ok(()) };
     let pbkdf2 = parameters.kdf.pbkdf2().map_or(0, |parameters| u64::from(parameters.iteration_count));
     let scrypt = parameters.kdf.scrypt().map_or(0, |parameters| {
-        parameters.cost_parameter.saturating_mul(u64::from(parameters.block_size)).saturating_mul(u64::from(parameters.parallelization)) / 8
+        parameters
+            .cost_parameter
+            .saturating_mul(u64::from(parameters.block_size))
+            .saturating_mul(u64::from(parameters.parallelization))
+            / 8
     });
     if pbkdf2 > ITERATIONS_MAX || scrypt > SCRYPT_MAX { Err(too_much()) } else { Ok(()) }
 }

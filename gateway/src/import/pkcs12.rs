@@ -26,9 +26,8 @@ pub(super) fn bags(octets: &[u8], password: &Zeroizing<String>, kind: &Kind, put
         put(certificate(bag.cert.as_der(), None, &nameless)?)?;
     }
     for bag in &archive.secrets {
-        let algorithm = algorithm(&bag.key.key_type()).ok_or_else(|| {
-            ImportError::Content(format!("a secret key of {:?} is not taken in", bag.key.key_type()))
-        })?;
+        let algorithm = algorithm(&bag.key.key_type())
+            .ok_or_else(|| ImportError::Content(format!("a secret key of {:?} is not taken in", bag.key.key_type())))?;
         put(symmetric(bag.key.key(), algorithm, bag.friendly_name.as_deref(), kind)?)?;
     }
     Ok(())

@@ -8,8 +8,9 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use keygate_kmip::{
-    Attribute, AttributeInstance, Attributes, Certificate, CertificateType, CryptographicAlgorithm, CryptographicUsageMask, DateTime,
-    Key, KeyBlock, KeyFormatType, KeyMaterial, KeyValue, ManagedObject, Name, NameType, Secret,
+    Attribute, AttributeInstance, Attributes, Certificate, CertificateType, CryptographicAlgorithm,
+    CryptographicUsageMask, DateTime, Key, KeyBlock, KeyFormatType, KeyMaterial, KeyValue, ManagedObject, Name,
+    NameType, Secret,
 };
 use zeroize::Zeroizing;
 
@@ -171,9 +172,16 @@ fn whole(file: File) -> Result<Zeroizing<Vec<u8>>, ImportError> {
     Ok(octets)
 }
 
-fn raw(octets: &[u8], algorithm: CryptographicAlgorithm, encoding: Encoding, kind: &Kind) -> Result<ImportItem, ImportError> {
+fn raw(
+    octets: &[u8],
+    algorithm: CryptographicAlgorithm,
+    encoding: Encoding,
+    kind: &Kind,
+) -> Result<ImportItem, ImportError> {
     let content = |what: &str| ImportError::Content(format!("the file is not {what}"));
-    let text = || std::str::from_utf8(octets).map(|text| text.split_ascii_whitespace().collect::<String>()).map(Zeroizing::new);
+    let text = || {
+        std::str::from_utf8(octets).map(|text| text.split_ascii_whitespace().collect::<String>()).map(Zeroizing::new)
+    };
     let key = match encoding {
         Encoding::Binary => Zeroizing::new(octets.to_vec()),
         Encoding::Hex => {
@@ -209,7 +217,12 @@ pub(super) fn symmetric(
 }
 
 /// A private key in one of the formats that name their algorithm.
-pub(super) fn private(octets: &[u8], format: KeyFormatType, name: Option<&str>, kind: &Kind) -> Result<ImportItem, ImportError> {
+pub(super) fn private(
+    octets: &[u8],
+    format: KeyFormatType,
+    name: Option<&str>,
+    kind: &Kind,
+) -> Result<ImportItem, ImportError> {
     let mask = CryptographicUsageMask::SIGN | CryptographicUsageMask::DECRYPT;
     checked(ManagedObject::PrivateKey(Key { key_block: key_block(format, octets) }), Some(mask), name, kind)
 }
@@ -239,13 +252,23 @@ fn key_block(format: KeyFormatType, octets: &[u8]) -> KeyBlock {
 }
 
 /// A key that parses: what is wrong with it is told here, with the file at hand.
-fn checked(object: ManagedObject, mask: Option<CryptographicUsageMask>, name: Option<&str>, kind: &Kind) -> Result<ImportItem, ImportError> {
+fn checked(
+    object: ManagedObject,
+    mask: Option<CryptographicUsageMask>,
+    name: Option<&str>,
+    kind: &Kind,
+) -> Result<ImportItem, ImportError> {
     let parsed = key_block::material_of(&object, &AttributeSet::default());
     parsed.map_err(|error| ImportError::Content(format!("the key cannot be used: {error}")))?;
     item(&object, mask, name, kind)
 }
 
-fn item(object: &ManagedObject, mask: Option<CryptographicUsageMask>, name: Option<&str>, kind: &Kind) -> Result<ImportItem, ImportError> {
+fn item(
+    object: &ManagedObject,
+    mask: Option<CryptographicUsageMask>,
+    name: Option<&str>,
+    kind: &Kind,
+) -> Result<ImportItem, ImportError> {
     let name = kind.name.as_deref().or(name);
     let mut list: Vec<AttributeInstance> = Vec::new();
     if let Some(name) = name {

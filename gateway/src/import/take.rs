@@ -70,7 +70,12 @@ pub struct ImportReport {
 ///
 /// # Errors
 /// An organisation that is not there, the store.
-pub async fn take(app: &App, gateway: &Arc<Gateway>, actor: &Actor, order: ImportOrder) -> Result<ImportReport, AdminError> {
+pub async fn take(
+    app: &App,
+    gateway: &Arc<Gateway>,
+    actor: &Actor,
+    order: ImportOrder,
+) -> Result<ImportReport, AdminError> {
     let organisation = match &order.organisation {
         Some(name) => app.provisioning.organisation(name).map_err(|error| AdminError::name(error.to_string()))?,
         None => OrganisationId::DEFAULT,
@@ -98,7 +103,13 @@ pub async fn take(app: &App, gateway: &Arc<Gateway>, actor: &Actor, order: Impor
 }
 
 /// Each key has its own event, Register; this one says that they came together.
-async fn record(app: &App, actor: &Actor, organisation: OrganisationId, format: &str, count: usize) -> Result<(), AdminError> {
+async fn record(
+    app: &App,
+    actor: &Actor,
+    organisation: OrganisationId,
+    format: &str,
+    count: usize,
+) -> Result<(), AdminError> {
     let format = format.chars().take(40).collect();
     let event = Event {
         at_ms: app.now_ms(),
@@ -117,7 +128,9 @@ async fn record(app: &App, actor: &Actor, organisation: OrganisationId, format: 
 fn owner(app: &App, organisation: OrganisationId, name: &str) -> Result<Caller, String> {
     let directory = app.store.directory();
     let client = directory.clients.values().find(|client| client.organisation == organisation && client.name == name);
-    let client = client.ok_or_else(|| format!("there is no client \"{}\": name one with --owner", name.chars().take(80).collect::<String>()))?;
+    let client = client.ok_or_else(|| {
+        format!("there is no client \"{}\": name one with --owner", name.chars().take(80).collect::<String>())
+    })?;
     Ok(Caller {
         client: client.id,
         organisation,
@@ -131,7 +144,8 @@ fn owner(app: &App, organisation: OrganisationId, name: &str) -> Result<Caller, 
 
 fn parse(item: &ImportItem) -> Result<ImportedObject, String> {
     let octets = |text: &str| STANDARD.decode(text).map(Zeroizing::new).map_err(|_| "it is not base64".to_owned());
-    let object = ManagedObject::from_stored_bytes(&octets(&item.object.0)?).map_err(|error| format!("its object cannot be read: {error}"))?;
+    let object = ManagedObject::from_stored_bytes(&octets(&item.object.0)?)
+        .map_err(|error| format!("its object cannot be read: {error}"))?;
     let attributes = Attributes::from_stored_bytes(&octets(&item.attributes)?);
     let attributes = attributes.map_err(|error| format!("its attributes cannot be read: {error}"))?;
     Ok(ImportedObject { object, attributes, is_compromised: item.compromised })

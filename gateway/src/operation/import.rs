@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use keygate_kmip::{
-    Attribute, Attributes, CustomAttribute, ManagedObject, ProtocolVersion, RegisterRequest, RevocationReason, RevocationReasonCode,
-    RevokeRequest, UniqueIdentifier,
+    Attribute, Attributes, CustomAttribute, ManagedObject, ProtocolVersion, RegisterRequest, RevocationReason,
+    RevocationReasonCode, RevokeRequest, UniqueIdentifier,
 };
 
 use super::{Exchange, Gateway, OperationError, now_ms, register, revoke};
@@ -90,9 +90,8 @@ impl Gateway {
         item: &ImportedObject,
         dry_run: bool,
     ) -> Result<Imported, OperationError> {
-        let fingerprint = register::value_bytes(&item.object).map(|value| {
-            aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &value).as_ref().to_vec()
-        });
+        let fingerprint = register::value_bytes(&item.object)
+            .map(|value| aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &value).as_ref().to_vec());
         if let Some(id) = fingerprint.as_ref().and_then(|fingerprint| known.0.get(fingerprint)) {
             return Ok(Imported::Duplicate(*id));
         }
@@ -114,7 +113,12 @@ impl Gateway {
         Err(OperationError::Conflict)
     }
 
-    async fn register_for(&self, owner: &Caller, actor: &Actor, item: &ImportedObject) -> Result<ObjectId, OperationError> {
+    async fn register_for(
+        &self,
+        owner: &Caller,
+        actor: &Actor,
+        item: &ImportedObject,
+    ) -> Result<ObjectId, OperationError> {
         let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let mut exchange = Exchange::new(self, owner, local, ProtocolVersion::V2_1, now_ms() / 1000);
         exchange.act_as(actor.clone());

@@ -78,7 +78,8 @@ impl CopyHeader {
     /// The state row and its MAC.
     pub(super) fn state(&self) -> Result<(State, Vec<u8>), CopyError> {
         let bad = |what: &str| CopyError::Damaged(format!("its header has no valid {what}"));
-        let mac = hex::decode(&self.audit_mac).ok().and_then(|mac| mac.try_into().ok()).ok_or_else(|| bad("audit head"))?;
+        let mac =
+            hex::decode(&self.audit_mac).ok().and_then(|mac| mac.try_into().ok()).ok_or_else(|| bad("audit head"))?;
         let head = ChainHead { seq: self.audit_seq, events: self.audit_events, mac };
         let run = Run::from_code(i64::from(self.run)).ok_or_else(|| bad("state"))?;
         let state = State { store: self.store, epoch: self.epoch, commit: self.commit, head, run, at_ms: self.at_ms };
@@ -113,7 +114,8 @@ impl CopyRecord {
         match &self.0 {
             Row::Object(row) => encode_object(row),
             Row::Entry(row) => {
-                let parts = [&[row.kind as u8][..], row.id.as_bytes(), row.organisation.as_bytes(), &row.version.to_be_bytes()];
+                let parts =
+                    [&[row.kind as u8][..], row.id.as_bytes(), row.organisation.as_bytes(), &row.version.to_be_bytes()];
                 [&parts.concat()[..], row.sealed.as_bytes()].concat()
             }
             Row::Segment(segment) => {
@@ -148,7 +150,8 @@ fn encode_object(row: &ObjectRow) -> Vec<u8> {
     for id in [row.id.as_bytes(), row.organisation.as_bytes(), row.owner.as_bytes(), row.keystore.as_bytes()] {
         bytes.extend_from_slice(id);
     }
-    let numbers = [row.version.0, u64::from(row.state), u64::from(row.object_type), row.custody as u64, row.created_ms as u64];
+    let numbers =
+        [row.version.0, u64::from(row.state), u64::from(row.object_type), row.custody as u64, row.created_ms as u64];
     numbers.into_iter().for_each(|number| bytes.extend_from_slice(&number.to_be_bytes()));
     for part in [&row.attributes, &tokens] {
         bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use sqlx::SqliteConnection;
 
-use super::record::{CopyHeader, CopyRecord, CopyTrailer, Known, Row};
 use super::CopyError;
+use super::record::{CopyHeader, CopyRecord, CopyTrailer, Known, Row};
 use crate::audit::{ChainHead, append_head, link};
 use crate::seal::{Keyring, RootKey, SealedTerm};
 use crate::store::open::{entry_element, holds, object_element};
@@ -165,7 +165,8 @@ impl Restoring {
         }
         self.flush(true).await?;
         let epoch = known.map_or(self.state.epoch, |known| known.epoch.max(self.state.epoch)) + 1;
-        let commit = known.map_or(self.state.commit.saturating_add(UNKNOWN), |known| known.commit.max(self.state.commit));
+        let commit =
+            known.map_or(self.state.commit.saturating_add(UNKNOWN), |known| known.commit.max(self.state.commit));
         let commit = commit.max(self.log_rows);
         let state = State { epoch, commit, run: Run::Closed, head: self.chain, ..self.state };
         let mac = state.mac(self.own.state(), self.total);
@@ -178,7 +179,10 @@ impl Restoring {
         let (mut anchor, _) = Anchor::open(&self.dir, self.own.anchor()).map_err(io("anchor"))?;
         anchor.write(&state).and_then(|()| anchor.sync()).map_err(io("anchor"))?;
         let noted = append_head(&self.dir, self.own.audit(), state.store, &state.head, state.at_ms);
-        noted.map_err(|error| CopyError::Io { path: self.dir.join("audit/heads"), source: std::io::Error::other(error) })?;
+        noted.map_err(|error| CopyError::Io {
+            path: self.dir.join("audit/heads"),
+            source: std::io::Error::other(error),
+        })?;
         Ok(epoch)
     }
 }

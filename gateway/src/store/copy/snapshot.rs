@@ -5,8 +5,8 @@ use std::sync::Arc;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::record::{CopyHeader, CopyRecord, CopyTrailer, Row};
 use super::CopyError;
+use super::record::{CopyHeader, CopyRecord, CopyTrailer, Row};
 use crate::audit::{ChainHead, link};
 use crate::seal::{Keyring, RootKey, SealedTerm, SecretBytes};
 use crate::store::open::{entry_element, holds, object_element};
