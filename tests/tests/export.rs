@@ -9,9 +9,12 @@ use std::process::{Command, Output};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use keygate_kmip::{Operation, Tag};
 use keygate_tests::client::TlsKmipClient;
+use keygate_tests::est::Server;
+use keygate_tests::est::curl::{Shown, call_as};
 use keygate_tests::gateway::{Setup, TestGateway};
+use keygate_tests::relying::Device;
 use keygate_tests::{request, tools};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const V1_4: (i32, i32) = (1, 4);
 /// An age key pair of these tests: it protects nothing.
@@ -323,4 +326,40 @@ fn files_of_other_programs() {
         assert!(complaint(&output).contains(why), "{file}: {}", complaint(&output));
     }
     assert_eq!(gateway.keygate_ok(&["keys", "list"]), before, "what is refused changes nothing");
+}
+
+/// Over the admin API: the file comes as one stream and opens; weak passwords and recipients that are none are refused as problem
+/// details before a file begins.
+#[test]
+fn over_the_admin_api() {
+    let gateway = Setup::new().start();
+    let keys = keys(&gateway, 30);
+    let files = gateway.data().join("admin");
+    let read = |file: &str| fs::read_to_string(files.join(file)).expect("a file");
+    let device = Device { chain: read("cert.pem"), key: read("key.pem") };
+    let url = format!("https://localhost:{}", gateway.address("admin").port());
+    let server = Server { url, ca: files.join("ca.pem") };
+    let ask = |body: &Value| {
+        let (text, shown) = (body.to_string(), Shown::Device(&device));
+        let body = Some(("application/json", text.as_bytes()));
+        call_as(&server, &gateway.scratch().join("curl"), Some("POST"), "/v1/exports", shown, body, &[]).expect("an answer")
+    };
+    let answer = ask(&json!({ "format": "age", "recipients": [RECIPIENT] }));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let file = gateway.scratch().join("keys.age");
+    fs::write(&file, &answer.body).expect("written");
+    let identity = gateway.secret_file("identity", IDENTITY).expect("a file");
+    arrives(&file, &["--identity", &text(&identity)], &keys);
+    let refused = [
+        (json!({ "format": "zip-json", "password": "Summer2026!" }), 422),
+        (json!({ "format": "zip-xml" }), 422),
+        (json!({ "format": "age", "recipients": ["age1nonsense"] }), 422),
+        (json!({ "format": "age" }), 422),
+        (json!({ "format": "plain" }), 400),
+    ];
+    for (body, status) in refused {
+        let answer = ask(&body);
+        assert_eq!(answer.status, status, "{body}: {}", answer.text());
+        assert!(!answer.text().contains("Summer2026!"));
+    }
 }
