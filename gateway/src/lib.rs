@@ -1,17 +1,21 @@
 //! gateway
 pub mod admin;
+pub mod age_file;
 pub mod api;
 pub mod app;
 pub mod audit;
 pub mod authority;
 pub mod authorize;
+pub mod backup;
 pub mod cli;
 pub mod config;
 pub mod data_dir;
 pub mod enrol;
+pub mod export;
 pub mod http;
 pub mod http_client;
 pub mod identity;
+pub mod import;
 pub mod kmip;
 pub mod listen;
 pub mod object;

@@ -14,9 +14,10 @@ mod reply;
 mod request;
 mod seals;
 mod socket;
+mod stream;
 mod users;
 
-pub use connect::{ConnectError, send};
+pub use connect::{ConnectError, send, send_for_stream};
 pub use keys::{KeyView, KeysFuture, KeysPage, ObjectsAdmin};
 pub use reply::{
     AdminError, AdminReply, CertificateView, ClientView, ErrorClass, GrantView, GroupView, IssuedView, RotatedView, SealStatusView, SealView,
@@ -24,11 +25,13 @@ pub use reply::{
 };
 pub use request::{AdminRequest, GrantTarget, NewCredential, NewSealSlot, Password};
 pub use socket::AdminSocket;
+pub use stream::{DataSink, Progress, ProgressSink, StreamItem, handle_stream, stream_here};
 
 use crate::{
     api::{self, Api, ApiCaller, LocalRequest},
     app::App,
     audit::{Action, Actor, Details, Event, Outcome},
+    import::{self, ImportOrder},
     store::{Change, Commit, OrganisationId},
 };
 
@@ -38,6 +41,7 @@ pub async fn handle(app: &App, actor: &Actor, request: AdminRequest) -> Result<A
     match request {
         AdminRequest::Api(request) => admin.api(request).await,
         AdminRequest::AuditVerify => admin.audit_verify().await,
+        AdminRequest::Backup { .. } | AdminRequest::Export { .. } => Err(AdminError::usage("this request is answered by a stream")),
         AdminRequest::CacheFlush => admin.cache_flush().await,
         AdminRequest::ClientAdd { name, credential, keystore } => admin.client_add(&name, credential, keystore.as_deref()).await,
         AdminRequest::ClientDisable { name } => admin.client_enable(&name, false).await,
@@ -51,6 +55,7 @@ pub async fn handle(app: &App, actor: &Actor, request: AdminRequest) -> Result<A
         AdminRequest::GroupAdd { name, members } => admin.group_add(&name, &members).await,
         AdminRequest::GroupList => Ok(admin.group_list()),
         AdminRequest::GroupRemove { name, members } => admin.group_remove(&name, &members).await,
+        AdminRequest::Import(order) => admin.import(order).await,
         AdminRequest::KeysChown { id, to } => admin.keys_chown(&id, &to).await,
         AdminRequest::KeysList { owner, after, limit } => admin.keys_list(owner.as_deref(), after.as_deref(), limit).await,
         AdminRequest::KeysShow { id } => admin.keys_show(&id).await,
@@ -101,6 +106,11 @@ impl Admin<'_> {
         let caller = ApiCaller::local(self.actor.clone());
         let answer = api::call(Api::of(self.app), caller, request).await;
         answer.map(AdminReply::Api).ok_or_else(|| AdminError::usage("this is no request to the admin API"))
+    }
+
+    async fn import(&self, order: ImportOrder) -> Result<AdminReply, AdminError> {
+        let gateway = self.app.provisioning.gateway().ok_or_else(|| AdminError::usage("the object layer is not open"))?;
+        import::take(self.app, &gateway, self.actor, order).await.map(AdminReply::Imported)
     }
 
     async fn audit_verify(&self) -> Result<AdminReply, AdminError> {

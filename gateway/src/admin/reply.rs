@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::keys::KeysPage;
-use crate::{api::LocalAnswer, audit::VerifyReport, authority::AuthorityError, seal::SealError, store::CommitError};
+use crate::{api::LocalAnswer, backup::BackupSummary, audit::VerifyReport, authority::AuthorityError, export::ExportSummary, import::ImportReport, seal::SealError, store::CommitError};
 
 /// An answer.
 #[derive(Debug, Serialize, Deserialize)]
@@ -14,14 +14,20 @@ pub enum AdminReply {
     Api(LocalAnswer),
     /// The audit chain was walked.
     Audit { segments: u64, events: u64, findings: Vec<String> },
+    /// A backup was written.
+    Backup(BackupSummary),
     /// Clients.
     Clients(Vec<ClientView>),
     /// Done, nothing to show.
     Done,
+    /// Keys have left.
+    Exported(ExportSummary),
     /// Grants.
     Grants(Vec<GrantView>),
     /// Groups.
     Groups(Vec<GroupView>),
+    /// Keys were taken in.
+    Imported(ImportReport),
     /// A certificate was issued or pinned.
     Issued(IssuedView),
     /// One managed object, attributes by name.
@@ -219,6 +225,12 @@ impl From<CommitError> for AdminError {
             CommitError::EntryTaken { .. } | CommitError::EntryMissing { .. } => Self::name(error.to_string()),
             other => Self::failed(other),
         }
+    }
+}
+
+impl From<std::io::Error> for AdminError {
+    fn from(error: std::io::Error) -> Self {
+        Self::failed(error)
     }
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use zeroize::Zeroize;
 
-use crate::{api::LocalRequest, config::PinSource};
+use crate::{age_file::Lock, api::LocalRequest, config::PinSource, export::ExportFormat, import::ImportOrder};
 
 /// A request of an administrator.
 #[derive(Serialize, Deserialize)]
@@ -17,6 +17,8 @@ pub enum AdminRequest {
     Api(LocalRequest),
     /// Checks the audit chain.
     AuditVerify,
+    /// A backup of the whole store; answered by a stream.
+    Backup { lock: Lock },
     /// Forgets keys and rows that are kept in memory.
     CacheFlush,
     /// Enrols a client.
@@ -31,6 +33,8 @@ pub enum AdminRequest {
     ClientList,
     /// Gives a client a further certificate.
     ClientRenew { name: String, credential: NewCredential },
+    /// An export of an organisation's keys; answered by a stream.
+    Export { organisation: Option<String>, format: ExportFormat },
     /// Grants operations to a client or group.
     GrantAdd { target: GrantTarget, to: String, operations: Vec<String> },
     /// All grants.
@@ -43,6 +47,8 @@ pub enum AdminRequest {
     GroupList,
     /// Removes members, or without any the group.
     GroupRemove { name: String, members: Vec<String> },
+    /// Takes keys in.
+    Import(ImportOrder),
     /// Gives an object to another client.
     KeysChown { id: String, to: String },
     /// Managed objects, a page at a time.
@@ -75,8 +81,21 @@ impl AdminRequest {
         }
     }
 
+    /// Whether it is answered by a stream.
+    pub fn is_streamed(&self) -> bool {
+        matches!(self, Self::Backup { .. } | Self::Export { .. })
+    }
+
     fn is_about_managed_objects(&self) -> bool {
-        matches!(self, Self::CacheFlush | Self::KeysChown { .. } | Self::KeysList { .. } | Self::KeysShow { .. })
+        matches!(
+            self,
+            Self::CacheFlush
+                | Self::Export { .. }
+                | Self::Import(_)
+                | Self::KeysChown { .. }
+                | Self::KeysList { .. }
+                | Self::KeysShow { .. }
+        )
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::{
 };
 use zeroize::Zeroizing;
 
-use super::{AdminError, AdminReply, AdminRequest, ErrorClass, handle};
+use super::{AdminError, AdminReply, AdminRequest, ErrorClass, handle, stream};
 use crate::{app::App, audit::Actor};
 
 /// Longest request line: certificates and requests are small.
@@ -87,6 +87,10 @@ async fn serve(app: &App, stream: UnixStream) -> io::Result<()> {
     } else {
         let received = tokio::time::timeout(REQUEST_WAIT, read.read_until(b'\n', &mut line)).await;
         received.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        if let Some(request) = streamed(&line) {
+            stream::serve(app, &Actor::LocalUser(peer.uid()), request, &mut write).await?;
+            return write.shutdown().await;
+        }
         answer(app, &Actor::LocalUser(peer.uid()), &line).await
     };
     let mut text = serde_json::to_vec(&answer)?;
@@ -101,6 +105,10 @@ async fn answer(app: &App, actor: &Actor, line: &[u8]) -> Answer {
         // serde_json quotes what it read, which may be a password: only the place is told.
         Err(error) => Answer::Error(refused(&format!("the request cannot be read at column {}", error.column()))),
     }
+}
+
+fn streamed(line: &[u8]) -> Option<AdminRequest> {
+    serde_json::from_slice::<AdminRequest>(line).ok().filter(AdminRequest::is_streamed)
 }
 
 fn refused(message: &str) -> AdminError {

@@ -21,6 +21,7 @@ mod certificates;
 mod change;
 mod error;
 mod etag;
+mod exports;
 mod keys;
 mod local;
 mod new_certificate;
@@ -183,6 +184,7 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(organisations::routes())
         .merge(rest_users::routes())
         .merge(audit::routes())
+        .merge(exports::routes())
 }
 
 /// Name and version of the gateway.

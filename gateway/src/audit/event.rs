@@ -222,6 +222,11 @@ pub enum Action {
     RestUserChanged,
     RestUserDisabled,
     RestUserEnabled,
+    // Copies of keys that leave, and what comes back.
+    BackupMade,
+    StoreRestored,
+    KeysExported,
+    KeysImported,
 }
 
 /// What an event says beyond its fixed fields.
@@ -312,6 +317,16 @@ pub enum Details {
         name: String,
         /// `security:read` or `security:write`.
         role: String,
+    },
+    /// Keys that left or came, or a backup: how many, in which format, for whom. Never their names.
+    Transfer {
+        /// `backup`, `zip-json`...
+        format: String,
+        /// How many keys.
+        count: u64,
+        /// Public keys, or `passphrase`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        recipients: Vec<String>,
     },
     /// A reason in words from a fixed set.
     Reason(String),

@@ -173,6 +173,7 @@ fn objects(event: &Event) -> Vec<String> {
         | Details::Since { .. }
         | Details::Accepted { .. }
         | Details::Published { .. }
+        | Details::Transfer { .. }
         | Details::Reason(_)
         | Details::Counted { .. } => {}
     }

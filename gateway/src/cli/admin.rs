@@ -38,7 +38,16 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
         Command::RestUser(command) => api::rest_user(command),
         Command::Seal(command) => seal(command),
         Command::Service(command) => api::service(command),
-        Command::Config(_) | Command::Enrol(_) | Command::Init(_) | Command::Kmip(_) | Command::Serve(_) | Command::Store(_) => {
+        Command::Backup(_)
+        | Command::Config(_)
+        | Command::Enrol(_)
+        | Command::Export(_)
+        | Command::Import(_)
+        | Command::Init(_)
+        | Command::Kmip(_)
+        | Command::Restore(_)
+        | Command::Serve(_)
+        | Command::Store(_) => {
             Err(Failure::new(code::USAGE, "not an administrative command"))
         }
     }
@@ -206,6 +215,6 @@ pub(super) fn send(data: &Data, request: AdminRequest) -> Result<AdminReply, Fai
     }
 }
 
-fn is_served(socket: &Path) -> bool {
+pub(super) fn is_served(socket: &Path) -> bool {
     std::os::unix::net::UnixStream::connect(socket).is_ok()
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::api::args::{AdminCommand, Ca, Cert, Organisation, ProvisioningKey, RestUser, Search, Service};
+use super::backup::{Backup, Restore};
+use super::keys_file::{Export, Import};
 use crate::app::SecretInput;
 
 /// A key-server gateway: KMIP clients on one side, keystores on the other.
@@ -108,6 +110,14 @@ pub(super) enum Command {
     /// The store.
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Writes a backup of the whole store, encrypted (age), while the server runs.
+    Backup(Backup),
+    /// Writes the keys of an organisation to a file for other programs or another gateway, encrypted.
+    Export(Export),
+    /// Takes keys in from our exports, PKCS#12, PKCS#8, PEM, DER or raw files.
+    Import(Import),
+    /// Makes a new data directory from a backup. Everything is verified before it appears.
+    Restore(Restore),
 }
 
 /// Where the data is, and how the seal opens when no server runs on it.

@@ -3,15 +3,19 @@
 mod admin;
 mod api;
 mod args;
+mod backup;
 mod enrol;
 mod files;
 mod init;
+mod keys_file;
 mod kmip;
+mod out_file;
 mod output;
 mod serve;
 mod slot;
 mod table;
 mod time;
+mod transfer;
 
 use std::process::ExitCode;
 
@@ -66,6 +70,10 @@ impl Failure {
 impl Arguments {
     fn run(self) -> Result<(), Failure> {
         match self.command {
+            Command::Backup(arguments) => backup::backup(&arguments),
+            Command::Export(arguments) => keys_file::export(&arguments),
+            Command::Import(arguments) => keys_file::import(&arguments),
+            Command::Restore(arguments) => backup::restore(&arguments),
             Command::Enrol(arguments) => enrol::run(&arguments),
             Command::Init(init) => init::run(&init),
             Command::Kmip(command) => kmip::run(&command),

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::table::Table;
 use crate::admin::{AdminReply, IssuedView, SealView};
+use crate::import::ImportReport;
 
 /// Prints an answer.
 pub(super) fn print(reply: &AdminReply, json: bool) {
@@ -21,6 +22,16 @@ pub(super) fn print(reply: &AdminReply, json: bool) {
                 println!("intact");
             }
         }
+        AdminReply::Backup(made) => {
+            println!("{} objects, {} entries, {} audit segments, to commit {}", made.objects, made.entries, made.segments, made.commit);
+            if made.lost > 0 {
+                println!("warning: {} rows did not open and are not in it", made.lost);
+            }
+            if made.broken_links > 0 {
+                println!("warning: the audit record is not intact; `keygate audit verify` says where");
+            }
+            println!("sha256 {}", made.sha256);
+        }
         AdminReply::Clients(clients) => {
             let mut table = Table::new(["ID", "STATE", "NAME", "KEYSTORE"]);
             for client in clients {
@@ -34,6 +45,14 @@ pub(super) fn print(reply: &AdminReply, json: bool) {
             table.print();
         }
         AdminReply::Done => println!("done"),
+        AdminReply::Exported(made) => {
+            for (id, reason) in &made.reasons {
+                println!("left out: {id}: {reason}");
+            }
+            println!("{} keys and other objects, {} left out", made.keys, made.left_out);
+            println!("sha256 {}", made.sha256);
+        }
+        AdminReply::Imported(report) => print_import(report, ""),
         AdminReply::Grants(grants) => {
             let mut table = Table::new(["ID", "ON", "TO", "OPERATIONS"]);
             grants.iter().for_each(|grant| table.row([grant.id.clone(), grant.on.clone(), grant.to.clone(), grant.operations.join(",")]));
@@ -90,6 +109,14 @@ pub(super) fn print(reply: &AdminReply, json: bool) {
 
 pub(super) fn enabled(is: bool) -> String {
     if is { "enabled" } else { "disabled" }.into()
+}
+
+/// What became of each key. `was` stands in front of what was taken in.
+pub(super) fn print_import(report: &ImportReport, was: &str) {
+    report.imported.iter().for_each(|line| println!("{was}imported: {}  {}", line.label, line.what));
+    report.duplicates.iter().for_each(|line| println!("there already: {}  {}", line.label, line.what));
+    report.refused.iter().for_each(|line| println!("REFUSED: {}: {}", line.label, line.what));
+    println!("{} {was}imported, {} there already, {} refused", report.imported.len(), report.duplicates.len(), report.refused.len());
 }
 
 /// One line for each column and each attribute of an object.

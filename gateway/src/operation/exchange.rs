@@ -47,6 +47,8 @@ pub struct Exchange<'a> {
     /// How many of them there were when the current batch item began.
     acts_before_item: usize,
     checks_names: bool,
+    /// Whom the record names instead of the caller.
+    actor: Option<Actor>,
     /// Until it waits for its commit.
     underway: Option<Underway>,
 }
@@ -98,6 +100,7 @@ impl<'a> Exchange<'a> {
             acts: Vec::new(),
             acts_before_item: 0,
             checks_names: false,
+            actor: None,
             underway: Some(gateway.store.underway()),
         }
     }
@@ -106,6 +109,11 @@ impl<'a> Exchange<'a> {
     /// is at fault: this is for the second try.
     pub fn check_names(&mut self) {
         self.checks_names = true;
+    }
+
+    /// An administrator acts in the caller's place: the audit record names it.
+    pub fn act_as(&mut self, actor: Actor) {
+        self.actor = Some(actor);
     }
 
     /// The grants in force when the message began.
@@ -365,9 +373,10 @@ impl<'a> Exchange<'a> {
 
     fn record(&mut self, action: Option<Action>, outcome: Outcome) {
         let Some(action) = action else { return };
-        let actor = match &self.caller.user {
-            Some(user) => Actor::ClientUser(self.caller.client, user.id),
-            None => Actor::Client(self.caller.client),
+        let actor = match (&self.actor, &self.caller.user) {
+            (Some(actor), _) => actor.clone(),
+            (None, Some(user)) => Actor::ClientUser(self.caller.client, user.id),
+            (None, None) => Actor::Client(self.caller.client),
         };
         self.events.push(Event {
             at_ms: self.now * 1000,

@@ -22,6 +22,7 @@ mod get;
 mod get_attributes;
 mod get_usage_allocation;
 mod hash;
+mod import;
 mod intent;
 mod key;
 mod keystores;
@@ -47,6 +48,7 @@ mod tests;
 
 pub use error::OperationError;
 pub use exchange::Exchange;
+pub use import::{Fingerprints, Imported, ImportedObject};
 pub use intent::{InFlight, Reconciled, reconcile};
 pub use keystores::Keystores;
 pub use policy::{Policy, RngSeed};

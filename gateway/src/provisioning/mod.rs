@@ -151,6 +151,11 @@ impl Provisioning {
         Ok(provisioning)
     }
 
+    /// The object layer, where it is open.
+    pub fn gateway(&self) -> Option<Arc<Gateway>> {
+        self.gateway.get().cloned()
+    }
+
     /// Lets keys in keystores sign. The first call counts.
     pub fn set_gateway(&self, gateway: Arc<Gateway>) -> Result<(), ProvisioningError> {
         // A second call would mean two sets of keystores over one store; the first stays.

@@ -98,6 +98,20 @@ impl Keyring {
         })
     }
 
+    /// The keyring of a copy of the store: the base key of `stored`, which `from` opens, and one new term above all others, under
+    /// `to`. Tokens, chains and MACs of the store hold in the copy; its records are to be sealed again.
+    ///
+    /// # Errors
+    /// A term that does not open, or none.
+    pub fn branch(store: Uuid, from: &RootKey, stored: &[SealedTerm], to: &RootKey) -> Result<Vec<SealedTerm>, KeyringError> {
+        let base = stored.iter().find(|sealed| sealed.term == Term(0)).ok_or(KeyringError::Incomplete)?;
+        let secret = open_term(store, from, base)?;
+        let newest = stored.iter().map(|sealed| sealed.term.0).max().unwrap_or_default();
+        let term = Term(newest.checked_add(1).ok_or(KeyringError::Incomplete)?);
+        let base = SealedTerm { term: Term(0), sealed: to.record_key(store).seal(&term_binding(Term(0)), secret.expose()) };
+        Ok(vec![base, seal_new_term(store, to, term)])
+    }
+
     /// The store the keyring belongs to.
     pub fn store_id(&self) -> Uuid {
         self.store

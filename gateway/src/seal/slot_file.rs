@@ -110,13 +110,17 @@ fn hint(failures: &[SlotFailure]) -> &'static str {
 impl Seal {
     /// Seals a new store: a fresh root key in one first slot.
     pub fn create(dir: &Path, first: NewSlot<'_>) -> Result<(Self, RootKey), SealError> {
+        Self::create_for(dir, Uuid::now_v7(), first)
+    }
+
+    /// Seals a copy of a store, which keeps its id: a fresh root key in one first slot.
+    pub fn create_for(dir: &Path, store: Uuid, first: NewSlot<'_>) -> Result<(Self, RootKey), SealError> {
         let path = dir.join(FILE_NAME);
         if path.exists() {
             return Err(SealError::Exists(path));
         }
         let secret = random_secret();
         let root = new_root(secret.as_slice())?;
-        let store = Uuid::now_v7();
         let root_check = Base64(root.check(store).to_vec());
         let contents = Contents { format: 1, store, root_check, slots: Vec::new() };
         let mut seal = Self { dir: dir.to_owned(), contents };

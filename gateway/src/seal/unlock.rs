@@ -56,6 +56,30 @@ impl RootKey {
         Self(page)
     }
 
+    /// A new one, for a copy of the store.
+    ///
+    /// # Errors
+    /// The system has no page for it.
+    pub fn generate() -> std::io::Result<Self> {
+        super::record::fill_page(super::record::random_secret().as_slice()).map(Self)
+    }
+
+    /// The one that a backup holds: 32 bytes.
+    ///
+    /// # Errors
+    /// Another length, or the system has no page for it.
+    pub fn from_backup(secret: &[u8]) -> std::io::Result<Self> {
+        if secret.len() != 32 {
+            return Err(std::io::ErrorKind::InvalidData.into());
+        }
+        super::record::fill_page(secret).map(Self)
+    }
+
+    /// Its 32 bytes, for the inside of an encrypted backup that it was generated for, and nothing else.
+    pub fn expose_for_backup(&self) -> SecretBytes {
+        SecretBytes::copy_from(self.expose())
+    }
+
     /// How its memory is protected.
     pub fn protection(&self) -> PageProtection {
         self.0.protection()

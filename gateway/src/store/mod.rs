@@ -8,6 +8,7 @@
 
 mod audit_read;
 mod change;
+mod copy;
 mod disk;
 mod entry;
 mod ids;
@@ -41,6 +42,7 @@ use uuid::Uuid;
 
 pub use audit_read::AuditSegment;
 pub use change::{Change, Commit, CommitError, CommitReceipt, ReadError};
+pub use copy::{CopyError, CopyHeader, CopyRecord, CopyTrailer, Known, Restoring, Snapshot};
 pub use entry::{
     CertificateOrigin, Client, ClientCertificate, ClientGroup, ClientUser, Directory, Entry, EntryKind, Grant,
     GrantScope, Grantee, GroupMember, Intent, IntentAction, KeystoreEntry, Setting, Versioned,

@@ -517,7 +517,7 @@ async fn read_issued(
 }
 
 /// Kind code (0: object) and id.
-type RowKey = (u8, [u8; 16]);
+pub(super) type RowKey = (u8, [u8; 16]);
 
 /// The newest version of every row, as the change log has it.
 async fn replay(connection: &mut SqliteConnection) -> Result<HashMap<RowKey, u64>, OpenError> {
@@ -540,15 +540,15 @@ async fn replay(connection: &mut SqliteConnection) -> Result<HashMap<RowKey, u64
     }
 }
 
-fn holds(keyring: &Keyring, state: &State, total: SetHash, mac: &[u8]) -> bool {
+pub(super) fn holds(keyring: &Keyring, state: &State, total: SetHash, mac: &[u8]) -> bool {
     aws_lc_rs::constant_time::verify_slices_are_equal(&state.mac(keyring.state(), total), mac).is_ok()
 }
 
-fn object_element(id: ObjectId, version: u64) -> Element {
+pub(super) fn object_element(id: ObjectId, version: u64) -> Element {
     Element { kind: 0, id: *id.as_bytes(), version }
 }
 
-fn entry_element((kind, id): EntryKey, version: u64) -> Element {
+pub(super) fn entry_element((kind, id): EntryKey, version: u64) -> Element {
     Element { kind: kind as u8, id: *id.as_bytes(), version }
 }
 
@@ -556,7 +556,7 @@ fn element((kind, id): RowKey, version: u64) -> Element {
     Element { kind, id, version }
 }
 
-fn name((kind, id): RowKey) -> String {
+pub(super) fn name((kind, id): RowKey) -> String {
     let id = Uuid::from_bytes(id);
     EntryKind::from_code(kind).map_or_else(|| format!("object {id}"), |kind| format!("{kind:?} {id}"))
 }

@@ -473,7 +473,7 @@ fn minus<'a, T: Copy + PartialEq>(
     all.filter(move |item| !without.is_some_and(|without| without.contains(item)))
 }
 
-fn seal_entry(keyring: &Keyring, entry: &Entry, version: u64) -> EntryRow {
+pub(crate) fn seal_entry(keyring: &Keyring, entry: &Entry, version: u64) -> EntryRow {
     let organisation = entry.organisation();
     let binding = entry_binding(entry.kind(), entry.id(), version, organisation);
     // Room for any usual entry, so that no reallocation leaves a copy of a secret setting behind.

@@ -116,7 +116,12 @@ impl Anchor {
 
 /// Reads the anchor without making one.
 pub(crate) fn read_anchor(dir: &Path, key: &MacKey) -> Option<Anchored> {
-    let file = File::open(dir.join("anchor")).ok()?;
+    read_anchor_file(&dir.join("anchor"), key)
+}
+
+/// The same for a file elsewhere.
+pub(crate) fn read_anchor_file(path: &Path, key: &MacKey) -> Option<Anchored> {
+    let file = File::open(path).ok()?;
     [0, 1].into_iter().filter_map(|slot| read_slot(&file, key, slot)).max_by_key(|a| (a.epoch, a.commit))
 }
 

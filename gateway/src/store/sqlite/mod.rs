@@ -4,6 +4,7 @@ pub(crate) mod audit;
 mod locate;
 mod pack;
 mod read;
+mod restore;
 mod write;
 
 use std::os::unix::fs::OpenOptionsExt;
@@ -16,8 +17,9 @@ use sqlx::{ConnectOptions, SqliteConnection, SqlitePool};
 pub(crate) use locate::{count, is_term_used, locate, rows_not_under};
 pub(crate) use read::{
     EntryRow, audit_segments, change_log, entries, issued_entries, issued_rows, keyring, name_prefixes, object,
-    object_versions, objects_of_owners, state,
+    object_versions, objects, objects_of_owners, state, totals,
 };
+pub(crate) use restore::{put_change_log, put_entry, put_object, put_segment};
 pub(crate) use write::{
     GroupWrite, append_change_log, create, drop_term, put_term, taken_names, truncate_wal, write_group,
 };
@@ -44,6 +46,11 @@ pub(crate) async fn connect_writer(dir: &Path) -> Result<SqliteConnection, sqlx:
 /// Makes an empty database file readable by its owner only; the WAL files inherit its rights.
 pub(crate) fn make_file(dir: &Path) -> std::io::Result<()> {
     std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path(dir)).map(drop)
+}
+
+/// One more reader, for who reads long.
+pub(crate) async fn connect_reader(dir: &Path) -> Result<SqliteConnection, sqlx::Error> {
+    options(dir).pragma("query_only", "ON").connect().await
 }
 
 /// Readers. Opened lazily: a start waits for none of them.

@@ -201,6 +201,21 @@ pub(crate) async fn object(pool: &SqlitePool, id: ObjectId) -> Result<Option<Obj
     row.as_ref().map(object_from_row).transpose()
 }
 
+/// Objects after `after`, in order, at most `limit`.
+pub(crate) async fn objects(connection: &mut SqliteConnection, after: ObjectId, limit: u32) -> Result<Vec<ObjectRow>, sqlx::Error> {
+    const SQL: &str = "SELECT o.id, o.organisation, o.owner, o.version, o.state, o.object_type, o.keystore, o.custody, \
+         o.created_ms, o.attributes, o.tokens, o.sealed FROM object o WHERE o.id > ? ORDER BY o.id LIMIT ?";
+    let query = sqlx::query(SQL).bind(after.as_bytes().to_vec()).bind(limit);
+    query.fetch_all(connection).await?.iter().map(object_from_row).collect()
+}
+
+/// How many objects, entries and audit segments there are.
+pub(crate) async fn totals(connection: &mut SqliteConnection) -> Result<[u64; 3], sqlx::Error> {
+    const SQL: &str = "SELECT (SELECT count(*) FROM object), (SELECT count(*) FROM entry), (SELECT count(*) FROM audit_segment)";
+    let (objects, entries, segments) = sqlx::query_as::<_, (i64, i64, i64)>(SQL).fetch_one(connection).await?;
+    Ok([objects, entries, segments].map(i64::unsigned_abs))
+}
+
 pub(super) fn object_from_row(row: &SqliteRow) -> Result<ObjectRow, sqlx::Error> {
     let (index, names) = tokens_from_blob(row.try_get(10)?).ok_or_else(|| malformed(10))?;
     let number = |column| row.try_get::<i64, _>(column);

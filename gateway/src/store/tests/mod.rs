@@ -2,6 +2,7 @@
 
 mod audit;
 mod commits;
+mod copy;
 mod crash;
 mod directory;
 mod disk;
@@ -17,7 +18,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::audit::{Action, Actor, Details, Outcome};
-use crate::seal::{NewSlot, Openers, Seal, SecretText};
+use crate::seal::{NewSlot, Openers, Seal, SecretBytes, SecretText};
 
 pub(super) const ORGANISATION: OrganisationId = OrganisationId::DEFAULT;
 
