@@ -12,6 +12,7 @@ pub mod enrol;
 pub mod http;
 pub mod http_client;
 pub mod identity;
+pub mod keystores;
 pub mod kmip;
 pub mod listen;
 pub mod object;

@@ -41,6 +41,8 @@ impl From<CommitError> for Problem {
             }
             CommitError::EntryMissing { .. } => Self::new(StatusCode::NOT_FOUND, "not-found", "not found", "it is gone meanwhile"),
             CommitError::LastAdmin
+            | CommitError::KeystoreInUse { .. }
+            | CommitError::Uncounted
             | CommitError::NoRoom(_)
             | CommitError::UsedUp { .. }
             | CommitError::KeyOfAnother

@@ -22,6 +22,7 @@ mod change;
 mod error;
 mod etag;
 mod keys;
+mod keystores;
 mod local;
 mod new_certificate;
 mod organisations;
@@ -44,6 +45,7 @@ pub use authorities::{AuthorityDetails, AuthorityRequest};
 pub use caller::ApiCaller;
 pub use certificates::{CertificateDetails, Certificates};
 pub use keys::{CreatedKeyView, KeyDetails};
+pub use keystores::{KeystoreStatus, KeystoreView, StepView, TestView};
 pub use local::{LocalAnswer, LocalRequest, call};
 pub use organisations::OrganisationView;
 pub use page::List;
@@ -53,6 +55,7 @@ use crate::{
     app::App,
     http::Problem,
     identity::DirectoryHandle,
+    keystores::KeystoreService,
     provisioning::{KeyChoice, Provisioning, algorithm},
     store::{OrganisationId, Store},
 };
@@ -64,12 +67,18 @@ pub struct Api {
     provisioning: Arc<Provisioning>,
     store: Store,
     directory: Arc<DirectoryHandle>,
+    keystores: Arc<KeystoreService>,
 }
 
 impl Api {
     /// Of an open data directory.
     pub fn of(app: &App) -> Self {
-        Self { provisioning: app.provisioning.clone(), store: app.store.clone(), directory: app.directory.clone() }
+        Self {
+            provisioning: app.provisioning.clone(),
+            store: app.store.clone(),
+            directory: app.directory.clone(),
+            keystores: app.keystores.clone(),
+        }
     }
 
     /// The organisation a request is about. One that the caller does not belong to looks like one that is not there.
@@ -152,7 +161,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
 #[derive(OpenApi)]
 #[openapi(info(
     title = "Keygate admin API",
-    description = "Certificate provisioning, administrators, organisations and the audit record. Refusals are problem details \
+    description = "Certificate provisioning, keystores, administrators, organisations and the audit record. Refusals are problem details \
                    (RFC 9457) with a stable `code`."
 ))]
 struct Head;
@@ -170,6 +179,7 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(certificates::routes())
         .merge(admins::routes())
         .merge(organisations::routes())
+        .merge(keystores::routes())
         .merge(audit::routes())
 }
 

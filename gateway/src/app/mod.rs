@@ -24,9 +24,10 @@ use crate::{
     admin::ObjectsAdmin,
     authority,
     audit::{Action, Details, Event, Refusals, VerifyReport},
-    config::{AuditReads, Config, KeystoreConfig},
+    config::{AuditReads, Config},
     data_dir::{DataDir, DataDirError, DataDirLock},
     identity::{DirectoryContent, DirectoryHandle, Users},
+    keystores::{self, KeystoreService},
     provisioning::{self, Provisioning, ProvisioningError},
     seal::RootKey,
     store::{Change, Commit, CommitError, Entry, KeystoreEntry, KeystoreId, OpenError, OrganisationId, Store, StoreOptions},
@@ -74,6 +75,8 @@ pub struct App {
     pub refusals: Arc<Refusals>,
     /// Certificate provisioning.
     pub provisioning: Arc<Provisioning>,
+    /// The life of keystores.
+    pub keystores: Arc<KeystoreService>,
     /// Which parts work.
     pub readiness: Arc<Readiness>,
     /// The root key, and the seal slot that opened.
@@ -143,9 +146,17 @@ impl App {
         }
         let refusals: Arc<Refusals> = Arc::default();
         let provisioning = provisioning(&store, &directory, &config, &refusals)?;
+        let keystores = KeystoreService::new(keystores::Parts {
+            store: store.clone(),
+            of_the_file: config.keystores.iter().map(|keystore| keystore.name().to_owned()).collect(),
+            file_default: config.keystore_default.clone(),
+            open: Arc::new(gateway::open),
+            readiness: readiness.clone(),
+        });
         let app = Self {
             dir,
             config,
+            keystores: Arc::new(keystores),
             provisioning: Arc::new(provisioning),
             users: Arc::new(Users::new(directory.clone()).ok_or(AppError::Random)?),
             store,
@@ -220,10 +231,8 @@ impl App {
                 id: KeystoreId::generate(),
                 organisation: OrganisationId::DEFAULT,
                 name: keystore.name().into(),
-                kind: match keystore {
-                    KeystoreConfig::Local { .. } => "local".into(),
-                    KeystoreConfig::Pkcs11(_) => "pkcs11".into(),
-                },
+                kind: keystore.kind().into(),
+                managed: None,
             })
             .collect();
         if entries.is_empty() {

@@ -14,6 +14,7 @@ use crate::{
     authority::{self, AuthorityError},
     data_dir::{DataDirError, write_secret},
     http::{self, HttpListeners, ListenError, NotOpen},
+    keystores::KeystoreMetrics,
     listen::{FrameHandler, Listener, ListenerParts, Registry, ServerIdentity, TlsError, TlsSettings},
     operation::Gateway,
     store::{CommitError, Quota},
@@ -305,5 +306,6 @@ impl MetricsSource for ConnectionGauge {
 
 fn add_metrics(app: &Arc<App>, registry: &Arc<Registry>) {
     app.metrics.add_source(Arc::new(Expiry::new(app.store.clone())));
+    app.metrics.add_source(Arc::new(KeystoreMetrics::new(&app.keystores)));
     app.metrics.add_source(Arc::new(ConnectionGauge { registry: registry.clone(), app: Arc::downgrade(app) }));
 }

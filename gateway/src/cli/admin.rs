@@ -33,6 +33,7 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
         Command::Grant(command) => grant(command),
         Command::Group(command) => group(command),
         Command::Keys(command) => keys(command),
+        Command::Keystore(command) => api::keystore(command),
         Command::Organisation(command) => api::organisation(command),
         Command::ProvisioningKey(command) => api::key(command),
         Command::Seal(command) => seal(command),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::api::args::{AdminCommand, Ca, Cert, Organisation, ProvisioningKey, Search, Service};
+use super::api::args::{AdminCommand, Ca, Cert, Keystore, Organisation, ProvisioningKey, Search, Service};
 use crate::app::SecretInput;
 
 /// A key-server gateway: KMIP clients on one side, keystores on the other.
@@ -71,6 +71,9 @@ pub(super) enum Command {
     /// Organisations (tenants).
     #[command(subcommand)]
     Organisation(Organisation),
+    /// Keystores: where keys live. Added, tested, activated, drained and removed while the gateway serves.
+    #[command(subcommand)]
+    Keystore(Keystore),
     /// Managed objects: metadata, never material.
     #[command(subcommand)]
     Keys(Keys),

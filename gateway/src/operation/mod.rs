@@ -22,7 +22,7 @@ mod get;
 mod get_attributes;
 mod get_usage_allocation;
 mod hash;
-mod intent;
+pub(crate) mod intent;
 mod key;
 mod keystores;
 mod locate;
@@ -48,7 +48,7 @@ mod tests;
 pub use error::OperationError;
 pub use exchange::Exchange;
 pub use intent::{InFlight, Reconciled, reconcile};
-pub use keystores::Keystores;
+pub use keystores::{InUse, Keystores};
 pub use policy::{Policy, RngSeed};
 
 use std::sync::Arc;

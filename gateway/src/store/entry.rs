@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::issued::IssuedCertificate;
+use super::keystore_rows::{KeystoreEntry, Rehoming};
 use super::pki_rows::{Admin, Authority, LastCrl, Organisation, ProvisioningKey, ProvisioningService};
 use super::{ClientId, EntryId, KeystoreId, ObjectId, OrganisationId};
 use crate::seal::SecretText;
@@ -51,13 +52,15 @@ pub enum EntryKind {
     Admin = 15,
     /// [`LastCrl`]
     LastCrl = 16,
+    /// [`Rehoming`]
+    Rehoming = 17,
 }
 
 impl EntryKind {
     pub(crate) fn from_code(code: u8) -> Option<Self> {
         use EntryKind::*;
         let entries = [Client, Certificate, User, Group, Member, Grant, Keystore, Intent, Setting];
-        let provisioning = [Organisation, Service, ProvisioningKey, Authority, Issued, Admin, LastCrl];
+        let provisioning = [Organisation, Service, ProvisioningKey, Authority, Issued, Admin, LastCrl, Rehoming];
         entries.into_iter().chain(provisioning).find(|kind| *kind as u8 == code)
     }
 }
@@ -198,19 +201,6 @@ pub struct Grant {
     pub operations: Vec<String>,
 }
 
-/// A configured keystore; its stable id is in every object row.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeystoreEntry {
-    /// Its id.
-    pub id: KeystoreId,
-    /// Tenant.
-    pub organisation: OrganisationId,
-    /// Name in the configuration; unique.
-    pub name: String,
-    /// Backend kind: `local`, `pkcs11`...
-    pub kind: String,
-}
-
 /// What a device was about to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum IntentAction {
@@ -272,6 +262,7 @@ pub enum Entry {
     Issued(IssuedCertificate),
     Admin(Admin),
     LastCrl(LastCrl),
+    Rehoming(Rehoming),
 }
 
 impl std::fmt::Debug for Entry {
@@ -315,6 +306,7 @@ impl Entry {
             Self::Issued(_) => EntryKind::Issued,
             Self::Admin(_) => EntryKind::Admin,
             Self::LastCrl(_) => EntryKind::LastCrl,
+            Self::Rehoming(_) => EntryKind::Rehoming,
         }
     }
 
@@ -337,6 +329,7 @@ impl Entry {
             Self::Issued(entry) => entry.id,
             Self::Admin(entry) => entry.id,
             Self::LastCrl(entry) => entry.id,
+            Self::Rehoming(entry) => entry.id,
         }
     }
 
@@ -359,6 +352,7 @@ impl Entry {
             Self::Issued(entry) => entry.organisation,
             Self::Admin(entry) => entry.organisation,
             Self::LastCrl(entry) => entry.organisation,
+            Self::Rehoming(entry) => entry.organisation,
         }
     }
 
@@ -387,6 +381,7 @@ impl Entry {
             }
             Self::Admin(entry) => key(nil, entry.name.to_lowercase().as_bytes()),
             Self::LastCrl(entry) => key(entry.authority.0, format!("{:?}", entry.shard).as_bytes()),
+            Self::Rehoming(entry) => key(entry.from.0, entry.to.as_bytes()),
             // The index of issued certificates sees to theirs.
             Self::Grant(_) | Self::Intent(_) | Self::Issued(_) => [None, None],
         };
@@ -413,7 +408,7 @@ impl<T> std::ops::Deref for Versioned<T> {
     }
 }
 
-/// All entries but intents and issued certificates, as of one commit. Cheap to clone and to keep.
+/// All entries but intents, moves of keys and issued certificates, as of one commit. Cheap to clone and to keep.
 #[derive(Clone, Default)]
 pub struct Directory {
     /// Commit sequence of the newest change in it.
@@ -431,7 +426,7 @@ pub struct Directory {
     /// Grants.
     pub grants: Vec<Arc<Grant>>,
     /// Keystores.
-    pub keystores: Vec<Arc<KeystoreEntry>>,
+    pub keystores: Vec<Versioned<KeystoreEntry>>,
     /// Settings by organisation and name.
     pub settings: BTreeMap<(OrganisationId, String), Arc<Setting>>,
     /// Organisations, but for the default one where nothing was changed of it.
@@ -468,7 +463,7 @@ impl Directory {
             Entry::Group(entry) => self.groups.push(Arc::new(entry)),
             Entry::Member(entry) => self.members.push(Arc::new(entry)),
             Entry::Grant(entry) => self.grants.push(Arc::new(entry)),
-            Entry::Keystore(entry) => self.keystores.push(Arc::new(entry)),
+            Entry::Keystore(entry) => self.keystores.push(versioned(version, entry)),
             Entry::Setting(entry) => {
                 drop(self.settings.insert((entry.organisation, entry.name.clone()), Arc::new(entry)));
             }
@@ -480,7 +475,7 @@ impl Directory {
             Entry::Authority(entry) => drop(self.authorities.insert(entry.id, versioned(version, entry))),
             Entry::Admin(entry) => drop(self.admins.insert(entry.id, versioned(version, entry))),
             Entry::LastCrl(entry) => self.last_crls.push(Arc::new(entry)),
-            Entry::Intent(_) | Entry::Issued(_) => {}
+            Entry::Intent(_) | Entry::Issued(_) | Entry::Rehoming(_) => {}
         }
     }
 }

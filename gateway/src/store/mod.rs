@@ -13,6 +13,8 @@ mod entry;
 mod ids;
 mod invariants;
 mod issued;
+mod keystore_counts;
+mod keystore_rows;
 mod locate;
 mod object_row;
 mod open;
@@ -30,6 +32,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
@@ -41,10 +44,13 @@ pub use audit_read::AuditSegment;
 pub use change::{Change, Commit, CommitError, CommitReceipt, ReadError};
 pub use entry::{
     CertificateOrigin, Client, ClientCertificate, ClientGroup, ClientUser, Directory, Entry, EntryKind, Grant,
-    GrantScope, Grantee, GroupMember, Intent, IntentAction, KeystoreEntry, Setting, Versioned,
+    GrantScope, Grantee, GroupMember, Intent, IntentAction, Setting, Versioned,
 };
 pub use ids::{ClientId, EntryId, KeystoreId, ObjectId, OrganisationId, Version};
 pub use issued::{IssuedCertificate, IssuedFacts, IssuedIndex, Revocation, Serial, SerialError};
+pub use keystore_rows::{
+    KeystoreEntry, KeystoreState, KeystoreTest, Left, ManagedKeystore, Rehoming, RehomingState, StepOutcome, TestStep,
+};
 pub use locate::{LocatePage, LocateQuery};
 pub use object_row::{Custody, ObjectColumns, ObjectRow};
 pub use open::{OpenError, StoreOptions};
@@ -300,7 +306,7 @@ impl Store {
     async fn open_issued(&self, wanted: &[(EntryId, Serial)]) -> Result<Vec<Versioned<IssuedCertificate>>, ReadError> {
         let ids: Vec<EntryId> = wanted.iter().map(|(id, _)| *id).collect();
         let rows = sqlite::issued_rows(&self.readers, &ids).await.map_err(|error| ReadError::Broken(error.to_string()))?;
-        let mut found: std::collections::HashMap<EntryId, Versioned<IssuedCertificate>> = rows
+        let mut found: HashMap<EntryId, Versioned<IssuedCertificate>> = rows
             .iter()
             .filter_map(|row| match plan::open_entry(&self.shared.keyring, row)? {
                 Entry::Issued(certificate) => {
@@ -324,6 +330,22 @@ impl Store {
     /// Device actions that were begun and not finished.
     pub fn intents(&self) -> Arc<Vec<Intent>> {
         self.shared.intents()
+    }
+
+    /// How many objects each keystore has, destroyed ones not counted. Counted when first asked for, beside the traffic; kept from
+    /// then on.
+    pub async fn keystore_objects(&self) -> Result<HashMap<KeystoreId, u64>, ReadError> {
+        self.shared.keystore_counts.all(&self.readers).await.map_err(|error| ReadError::Broken(error.to_string()))
+    }
+
+    /// The same, as far as it is known without a look into the database.
+    pub fn known_keystore_objects(&self) -> Option<HashMap<KeystoreId, u64>> {
+        self.shared.keystore_counts.known()
+    }
+
+    /// Moves of keys between keystores: those under way, and the reports of the last ones.
+    pub fn rehomings(&self) -> Arc<Vec<Rehoming>> {
+        self.shared.rehomings()
     }
 
     /// Adds a keyring term; new records are sealed under it from now on. Old ones stay until [`Store::rewrap`]. One caller at a

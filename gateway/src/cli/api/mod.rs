@@ -7,11 +7,13 @@ pub(super) mod args;
 mod ask;
 mod authorities;
 mod impact;
+mod keystore;
 mod people;
 mod print;
 mod provisioning;
 mod remote;
 
 pub(super) use authorities::authority;
+pub(super) use keystore::keystore;
 pub(super) use people::{admin, organisation, search};
 pub(super) use provisioning::{certificate, key, service};

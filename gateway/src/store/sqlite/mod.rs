@@ -16,7 +16,7 @@ use sqlx::{ConnectOptions, SqliteConnection, SqlitePool};
 pub(crate) use locate::{count, is_term_used, locate, rows_not_under};
 pub(crate) use read::{
     EntryRow, audit_segments, change_log, entries, issued_entries, issued_rows, keyring, name_prefixes, object,
-    object_versions, objects_of_owners, state,
+    object_versions, objects_of_keystores, objects_of_owners, state,
 };
 pub(crate) use write::{
     GroupWrite, append_change_log, create, drop_term, put_term, taken_names, truncate_wal, write_group,
