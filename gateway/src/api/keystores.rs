@@ -452,6 +452,11 @@ fn status_view(status: &Status) -> KeystoreStatus {
     }
 }
 
+/// 422: what the act means was not acknowledged.
+pub(super) fn unacknowledged(text: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "acknowledgement-required", "acknowledgement required", text)
+}
+
 impl From<KeystoreError> for Problem {
     /// Exhaustive on purpose: a new refusal must be given its status here.
     fn from(error: KeystoreError) -> Self {
@@ -465,9 +470,7 @@ impl From<KeystoreError> for Problem {
             KeystoreError::State { .. } => conflict("state"),
             KeystoreError::Conflict(_) => conflict("in-use"),
             KeystoreError::RefusedBefore(_) => conflict("refused-before"),
-            KeystoreError::Unconfirmed(_) => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "acknowledgement-required", "acknowledgement required", text)
-            }
+            KeystoreError::Unconfirmed(_) => unacknowledged(text),
             KeystoreError::Changed => error::changed(),
             KeystoreError::Open { .. } => Self::new(StatusCode::SERVICE_UNAVAILABLE, "keystore-away", "service unavailable", text),
             KeystoreError::NotServing(_) => conflict("not-serving"),

@@ -27,6 +27,7 @@ mod local;
 mod new_certificate;
 mod organisations;
 mod page;
+mod rehome;
 mod service;
 #[cfg(test)]
 mod tests;
@@ -49,6 +50,7 @@ pub use keystores::{KeystoreStatus, KeystoreView, StepView, TestView};
 pub use local::{LocalAnswer, LocalRequest, call};
 pub use organisations::OrganisationView;
 pub use page::List;
+pub use rehome::{LeftView, RehomeView};
 pub use service::ServiceView;
 
 use crate::{
@@ -180,6 +182,7 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(admins::routes())
         .merge(organisations::routes())
         .merge(keystores::routes())
+        .merge(rehome::routes())
         .merge(audit::routes())
 }
 

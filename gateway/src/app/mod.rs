@@ -82,7 +82,7 @@ pub struct App {
     /// The root key, and the seal slot that opened.
     pub unsealed: Unsealed,
     /// Held while the seal changes: two changes at once would lose one.
-    pub seal_changes: tokio::sync::Mutex<()>,
+    pub seal_changes: Arc<tokio::sync::Mutex<()>>,
     objects: OnceLock<Arc<dyn ObjectsAdmin>>,
     /// Port of the public listener, once it is bound.
     public_port: OnceLock<u16>,
@@ -146,12 +146,14 @@ impl App {
         }
         let refusals: Arc<Refusals> = Arc::default();
         let provisioning = provisioning(&store, &directory, &config, &refusals)?;
+        let seal_changes: Arc<tokio::sync::Mutex<()>> = Arc::default();
         let keystores = KeystoreService::new(keystores::Parts {
             store: store.clone(),
             of_the_file: config.keystores.iter().map(|keystore| keystore.name().to_owned()).collect(),
             file_default: config.keystore_default.clone(),
             open: Arc::new(gateway::open),
             readiness: readiness.clone(),
+            seal_changes: seal_changes.clone(),
         });
         let app = Self {
             dir,
@@ -165,7 +167,7 @@ impl App {
             refusals,
             readiness,
             unsealed,
-            seal_changes: tokio::sync::Mutex::new(()),
+            seal_changes,
             objects: OnceLock::new(),
             public_port: OnceLock::new(),
             _lock: lock,

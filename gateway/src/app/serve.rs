@@ -126,6 +126,7 @@ pub async fn serve<H: FrameHandler>(app: Arc<App>, gateway: Arc<Gateway>, handle
     // Lists are in place before the first relying party asks for one.
     app.provisioning.maintain().await;
     tasks.spawn(maintain_provisioning(app.clone()));
+    app.keystores.serve_moves();
     let info = StatusInfo { version: env!("CARGO_PKG_VERSION"), listeners: addresses.clone(), started: app.now().unix_timestamp() };
     let accepting = tokio::spawn(listener.run(stopped.clone()));
     let accepting_http = http.run(&stopped);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::api::args::{AdminCommand, Ca, Cert, Keystore, Organisation, ProvisioningKey, Search, Service};
+use super::api::args::{AdminCommand, Ca, Cert, Keystore, Organisation, ProvisioningKey, Rehome, Search, Service};
 use crate::app::SecretInput;
 
 /// A key-server gateway: KMIP clients on one side, keystores on the other.
@@ -411,6 +411,9 @@ pub(super) enum Group {
 
 #[derive(Subcommand)]
 pub(super) enum Keys {
+    /// Moves all keys of one keystore to another while they are in use, and shows how it goes; run again, it goes on where it was
+    /// interrupted. Every key is used before and after; its id, attributes and state stay.
+    Rehome(Box<Rehome>),
     /// Lists managed objects.
     List {
         /// Client whose objects are listed.

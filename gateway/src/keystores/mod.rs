@@ -11,6 +11,7 @@
 
 mod error;
 mod observed;
+mod rehome;
 mod selftest;
 mod state;
 mod status;
@@ -22,6 +23,7 @@ use keygate_backends::{Health, Keystore};
 
 pub use error::KeystoreError;
 pub use observed::{Noted, Notes};
+pub use rehome::Moving;
 pub use state::{Refusal, Retired};
 pub use status::{KeystoreMetrics, Status, secret_days};
 
@@ -63,6 +65,8 @@ pub struct Parts {
     pub open: Open,
     /// Which parts work.
     pub readiness: Arc<Readiness>,
+    /// Held while the seal changes: two changes at once would lose one.
+    pub seal_changes: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// The keystores of one gateway.
@@ -80,6 +84,11 @@ pub struct KeystoreService {
     notes: Mutex<HashMap<KeystoreId, Arc<Notes>>>,
     /// How often a keystore came back.
     returns: Mutex<HashMap<KeystoreId, u64>>,
+    movers: rehome::Movers,
+    /// Set where the process serves: it moves keys.
+    serving: OnceLock<()>,
+    /// Held while the seal changes.
+    seal_changes: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// A keystore to be added.
@@ -117,7 +126,7 @@ pub struct Found {
 impl KeystoreService {
     /// Over an open store. Nothing is opened before [`Self::attach`].
     pub fn new(parts: Parts) -> Self {
-        let Parts { store, of_the_file, file_default, open, readiness } = parts;
+        let Parts { store, of_the_file, file_default, open, readiness, seal_changes } = parts;
         Self {
             store,
             of_the_file,
@@ -129,6 +138,9 @@ impl KeystoreService {
             testing: Mutex::default(),
             notes: Mutex::default(),
             returns: Mutex::default(),
+            movers: rehome::Movers::default(),
+            serving: OnceLock::new(),
+            seal_changes,
         }
     }
 

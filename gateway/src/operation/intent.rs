@@ -80,18 +80,6 @@ impl NewKey {
         Ok(begun)
     }
 
-    /// What takes the intent away in the commit that brings the object.
-    pub(crate) fn kept(&self) -> Option<Change> {
-        self.0.as_ref().map(|pending| Change::RemoveEntry(EntryKind::Intent, pending.intent.id))
-    }
-
-    /// The commit with [`Self::kept`] is durable: the key is the object's.
-    pub(crate) fn done(mut self) {
-        if let Some(pending) = self.0.take() {
-            pending.in_flight.remove(pending.intent.id);
-        }
-    }
-
     /// Destroys the key, whatever became of it, and forgets the intent.
     ///
     /// # Errors
@@ -114,19 +102,6 @@ impl OldKey {
         let pending = Pending::new(gateway, place, key, IntentAction::Destroy, vec![object]);
         pending.in_flight.add(pending.intent.id);
         Self(pending)
-    }
-
-    /// What it adds to the commit.
-    pub(crate) fn change(&self) -> Change {
-        Change::AddEntry(Entry::Intent(self.0.intent.clone()))
-    }
-
-    /// The commit is durable: the key is destroyed after `grace`.
-    pub(crate) fn destroy_after(self, grace: Duration) {
-        tokio::spawn(async move {
-            tokio::time::sleep(grace).await;
-            self.0.carry_out().await;
-        });
     }
 
     /// Nothing was committed.
@@ -198,6 +173,41 @@ pub(super) async fn with_commit(
         Err(error) => {
             made.into_iter().map(|pending| NewKey(Some(pending))).for_each(drop);
             destroys.iter().for_each(|pending| pending.in_flight.remove(pending.intent.id));
+            Err(error)
+        }
+    }
+}
+
+/// Commits moves of keys between devices: the intents of new keys go with it, those of old ones come with it.
+pub(crate) async fn with_moves(
+    store: &Store,
+    acts: Vec<(Option<NewKey>, Option<OldKey>)>,
+    mut commit: Commit,
+    grace: Duration,
+) -> Result<(), CommitError> {
+    let (mut made, mut left) = (Vec::new(), Vec::new());
+    for (new, old) in acts {
+        made.extend(new.and_then(|mut new| new.0.take()));
+        left.extend(old);
+    }
+    commit.changes.extend(made.iter().map(|pending| Change::RemoveEntry(EntryKind::Intent, pending.intent.id)));
+    commit.changes.extend(left.iter().map(|OldKey(pending)| Change::AddEntry(Entry::Intent(pending.intent.clone()))));
+    match store.commit(commit).await {
+        Ok(_) => {
+            made.iter().for_each(|pending| pending.in_flight.remove(pending.intent.id));
+            for OldKey(pending) in left {
+                tokio::spawn(async move {
+                    tokio::time::sleep(grace).await;
+                    pending.carry_out().await;
+                });
+            }
+            Ok(())
+        }
+        // Perhaps it is on disk, perhaps not: the next start sees.
+        Err(error @ CommitError::Broken(_)) => Err(error),
+        Err(error) => {
+            made.into_iter().map(|pending| NewKey(Some(pending))).for_each(drop);
+            left.into_iter().for_each(OldKey::stays);
             Err(error)
         }
     }

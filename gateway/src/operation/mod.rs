@@ -34,6 +34,7 @@ mod policy;
 mod query;
 mod re_key;
 mod re_key_key_pair;
+pub(crate) mod rehome;
 mod register;
 mod revoke;
 mod rng;

@@ -51,7 +51,7 @@ pub use issued::{IssuedCertificate, IssuedFacts, IssuedIndex, Revocation, Serial
 pub use keystore_rows::{
     KeystoreEntry, KeystoreState, KeystoreTest, Left, ManagedKeystore, Rehoming, RehomingState, StepOutcome, TestStep,
 };
-pub use locate::{LocatePage, LocateQuery};
+pub use locate::{LocatePage, LocateQuery, ToMove};
 pub use object_row::{Custody, ObjectColumns, ObjectRow};
 pub use open::{OpenError, StoreOptions};
 pub use pki_rows::{
@@ -341,6 +341,14 @@ impl Store {
     /// The same, as far as it is known without a look into the database.
     pub fn known_keystore_objects(&self) -> Option<HashMap<KeystoreId, u64>> {
         self.shared.keystore_counts.known()
+    }
+
+    /// A page of the objects that are to be moved, oldest first, from after `after` on; and ids of rows that were altered. A page that
+    /// is empty on both sides is the end. Open each row before trusting its clear columns; its commit fails if it is not the newest.
+    pub async fn objects_to_move(&self, of: ToMove, after: ObjectId, limit: u32) -> Result<(Vec<Arc<ObjectRow>>, Vec<ObjectId>), ReadError> {
+        let found = sqlite::rows_to_move(&self.readers, of, after, limit).await;
+        let (rows, unreadable) = found.map_err(|error| ReadError::Broken(error.to_string()))?;
+        Ok((rows.into_iter().map(Arc::new).collect(), unreadable))
     }
 
     /// Moves of keys between keystores: those under way, and the reports of the last ones.

@@ -99,6 +99,7 @@ impl World {
             file_default: "local".into(),
             open: std::sync::Arc::new(|_, _| Err("nothing is opened here".into())),
             readiness: std::sync::Arc::default(),
+            seal_changes: std::sync::Arc::default(),
         });
         let api = Api { provisioning, store, directory, keystores: std::sync::Arc::new(keystores) };
         Self { _dir: dir, router: router(api.clone()), api }

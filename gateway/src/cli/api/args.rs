@@ -571,3 +571,27 @@ pub(in crate::cli) enum Keystore {
         via: Via,
     },
 }
+
+#[derive(Args, Clone)]
+pub(in crate::cli) struct Rehome {
+    /// Keystore that the keys come from.
+    #[arg(long, value_name = "KEYSTORE")]
+    pub(in crate::cli) from: String,
+    /// Keystore that they go to; the same: everything is sealed again under a new term of the keyring.
+    #[arg(long, value_name = "KEYSTORE")]
+    pub(in crate::cli) to: String,
+    /// Most keys a second; 0: as fast as it goes.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(in crate::cli) per_second: u32,
+    /// Stops the move; run again without this it goes on.
+    #[arg(long, conflicts_with_all = ["detach", "yes"])]
+    pub(in crate::cli) stop: bool,
+    /// Does not wait for the end.
+    #[arg(long)]
+    pub(in crate::cli) detach: bool,
+    /// "I understand that keys in a device can be used there, and not fetched any more."
+    #[arg(long)]
+    pub(in crate::cli) yes: bool,
+    #[command(flatten)]
+    pub(in crate::cli) via: Via,
+}

@@ -11,9 +11,11 @@ mod keystore;
 mod people;
 mod print;
 mod provisioning;
+mod rehome;
 mod remote;
 
 pub(super) use authorities::authority;
 pub(super) use keystore::keystore;
 pub(super) use people::{admin, organisation, search};
 pub(super) use provisioning::{certificate, key, service};
+pub(super) use rehome::rehome;

@@ -11,7 +11,7 @@ use super::args::Via;
 use crate::{
     api::{
         AdminView, AdminWithCertificate, AuditPage, AuthorityDetails, AuthorityRequest, CertificateDetails, Certificates, CreatedKeyView,
-        KeyDetails, KeystoreStatus, KeystoreView, List, OrganisationView, ServiceView, StepView,
+        KeyDetails, KeystoreStatus, KeystoreView, LeftView, List, OrganisationView, RehomeView, ServiceView, StepView,
     },
     cli::{Failure, code},
 };
@@ -221,6 +221,20 @@ pub(super) fn keystore_statuses(via: &Via, all: Vec<Value>) -> Result<(), Failur
             line("last test", status.tested.map(|at| format!("{} at {}", status.test.unwrap_or_default(), time(at))));
             status.todo.iter().for_each(|todo| line("TO DO", Some(todo)));
         }
+    })
+}
+
+pub(super) fn rehome(via: &Via, answer: Value) -> Result<(), Failure> {
+    print(via, answer, |view: RehomeView| {
+        println!("{} to {}: {}, {} of {} keys looked at, {} moved", view.from, view.to, view.state, view.seen, view.total, view.moved);
+        let show = |what: &str, list: &[LeftView]| {
+            for LeftView { reason, count, examples } in list {
+                println!("    {what} {count}: {reason} ({}{})", examples.join(", "), if *count > examples.len() as u64 { ", ..." } else { "" });
+            }
+        };
+        show("kept", &view.kept);
+        show("failed", &view.failed);
+        line("stopped by", Some(view.trouble).filter(|trouble| !trouble.is_empty()));
     })
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, SqliteConnection, SqlitePool};
 
-pub(crate) use locate::{count, is_term_used, locate, rows_not_under};
+pub(crate) use locate::{count, is_term_used, locate, rows_not_under, rows_to_move};
 pub(crate) use read::{
     EntryRow, audit_segments, change_log, entries, issued_entries, issued_rows, keyring, name_prefixes, object,
     object_versions, objects_of_keystores, objects_of_owners, state,
