@@ -257,3 +257,179 @@ fn of_two_activations_one_happens() {
         assert!(shown.contains("\"active\"") && shown.contains("\"default\":true"), "{shown}");
     }
 }
+
+/// The report of a move, as the command gives it at its end.
+fn rehome(world: &World, from: &str, to: &str, more: &[&str]) -> (bool, Json) {
+    let arguments = [&["keys", "rehome", "--from", from, "--to", to, "--yes", "--json"], more].concat();
+    let output = world.gateway.keygate(&arguments).expect("the command runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let report = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}{}", String::from_utf8_lossy(&output.stderr)));
+    (output.status.success(), report)
+}
+
+/// Every key gives what it gave before.
+fn all_work(client: &mut TlsKmipClient, keys: &[(String, Vec<u8>)]) {
+    for (id, expected) in keys {
+        let found = encrypt(client, id).unwrap_or_else(|(reason, message)| panic!("{id}: {reason:#x} {message}"));
+        assert_eq!(&found, expected, "{id}");
+    }
+}
+
+fn create_many(client: &mut TlsKmipClient, count: usize) -> Vec<(String, Vec<u8>)> {
+    let one = |_| {
+        let id = create(client);
+        let text = encrypt(client, &id).expect("Encrypt");
+        (id, text)
+    };
+    (0..count).map(one).collect()
+}
+
+/// Keys go from the store into the token while a client uses them, and each is there once. They do not come back, for the token does
+/// not hand them out: the report says so, and they stay usable.
+#[test]
+fn keys_move_into_a_token_under_traffic() {
+    if tools::skipped("softhsm") {
+        return;
+    }
+    let world = World::new();
+    let mut client = world.gateway.connect("a");
+    let keys = create_many(&mut client, 12);
+    world.add(&world.token.pin_file.to_string_lossy());
+    world.ok(&["keystore", "test", "hsm"]);
+    let (_, refused) = world.fails(&["keys", "rehome", "--from", "local", "--to", "hsm", "--yes"]);
+    assert!(refused.contains("activate it first"), "{refused}");
+    world.ok(&["keystore", "activate", "hsm", "--confirm", "hsm", "--keep-default"]);
+    let (code, unsaid) = world.fails(&["keys", "rehome", "--from", "local", "--to", "hsm"]);
+    assert!(code == 2 && unsaid.contains("--yes"), "{unsaid}");
+
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let report = std::thread::scope(|scope| {
+        let traffic = scope.spawn(|| {
+            let mut client = world.gateway.connect("a");
+            let mut rounds = 0;
+            // Once more after the end: keys in their new place.
+            while !done.load(std::sync::atomic::Ordering::Relaxed) || rounds == 0 {
+                all_work(&mut client, &keys);
+                rounds += 1;
+            }
+            rounds
+        });
+        let report = rehome(&world, "local", "hsm", &[]);
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(traffic.join().expect("no request failed") > 0);
+        report
+    });
+    assert!(report.0, "{}", report.1);
+    assert_eq!((report.1["state"].as_str(), report.1["moved"].as_u64()), (Some("done"), Some(12)), "{}", report.1);
+    all_work(&mut client, &keys);
+    assert!(keys.iter().all(|(id, _)| world.home(id) == "hsm"));
+    assert_eq!(world.token.keys().expect("the token is listed").len(), 12, "each is there once");
+
+    let (whole, back) = rehome(&world, "hsm", "local", &[]);
+    assert!(whole && back["moved"] == 0, "{back}");
+    assert_eq!(back["kept"][0]["count"], 12, "{back}");
+    assert!(back["kept"][0]["reason"].as_str().expect("a reason").contains("does not hand it out"), "{back}");
+    all_work(&mut client, &keys);
+    let moved = world.ok(&["audit", "search", "--action", "KeyRehomed", "--limit", "50"]);
+    assert_eq!(moved.lines().filter(|line| line.contains("KeyRehomed")).count(), 12, "each move is on record");
+}
+
+/// SIGKILL in the middle of a move, more than once; each start goes on with it, and so does the command. In the end every key works
+/// and is in the token once.
+#[test]
+fn sigkill_during_a_move_loses_nothing() {
+    if tools::skipped("softhsm") {
+        return;
+    }
+    let mut world = World::active();
+    world.ok(&["keystore", "drain", "hsm"]);
+    let mut client = world.gateway.connect("a");
+    let keys = create_many(&mut client, 24);
+    drop(client);
+    world.ok(&["keystore", "test", "hsm"]);
+    world.ok(&["keystore", "activate", "hsm", "--confirm", "hsm", "--keep-default"]);
+    for kills in 1..=3_u64 {
+        world.ok(&["keys", "rehome", "--from", "local", "--to", "hsm", "--yes", "--detach", "--per-second", "40"]);
+        // At another point of the work each time; the last keys are for the time after.
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while move_of(&world)["moved"].as_u64() < Some(5 * kills) {
+            assert!(std::time::Instant::now() < deadline, "no progress: {}", move_of(&world));
+        }
+        world.gateway.kill().expect("killed");
+        world.gateway.start().expect("starts");
+        all_work(&mut world.gateway.connect("a"), &keys);
+    }
+    let (whole, report) = rehome(&world, "local", "hsm", &[]);
+    assert!(whole && report["state"] == "done", "{report}");
+    assert_eq!(report["moved"], 24, "what the report says is what was done: {report}");
+    let mut client = world.gateway.connect("a");
+    all_work(&mut client, &keys);
+    assert!(keys.iter().all(|(id, _)| world.home(id) == "hsm"));
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    loop {
+        // What was under way at a kill is reconciled in the background.
+        let there = world.token.keys().expect("the token is listed").len();
+        if there == 24 {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "{there} keys on the token");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let verified = world.gateway.keygate(&["audit", "verify"]).expect("the command runs");
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
+}
+
+fn move_of(world: &World) -> Json {
+    let list = world.ok(&["keys", "moves", "--json"]);
+    let list: Json = serde_json::from_str(&list).expect("JSON");
+    list["items"][0].clone()
+}
+
+/// Keys go from one local keystore to another, and everything goes under a new term, in place: stopped, gone on with, under a
+/// throttle. The old keystore can be removed then.
+#[test]
+fn keys_move_between_local_keystores_and_terms() {
+    let mut world = LocalWorld::new();
+    let mut client = world.gateway.connect("a");
+    let keys = create_many(&mut client, 40);
+    let ok = |arguments: &[&str]| world.gateway.keygate_ok(arguments);
+    let _ = ok(&["keystore", "add", "vault", "--kind", "local"]);
+    let _ = ok(&["keystore", "test", "vault"]);
+    let _ = ok(&["keystore", "activate", "vault", "--confirm", "vault"]);
+    let _ = ok(&["keys", "rehome", "--from", "local", "--to", "vault", "--yes", "--detach", "--per-second", "8"]);
+    let stopped: Json = serde_json::from_str(&ok(&["keys", "rehome", "--from", "local", "--to", "vault", "--stop", "--json"])).expect("JSON");
+    assert_eq!(stopped["state"], "stopped", "{stopped}");
+    assert!(stopped["moved"].as_u64() < Some(40), "a throttled move was not over: {stopped}");
+    all_work(&mut client, &keys);
+    let report: Json = serde_json::from_str(&ok(&["keys", "rehome", "--from", "local", "--to", "vault", "--yes", "--json"])).expect("JSON");
+    assert_eq!((report["state"].as_str(), report["moved"].as_u64()), (Some("done"), Some(40)), "{report}");
+    all_work(&mut client, &keys);
+
+    let term = |gateway: &TestGateway| gateway.keygate_ok(&["seal", "status", "--json"]);
+    let before = term(&world.gateway);
+    let report: Json = serde_json::from_str(&ok(&["keys", "rehome", "--from", "vault", "--to", "vault", "--yes", "--json"])).expect("JSON");
+    assert_eq!(report["state"], "done", "{report}");
+    assert_ne!(term(&world.gateway), before, "another term");
+    all_work(&mut client, &keys);
+    drop(client);
+    world.gateway.stop().expect("stops");
+    world.gateway.start().expect("starts");
+    all_work(&mut world.gateway.connect("a"), &keys);
+    let _ = world.gateway.keygate_ok(&["keystore", "drain", "vault"]);
+    let refused = world.gateway.keygate(&["keystore", "remove", "vault"]).expect("the command runs");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("40 objects"), "{}", String::from_utf8_lossy(&refused.stderr));
+    let _ = world.gateway.keygate_ok(&["keys", "rehome", "--from", "vault", "--to", "local", "--yes"]);
+    let _ = world.gateway.keygate_ok(&["keystore", "remove", "vault"]);
+    all_work(&mut world.gateway.connect("a"), &keys);
+}
+
+/// A gateway without a token.
+struct LocalWorld {
+    gateway: TestGateway,
+}
+
+impl LocalWorld {
+    fn new() -> Self {
+        Self { gateway: Setup::new().start() }
+    }
+}

@@ -138,6 +138,7 @@ fn group(command: Group) -> Result<(), Failure> {
 fn keys(command: Keys) -> Result<(), Failure> {
     match command {
         Keys::Chown { id, to, data } => show(&data, AdminRequest::KeysChown { id, to }),
+        Keys::Moves { via } => api::moves(&via),
         Keys::Rehome(wanted) => api::rehome(&wanted),
         Keys::List { owner, after, limit, data } => show(&data, AdminRequest::KeysList { owner, after, limit }),
         Keys::Show { id, data } => show(&data, AdminRequest::KeysShow { id }),

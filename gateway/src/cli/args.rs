@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::api::args::{AdminCommand, Ca, Cert, Keystore, Organisation, ProvisioningKey, Rehome, Search, Service};
+use super::api::args::{AdminCommand, Ca, Cert, Keystore, Organisation, ProvisioningKey, Rehome, Search, Service, Via};
 use crate::app::SecretInput;
 
 /// A key-server gateway: KMIP clients on one side, keystores on the other.
@@ -414,6 +414,11 @@ pub(super) enum Keys {
     /// Moves all keys of one keystore to another while they are in use, and shows how it goes; run again, it goes on where it was
     /// interrupted. Every key is used before and after; its id, attributes and state stay.
     Rehome(Box<Rehome>),
+    /// Shows moves of keys between keystores: under way, stopped, and the last reports.
+    Moves {
+        #[command(flatten)]
+        via: Via,
+    },
     /// Lists managed objects.
     List {
         /// Client whose objects are listed.

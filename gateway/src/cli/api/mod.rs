@@ -18,4 +18,4 @@ pub(super) use authorities::authority;
 pub(super) use keystore::keystore;
 pub(super) use people::{admin, organisation, search};
 pub(super) use provisioning::{certificate, key, service};
-pub(super) use rehome::rehome;
+pub(super) use rehome::{moves, rehome};

@@ -224,18 +224,25 @@ pub(super) fn keystore_statuses(via: &Via, all: Vec<Value>) -> Result<(), Failur
     })
 }
 
+pub(super) fn rehomes(via: &Via, answer: Value) -> Result<(), Failure> {
+    print(via, answer, |list: List<RehomeView>| list.items.into_iter().for_each(rehome_report))
+}
+
 pub(super) fn rehome(via: &Via, answer: Value) -> Result<(), Failure> {
-    print(via, answer, |view: RehomeView| {
-        println!("{} to {}: {}, {} of {} keys looked at, {} moved", view.from, view.to, view.state, view.seen, view.total, view.moved);
-        let show = |what: &str, list: &[LeftView]| {
-            for LeftView { reason, count, examples } in list {
-                println!("    {what} {count}: {reason} ({}{})", examples.join(", "), if *count > examples.len() as u64 { ", ..." } else { "" });
-            }
-        };
-        show("kept", &view.kept);
-        show("failed", &view.failed);
-        line("stopped by", Some(view.trouble).filter(|trouble| !trouble.is_empty()));
-    })
+    print(via, answer, rehome_report)
+}
+
+fn rehome_report(view: RehomeView) {
+    println!("{} to {}: {}, {} of {} keys looked at, {} moved", view.from, view.to, view.state, view.seen, view.total, view.moved);
+    let show = |what: &str, list: &[LeftView]| {
+        for LeftView { reason, count, examples } in list {
+            let more = if *count > examples.len() as u64 { ", ..." } else { "" };
+            println!("    {what} {count}: {reason} ({}{more})", examples.join(", "));
+        }
+    };
+    show("kept", &view.kept);
+    show("failed", &view.failed);
+    line("stopped by", Some(view.trouble).filter(|trouble| !trouble.is_empty()));
 }
 
 fn keystore_line(keystore: &KeystoreView) {

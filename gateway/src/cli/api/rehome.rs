@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::{
-    args::Rehome,
+    args::{Rehome, Via},
     ask::Path,
     impact::Impact,
     print,
@@ -48,6 +48,11 @@ pub(in crate::cli) fn rehome(wanted: &Rehome) -> Result<(), Failure> {
         let own = all.items.into_iter().find(|item| item["from"] == from.as_str() && item["to"] == to.as_str());
         answer = own.ok_or_else(|| Failure::new(code::FAILED, "the server does not know this move any more"))?;
     }
+}
+
+/// All moves.
+pub(in crate::cli) fn moves(via: &Via) -> Result<(), Failure> {
+    print::rehomes(via, via.get(Path::of(&[REHOME]))?)
 }
 
 fn read<T: serde::de::DeserializeOwned>(value: serde_json::Value) -> Result<T, Failure> {

@@ -6,6 +6,7 @@ mod device;
 mod devices;
 mod lives;
 mod quotas;
+mod rehome;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
