@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use keygate_backends::Health;
 use tokio::sync::watch;
 
 use super::{KeystoreError, KeystoreService, event, lock};
@@ -33,7 +34,7 @@ const WALKS_MAX: u32 = 16;
 /// Reasons that a report tells apart, and examples of each.
 const REASONS_MAX: usize = 32;
 const EXAMPLES_MAX: usize = 5;
-/// A commit that the writer refuses for a passing reason is tried again so often, after a pause.
+/// Between two looks at a device that is away.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Jobs of this process.
@@ -293,10 +294,9 @@ impl Mover<'_> {
     }
 
     async fn walks(&mut self) -> Result<(), Halt> {
-        let route = self.service.route(self.row.from, self.row.to).map_err(|error| Halt::Trouble(error.to_string()))?;
         for _ in 0..WALKS_MAX {
             let whole = self.row.after.is_none();
-            let calm = self.walk(&route).await?;
+            let calm = self.walk().await?;
             if whole && calm {
                 break;
             }
@@ -316,11 +316,12 @@ impl Mover<'_> {
     }
 
     /// One walk over what is left; whether clients changed none of it under our hands.
-    async fn walk(&mut self, route: &Route) -> Result<bool, Halt> {
-        let within = route.is_within_the_store();
+    async fn walk(&mut self) -> Result<bool, Halt> {
         let (of, mut calm) = (self.to_move(), true);
         loop {
             self.pace().await?;
+            let route = self.route().await?;
+            let within = route.is_within_the_store();
             let after = self.row.after.unwrap_or(ObjectId(uuid::Uuid::nil()));
             let page = self.page(if within { PAGE } else { DEVICE_PAGE });
             let found = self.service.store.objects_to_move(of, after, page).await;
@@ -328,7 +329,22 @@ impl Mover<'_> {
             let last = rows.iter().map(|row| row.id).chain(altered.iter().copied()).max();
             let Some(last) = last else { return Ok(calm) };
             altered.into_iter().for_each(|id| note(&mut self.row.failed, "its row was altered", id));
-            calm &= if within { self.page_within(route, rows, last).await? } else { self.page_of_devices(route, rows, last).await? };
+            calm &= if within { self.page_within(&route, rows, last).await? } else { self.page_of_devices(rows, last).await? };
+        }
+    }
+
+    /// Both keystores, when both serve: a device that is away is waited for, its keys are not reported as lost.
+    async fn route(&mut self) -> Result<Route, Halt> {
+        loop {
+            let is_up = |keystore: &InUse| keystore.keystore.health() == Health::Up;
+            match self.service.route(self.row.from, self.row.to) {
+                Ok(route) if is_up(&route.from) && is_up(&route.to) => return Ok(route),
+                // One that could not be opened is tried again by the watch over keystores.
+                Ok(_) | Err(_) => tokio::select! {
+                    () = tokio::time::sleep(PAUSE) => {}
+                    _ = self.stopped.wait_for(|stop| *stop) => return Err(Halt::Stopped),
+                },
+            }
         }
     }
 
@@ -392,12 +408,13 @@ impl Mover<'_> {
         Ok(false)
     }
 
-    async fn page_of_devices(&mut self, route: &Route, rows: Vec<Arc<ObjectRow>>, last: ObjectId) -> Result<bool, Halt> {
+    async fn page_of_devices(&mut self, rows: Vec<Arc<ObjectRow>>, last: ObjectId) -> Result<bool, Halt> {
         let mut calm = true;
         for row in rows {
             self.pace().await?;
+            let route = self.route().await?;
             self.row.after = Some(row.id);
-            calm &= self.one(route, row).await?;
+            calm &= self.one(&route, row).await?;
         }
         self.row.after = Some(last);
         // What stays where it is is on record too.
@@ -436,10 +453,6 @@ impl Mover<'_> {
                     let again = self.service.store.object(id).await.map_err(|error| Halt::Trouble(error.to_string()))?;
                     // It may have been destroyed, or moved by its owner's request.
                     next = again.filter(|row| row.keystore == self.row.from && ![5, 6].contains(&row.state));
-                }
-                Err(error @ (CommitError::DiskFull | CommitError::ReadOnlyLowDisk { .. })) => {
-                    tokio::time::sleep(PAUSE).await;
-                    return Err(error.into());
                 }
                 Err(error) => return Err(error.into()),
             }
