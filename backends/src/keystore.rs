@@ -104,6 +104,22 @@ pub trait Keystore: Send + Sync {
 
     /// How it is, without touching the device.
     fn health(&self) -> Health;
+
+    /// What an operator wants to see of its insides, as far as it has such things. Cheap, and without touching the device.
+    fn figures(&self) -> Figures {
+        Figures::default()
+    }
+}
+
+/// The insides of a keystore in figures; `None` where a backend has no such thing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Sessions or connections with the device.
+    pub sessions: Option<u32>,
+    /// Calls that wait for one.
+    pub queued: Option<u32>,
+    /// How often the device was opened anew, the first time included.
+    pub generation: Option<u64>,
 }
 
 /// What a keystore is and can do.

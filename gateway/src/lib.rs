@@ -16,6 +16,7 @@ pub mod http;
 pub mod http_client;
 pub mod identity;
 pub mod import;
+pub mod keystores;
 pub mod kmip;
 pub mod listen;
 pub mod object;

@@ -49,7 +49,9 @@ impl From<CommitError> for Problem {
             CommitError::EntryMissing { .. } => Self::new(StatusCode::NOT_FOUND, "not-found", "not found", "it is gone meanwhile"),
             // One permission nobody has: to leave the gateway without an administrator.
             CommitError::LastAdmin => Self::new(StatusCode::CONFLICT, "state", "conflict", error.to_string()).denied("last administrator"),
-            CommitError::NoRoom(_)
+            CommitError::KeystoreInUse { .. }
+            | CommitError::Uncounted
+            | CommitError::NoRoom(_)
             | CommitError::UsedUp { .. }
             | CommitError::KeyOfAnother
             | CommitError::ClientRevoked

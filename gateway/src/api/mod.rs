@@ -23,11 +23,13 @@ mod error;
 mod etag;
 mod exports;
 mod keys;
+mod keystores;
 mod local;
 mod new_certificate;
 mod organisations;
 mod page;
 mod rest_users;
+mod rehome;
 mod service;
 #[cfg(test)]
 mod tests;
@@ -46,10 +48,12 @@ pub use authorities::{AuthorityDetails, AuthorityRequest};
 pub use caller::ApiCaller;
 pub use certificates::{CertificateDetails, Certificates};
 pub use keys::{CreatedKeyView, KeyDetails};
+pub use keystores::{KeystoreStatus, KeystoreView, StepView, TestView};
 pub use local::{LocalAnswer, LocalRequest, call};
 pub use organisations::OrganisationView;
 pub use page::List;
 pub use rest_users::{LinkedRestUser, RestUserView};
+pub use rehome::{LeftView, RehomeView};
 pub use service::ServiceView;
 
 use crate::{
@@ -57,6 +61,7 @@ use crate::{
     audit::Refusals,
     http::Problem,
     identity::DirectoryHandle,
+    keystores::KeystoreService,
     provisioning::{KeyChoice, Provisioning, algorithm},
     store::{OrganisationId, Store},
 };
@@ -70,6 +75,7 @@ pub struct Api {
     store: Store,
     directory: Arc<DirectoryHandle>,
     refusals: Arc<Refusals>,
+    keystores: Arc<KeystoreService>,
 }
 
 impl Api {
@@ -80,6 +86,7 @@ impl Api {
             store: app.store.clone(),
             directory: app.directory.clone(),
             refusals: app.refusals.clone(),
+            keystores: app.keystores.clone(),
         }
     }
 
@@ -164,7 +171,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
 #[derive(OpenApi)]
 #[openapi(info(
     title = "Keygate admin API",
-    description = "Certificate provisioning, administrators, organisations and the audit record. Refusals are problem details \
+    description = "Certificate provisioning, keystores, administrators, organisations and the audit record. Refusals are problem details \
                    (RFC 9457) with a stable `code`."
 ))]
 struct Head;
@@ -183,6 +190,8 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(admins::routes())
         .merge(organisations::routes())
         .merge(rest_users::routes())
+        .merge(keystores::routes())
+        .merge(rehome::routes())
         .merge(audit::routes())
         .merge(exports::routes())
 }

@@ -10,8 +10,10 @@ use crate::{
     admin::chain,
     config::{AuditReads, Config, Forbidden, KeystoreConfig, NoEncoding, RngSeed},
     kmip::KmipFront,
-    operation::{self, Gateway, Keystores, Policy},
+    keystores::{OpenFailure, component},
+    operation::{self, Gateway, InUse, Keystores, Policy},
     provisioning::ProvisioningError,
+    seal::SecretText,
     telemetry::ComponentState,
 };
 
@@ -20,6 +22,9 @@ const HEALTH_EVERY: Duration = Duration::from_millis(500);
 
 /// Rounds of the above between two attempts at what could not be reconciled.
 const RECONCILE_ROUNDS: u32 = 60;
+
+/// Rounds between two attempts to open a keystore that could not be opened.
+const OPEN_ROUNDS: u32 = 6;
 
 /// Why the keystores are not in place.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +41,12 @@ pub enum GatewayError {
         #[source]
         source: KsError,
     },
+    /// The settings file names a keystore that commands have added.
+    #[error(
+        "keystore \"{0}\" was added by `keygate keystore add`, and keygate.toml names it too\nhint: take it out of keygate.toml, or \
+         give it another name there"
+    )]
+    Managed(String),
     /// Rows of certificate provisioning.
     #[error("certificate provisioning cannot be read")]
     Provisioning(#[source] ProvisioningError),
@@ -51,30 +62,43 @@ pub fn gateway(app: &App) -> Result<Arc<Gateway>, GatewayError> {
         let name = keystore.name();
         let id = app.keystore_id(name).ok_or_else(|| GatewayError::Unrecorded(name.into()))?;
         let checked = KeystoreName::new(name).map_err(|source| GatewayError::Keystore { name: name.into(), source })?;
-        let keystore: Arc<dyn Keystore> = match keystore {
-            KeystoreConfig::Local { .. } => Arc::new(LocalKeystore::new(checked)),
-            KeystoreConfig::Pkcs11(config) => match token::keystore_token(config) {
-                Ok(token) => Arc::new(Pkcs11Keystore::new(checked, token)),
-                // A missing keystore does not keep the others from serving; readiness says which.
-                Err(error) => {
-                    app.readiness.set(&component(name), ComponentState::Down { reason: chain(&error) });
-                    continue;
-                }
-            },
+        if app.keystores.find(name).is_ok_and(|found| found.row.managed.is_some()) {
+            return Err(GatewayError::Managed(name.into()));
+        }
+        let keystore = match open_as(checked, keystore, None) {
+            Ok(keystore) => app.keystores.observe(id, keystore),
+            // A missing keystore does not keep the others from serving; readiness says which.
+            Err(error) => {
+                app.readiness.set(&component(name), ComponentState::Down { reason: chain(error.as_ref()) });
+                continue;
+            }
         };
         app.readiness.set(&component(name), state_of(keystore.as_ref()));
-        match &mut set {
+        match set {
             None => set = Some(Keystores::new(id, name, keystore)),
-            Some(set) => set.add(id, name, keystore),
+            Some(ref set) => set.add(id, name, keystore),
         }
     }
     let no_default = || GatewayError::NoDefault(app.config.keystore_default.clone());
-    let mut set = set.ok_or_else(no_default)?;
+    let set = set.ok_or_else(no_default)?;
     set.set_default(app.keystore_id(&app.config.keystore_default).ok_or_else(no_default)?);
     let gateway = Arc::new(Gateway::new(app.store.clone(), app.store.keyring().clone(), set, policy(&app.config)));
     app.set_objects(gateway.clone());
+    app.keystores.attach(&gateway);
     app.provisioning.set_gateway(gateway.clone()).map_err(GatewayError::Provisioning)?;
     Ok(gateway)
+}
+
+/// Opens a keystore that administrators added. May block for a second while its device is away.
+pub(super) fn open(config: &KeystoreConfig, sealed: Option<&SecretText>) -> Result<Arc<dyn Keystore>, OpenFailure> {
+    open_as(KeystoreName::new(config.name())?, config, sealed)
+}
+
+fn open_as(name: KeystoreName, config: &KeystoreConfig, sealed: Option<&SecretText>) -> Result<Arc<dyn Keystore>, OpenFailure> {
+    Ok(match config {
+        KeystoreConfig::Local { .. } => Arc::new(LocalKeystore::new(name)),
+        KeystoreConfig::Pkcs11(config) => Arc::new(Pkcs11Keystore::new(name, token::keystore_token(config, sealed)?)),
+    })
 }
 
 /// Follows the health of the keystores, so that readiness and log tell of a token that goes or returns. Device actions that
@@ -83,12 +107,21 @@ pub(super) async fn watch_keystores(app: Arc<App>, gateway: Arc<Gateway>) {
     let mut interval = tokio::time::interval(HEALTH_EVERY);
     let mut reconcile = true;
     let mut again_in: Option<u32> = None;
+    let mut rounds = 0;
     loop {
         interval.tick().await;
-        for (_, name, keystore) in gateway.keystores.iter() {
+        for InUse { id, name, keystore, .. } in gateway.keystores.all() {
             let state = state_of(keystore.as_ref());
             let is_up = state == ComponentState::Up;
-            reconcile |= app.readiness.set(&component(name), state) && is_up;
+            let is_back = app.readiness.set(&component(&name), state) && is_up;
+            if is_back {
+                app.keystores.came_back(id);
+            }
+            reconcile |= is_back;
+        }
+        rounds = (rounds + 1) % OPEN_ROUNDS;
+        if rounds == 0 {
+            app.keystores.open_missing().await;
         }
         again_in = again_in.map(|rounds| rounds.saturating_sub(1));
         if std::mem::take(&mut reconcile) || again_in == Some(0) {
@@ -96,10 +129,6 @@ pub(super) async fn watch_keystores(app: Arc<App>, gateway: Arc<Gateway>) {
             again_in = (left > 0).then_some(RECONCILE_ROUNDS);
         }
     }
-}
-
-fn component(name: &str) -> String {
-    format!("keystore {name}")
 }
 
 fn state_of(keystore: &dyn Keystore) -> ComponentState {

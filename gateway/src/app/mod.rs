@@ -24,9 +24,10 @@ use crate::{
     admin::ObjectsAdmin,
     authority,
     audit::{Action, Details, Event, Refusals, VerifyReport},
-    config::{AuditReads, Config, KeystoreConfig},
+    config::{AuditReads, Config},
     data_dir::{DataDir, DataDirError, DataDirLock},
     identity::{DirectoryContent, DirectoryHandle, RestUsers, Users},
+    keystores::{self, KeystoreService},
     provisioning::{self, Provisioning, ProvisioningError},
     quota::RequestBuckets,
     seal::RootKey,
@@ -79,12 +80,14 @@ pub struct App {
     pub refusals: Arc<Refusals>,
     /// Certificate provisioning.
     pub provisioning: Arc<Provisioning>,
+    /// The life of keystores.
+    pub keystores: Arc<KeystoreService>,
     /// Which parts work.
     pub readiness: Arc<Readiness>,
     /// The root key, and the seal slot that opened.
     pub unsealed: Unsealed,
     /// Held while the seal changes: two changes at once would lose one.
-    pub seal_changes: tokio::sync::Mutex<()>,
+    pub seal_changes: Arc<tokio::sync::Mutex<()>>,
     objects: OnceLock<Arc<dyn ObjectsAdmin>>,
     /// Port of the public listener, once it is bound.
     public_port: OnceLock<u16>,
@@ -149,9 +152,19 @@ impl App {
         let refusals: Arc<Refusals> = Arc::default();
         let quotas = config.limits.requests;
         let provisioning = provisioning(&store, &directory, &config, &refusals)?;
+        let seal_changes: Arc<tokio::sync::Mutex<()>> = Arc::default();
+        let keystores = KeystoreService::new(keystores::Parts {
+            store: store.clone(),
+            of_the_file: config.keystores.iter().map(|keystore| keystore.name().to_owned()).collect(),
+            file_default: config.keystore_default.clone(),
+            open: Arc::new(gateway::open),
+            readiness: readiness.clone(),
+            seal_changes: seal_changes.clone(),
+        });
         let app = Self {
             dir,
             config,
+            keystores: Arc::new(keystores),
             provisioning: Arc::new(provisioning),
             users: Arc::new(Users::new(directory.clone()).ok_or(AppError::Random)?),
             rest_users: Arc::new(RestUsers::new(directory.clone()).ok_or(AppError::Random)?),
@@ -162,7 +175,7 @@ impl App {
             refusals,
             readiness,
             unsealed,
-            seal_changes: tokio::sync::Mutex::new(()),
+            seal_changes,
             objects: OnceLock::new(),
             public_port: OnceLock::new(),
             _lock: lock,
@@ -229,10 +242,8 @@ impl App {
                 id: KeystoreId::generate(),
                 organisation: OrganisationId::DEFAULT,
                 name: keystore.name().into(),
-                kind: match keystore {
-                    KeystoreConfig::Local { .. } => "local".into(),
-                    KeystoreConfig::Pkcs11(_) => "pkcs11".into(),
-                },
+                kind: keystore.kind().into(),
+                managed: None,
             })
             .collect();
         if entries.is_empty() {

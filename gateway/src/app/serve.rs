@@ -14,6 +14,7 @@ use crate::{
     authority::{self, AuthorityError},
     data_dir::{DataDirError, write_secret},
     http::{self, HttpListeners, ListenError, NotOpen},
+    keystores::KeystoreMetrics,
     listen::{FrameHandler, Listener, ListenerParts, Registry, ServerIdentity, TlsError, TlsSettings},
     operation::Gateway,
     store::{CommitError, Quota},
@@ -125,6 +126,7 @@ pub async fn serve<H: FrameHandler>(app: Arc<App>, gateway: Arc<Gateway>, handle
     // Lists are in place before the first relying party asks for one.
     app.provisioning.maintain().await;
     tasks.spawn(maintain_provisioning(app.clone()));
+    app.keystores.serve_moves();
     let info = StatusInfo { version: env!("CARGO_PKG_VERSION"), listeners: addresses.clone(), started: app.now().unix_timestamp() };
     let accepting = tokio::spawn(listener.run(stopped.clone()));
     let accepting_http = http.run(&stopped);
@@ -304,5 +306,6 @@ impl MetricsSource for ConnectionGauge {
 
 fn add_metrics(app: &Arc<App>, registry: &Arc<Registry>) {
     app.metrics.add_source(Arc::new(Expiry::new(app.store.clone())));
+    app.metrics.add_source(Arc::new(KeystoreMetrics::new(&app.keystores)));
     app.metrics.add_source(Arc::new(ConnectionGauge { registry: registry.clone(), app: Arc::downgrade(app) }));
 }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::unlock::{SecretInput, SecretInputError};
 use crate::{
     config::{Pkcs11Config, PinSource},
-    seal::{SecretBytes, SlotKey, SlotKeyError},
+    seal::{SecretBytes, SecretText, SlotKey, SlotKeyError},
 };
 
 /// Longest wait for a token to wrap or unwrap the root key.
@@ -100,8 +100,13 @@ impl SlotKey for TokenSlotKey {
 }
 
 /// The token of a configured keystore. It may come later.
-pub(super) fn keystore_token(config: &Pkcs11Config) -> Result<Arc<Token>, TokenError> {
-    let mut token = token_config(&config.module, &config.token_label, &config.pin)?;
+pub(super) fn keystore_token(config: &Pkcs11Config, sealed: Option<&SecretText>) -> Result<Arc<Token>, TokenError> {
+    let mut token = match (&config.pin, sealed) {
+        (Some(source), _) => token_config(&config.module, &config.token_label, source)?,
+        // A secret of text is exposed to be handed to the token.
+        (None, Some(pin)) => TokenConfig::new(&config.module, &config.token_label, Some(BackendSecret::copy_of(pin.expose().as_bytes()))),
+        (None, None) => return Err(TokenError::NoPin),
+    };
     token.workers = config.workers;
     let token = Token::open_later(token).map_err(TokenError::Token)?;
     // A token that is there is open within milliseconds: the first client shall not find it still being opened.
@@ -118,8 +123,13 @@ const OPENING_MAX: Duration = Duration::from_secs(1);
 /// Why a keystore's token cannot be looked for.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TokenError {
+    /// Its PIN cannot be read.
     #[error(transparent)]
     Pin(#[from] SecretInputError),
+    /// Neither the settings nor the store have a PIN.
+    #[error("it has no PIN")]
+    NoPin,
+    /// The module.
     #[error("the PKCS#11 module cannot be used")]
     Token(#[source] KsError),
 }

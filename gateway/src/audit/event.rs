@@ -166,6 +166,13 @@ pub enum Action {
     KeystoreAdded,
     KeystoreChanged,
     KeystoreRemoved,
+    KeystoreTested,
+    KeystoreActivated,
+    KeystoreDrained,
+    RehomeStarted,
+    RehomeStopped,
+    RehomeEnded,
+    KeyRehomed,
     SettingChanged,
     SealSlotAdded,
     SealSlotRemoved,
@@ -289,6 +296,22 @@ pub enum Details {
         name: String,
         /// The administrator's words.
         reason: String,
+    },
+    /// A keystore, and what was found or done.
+    Keystore {
+        /// The keystore.
+        id: EntryId,
+        /// Its name.
+        name: String,
+        /// In words from a fixed set.
+        what: String,
+    },
+    /// Keys go from one keystore to another.
+    Rehome {
+        /// Where they were.
+        from: EntryId,
+        /// Where they are now.
+        to: EntryId,
     },
     /// A certificate that a provisioning key issued, or refused to.
     Certificate {

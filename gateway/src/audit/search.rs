@@ -165,6 +165,8 @@ fn objects(event: &Event) -> Vec<String> {
         Details::Attribute { name } => names.push(name.clone()),
         Details::With { object } => names.push(object.to_string()),
         Details::Seal { id } => names.push(id.clone()),
+        Details::Keystore { id, name, .. } => names.extend([id.to_string(), name.clone()]),
+        Details::Rehome { from, to } => names.extend([from.to_string(), to.to_string()]),
         Details::Certificate { key, client, serial, .. } => {
             names.extend([key.to_string(), serial.clone()]);
             names.extend(client.iter().map(ToString::to_string));

@@ -33,6 +33,7 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
         Command::Grant(command) => grant(command),
         Command::Group(command) => group(command),
         Command::Keys(command) => keys(command),
+        Command::Keystore(command) => api::keystore(command),
         Command::Organisation(command) => api::organisation(command),
         Command::ProvisioningKey(command) => api::key(command),
         Command::RestUser(command) => api::rest_user(command),
@@ -147,6 +148,8 @@ fn group(command: Group) -> Result<(), Failure> {
 fn keys(command: Keys) -> Result<(), Failure> {
     match command {
         Keys::Chown { id, to, data } => show(&data, AdminRequest::KeysChown { id, to }),
+        Keys::Moves { via } => api::moves(&via),
+        Keys::Rehome(wanted) => api::rehome(&wanted),
         Keys::List { owner, after, limit, data } => show(&data, AdminRequest::KeysList { owner, after, limit }),
         Keys::Show { id, data } => show(&data, AdminRequest::KeysShow { id }),
     }

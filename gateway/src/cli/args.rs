@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::api::args::{AdminCommand, Ca, Cert, Organisation, ProvisioningKey, RestUser, Search, Service};
 use super::backup::{Backup, Restore};
 use super::keys_file::{Export, Import};
+use super::api::args::{AdminCommand, Ca, Cert, Keystore, Organisation, ProvisioningKey, Rehome, RestUser, Search, Service, Via};
 use crate::app::SecretInput;
 
 /// A key-server gateway: KMIP clients on one side, keystores on the other.
@@ -89,6 +89,9 @@ pub(super) enum Command {
     /// Users of the REST key server: programs that use this gateway as their key server by name and password.
     #[command(subcommand)]
     RestUser(RestUser),
+    /// Keystores: where keys live. Added, tested, activated, drained and removed while the gateway serves.
+    #[command(subcommand)]
+    Keystore(Keystore),
     /// Managed objects: metadata, never material.
     #[command(subcommand)]
     Keys(Keys),
@@ -436,6 +439,14 @@ pub(super) enum Group {
 
 #[derive(Subcommand)]
 pub(super) enum Keys {
+    /// Moves all keys of one keystore to another while they are in use, and shows how it goes; run again, it goes on where it was
+    /// interrupted. Every key is used before and after; its id, attributes and state stay.
+    Rehome(Box<Rehome>),
+    /// Shows moves of keys between keystores: under way, stopped, and the last reports.
+    Moves {
+        #[command(flatten)]
+        via: Via,
+    },
     /// Lists managed objects.
     List {
         /// Client whose objects are listed.

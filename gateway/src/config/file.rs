@@ -122,6 +122,11 @@ impl FileConfig {
         if self.problems.is_empty() { Ok(config) } else { Err(Problems(self.problems)) }
     }
 
+    /// The problems found so far.
+    pub(super) fn into_problems(self) -> Problems {
+        Problems(self.problems)
+    }
+
     pub(super) fn problem(&mut self, setting: &str, message: &str) {
         self.problems.push(Problem { setting: setting.into(), message: message.into() });
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use toml::Value;
 
-use super::file::FileConfig;
+use super::file::{FileConfig, Problems};
 
 /// One configured keystore.
 #[derive(Debug, Clone)]
@@ -28,8 +28,8 @@ pub struct Pkcs11Config {
     pub module: PathBuf,
     /// Label of the token.
     pub token_label: String,
-    /// Where the user PIN comes from.
-    pub pin: PinSource,
+    /// Where the user PIN comes from; `None`: it is sealed in the store.
+    pub pin: Option<PinSource>,
     /// Threads that own sessions with the token.
     pub workers: usize,
 }
@@ -45,6 +45,14 @@ pub enum PinSource {
 }
 
 impl KeystoreConfig {
+    /// The kind of backend, as the setting `kind` has it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Local { .. } => "local",
+            Self::Pkcs11(_) => "pkcs11",
+        }
+    }
+
     /// The keystore's name.
     pub fn name(&self) -> &str {
         match self {
@@ -57,7 +65,7 @@ impl KeystoreConfig {
 pub(super) fn check(file: &mut FileConfig) -> Vec<KeystoreConfig> {
     let mut list: Vec<KeystoreConfig> = Vec::new();
     for (index, table) in std::mem::take(&mut file.keystores).into_iter().enumerate() {
-        let mut table = Table { label: format!("keystore[{index}]"), table, file };
+        let mut table = Table { label: format!("keystore[{index}]"), table, sealed: false, file };
         let keystore = keystore(&mut table);
         let is_default = table.flag("default");
         table.finish();
@@ -76,6 +84,30 @@ pub(super) fn check(file: &mut FileConfig) -> Vec<KeystoreConfig> {
         list.insert(0, KeystoreConfig::Local { name: "local".into() });
     }
     list
+}
+
+/// Checks a keystore that the settings file does not name: `settings` holds the keys of a `[[keystore]]` table, without name and
+/// kind. `sealed`: its PIN or password is kept in the store, and the settings name no place for it.
+///
+/// # Errors
+/// Every problem, each by the name of its key.
+pub fn check_one(name: &str, kind: &str, mut settings: toml::Table, sealed: bool) -> Result<KeystoreConfig, Problems> {
+    let mut file = FileConfig::default();
+    for key in ["name", "kind", "default"] {
+        if settings.remove(key).is_some() {
+            file.problem(&format!("keystore.{name}.{key}"), "is no setting of a keystore that is added: it is said apart");
+        }
+    }
+    settings.insert("name".into(), Value::String(name.into()));
+    settings.insert("kind".into(), Value::String(kind.into()));
+    let mut table = Table { label: format!("keystore.{name}"), table: settings, sealed, file: &mut file };
+    let keystore = keystore(&mut table);
+    table.finish();
+    let problems = file.into_problems();
+    match keystore {
+        Some(keystore) if problems.0.is_empty() => Ok(keystore),
+        _ => Err(problems),
+    }
 }
 
 fn keystore(table: &mut Table<'_>) -> Option<KeystoreConfig> {
@@ -98,8 +130,13 @@ fn keystore(table: &mut Table<'_>) -> Option<KeystoreConfig> {
 fn pkcs11(table: &mut Table<'_>, name: String) -> Option<KeystoreConfig> {
     let (module, token_label) = (table.required("module"), table.required("token-label"));
     let pin = match (table.text("pin-file"), table.text("pin-credential")) {
-        (Some(path), None) => Some(PinSource::File(path.into())),
-        (None, Some(name)) => Some(PinSource::Credential(name)),
+        (Some(path), None) if !table.sealed => Some(Some(PinSource::File(path.into()))),
+        (None, Some(name)) if !table.sealed => Some(Some(PinSource::Credential(name))),
+        (None, None) if table.sealed => Some(None),
+        _ if table.sealed => {
+            table.problem("pin-file", "the PIN is sealed in the store: name no other place for it");
+            None
+        }
         _ => {
             table.problem("pin-file", "exactly one of pin-file and pin-credential must be given");
             None
@@ -120,6 +157,8 @@ fn pkcs11(table: &mut Table<'_>, name: String) -> Option<KeystoreConfig> {
 struct Table<'a> {
     label: String,
     table: toml::Table,
+    /// The PIN or password is kept elsewhere.
+    sealed: bool,
     file: &'a mut FileConfig,
 }
 

@@ -13,7 +13,7 @@ use std::{net::{IpAddr, SocketAddr}, path::Path, time::Duration};
 use keygate_pki::{BlockList, HttpUrl, SubjectAltName, provisioning::SourceRanges};
 
 pub use file::{FileConfig, Problem, Problems};
-pub use keystore::{KeystoreConfig, Pkcs11Config, PinSource};
+pub use keystore::{KeystoreConfig, Pkcs11Config, PinSource, check_one};
 pub use settings::{SETTINGS, Setting};
 
 use crate::store::{CertificateQuotas, ObjectQuotas};

@@ -105,7 +105,7 @@ impl Gateway {
             state: object.has_state().then(|| object.lifecycle.to_kmip().to_string()),
             name,
             owner: owner.or_else(user).unwrap_or_else(|| object.owner.to_string()),
-            keystore: self.keystores.name(object.keystore).unwrap_or("(not configured)").to_owned(),
+            keystore: self.keystores.name(object.keystore).map_or_else(|| "(not configured)".to_owned(), |name| name.to_string()),
         }
     }
 }

@@ -4,7 +4,7 @@ use keygate_backends::{Class, Fault, KsError};
 use keygate_kmip::AttributeName;
 
 use crate::object::WrongState;
-use crate::store::{CommitError, ReadError};
+use crate::store::{CommitError, EntryKind, ReadError};
 
 /// Why an operation did not happen. Texts are for the client; what only we should know is logged where it arises.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -166,16 +166,19 @@ impl From<CommitError> for OperationError {
             CommitError::ReadOnlyLowDisk { .. } => Self::Unavailable("the server is low on disk space and takes no changes".to_owned()),
             CommitError::Quota { .. } => Self::LimitExceeded(error.to_string()),
             CommitError::Closed => Self::Unavailable("the server is shutting down".to_owned()),
+            CommitError::EntryMissing { kind: EntryKind::Keystore, .. } => Self::Unavailable("the keystore was removed meanwhile".to_owned()),
             CommitError::EntryTaken { .. } | CommitError::EntryMissing { .. } | CommitError::Malformed(_) | CommitError::Broken(_) => {
                 Self::internal("commit failed", error)
             }
-            // Of provisioning: no operation on managed objects changes what these are about.
+            // Of provisioning and keystores: no operation on managed objects changes what these are about.
             CommitError::Stale { .. }
             | CommitError::NoRoom(_)
             | CommitError::UsedUp { .. }
             | CommitError::KeyOfAnother
             | CommitError::ClientRevoked
             | CommitError::SuccessorCircle
+            | CommitError::KeystoreInUse { .. }
+            | CommitError::Uncounted
             | CommitError::LastAdmin => Self::internal("commit failed", error),
         }
     }

@@ -9,7 +9,7 @@ use keygate_kmip::{CryptographicAlgorithm, Key, ManagedObject, ObjectType, Recom
 
 use std::sync::Arc;
 
-use super::intent::{DEVICE_DEADLINE, DeviceAct, NewKey};
+use super::intent::{DEVICE_DEADLINE, DeviceAct, NewKey, Place};
 use super::{Exchange, OperationError};
 use crate::authorize::Permit;
 use crate::object::{AttributeSet, Material, key_block};
@@ -88,7 +88,7 @@ pub(super) async fn import(
     object: ManagedObject,
     attributes: &AttributeSet,
 ) -> Result<(Custody, Material), OperationError> {
-    let kept_here = exchange.gateway.keystores.get(keystore)?.descriptor().custody == keygate_backends::Custody::Envelope;
+    let kept_here = exchange.gateway.keystores.for_new_keys(keystore)?.descriptor().custody == keygate_backends::Custody::Envelope;
     if kept_here {
         return Ok((Custody::Envelope, Material::Held(Box::new(object))));
     }
@@ -126,11 +126,14 @@ struct Making {
 
 impl Making {
     async fn begin(exchange: &Exchange<'_>, keystore: KeystoreId) -> Result<Self, OperationError> {
-        let target = Arc::clone(exchange.gateway.keystores.get(keystore)?);
+        let target = exchange.gateway.keystores.for_new_keys(keystore)?;
         let id = KeyId::random()?;
         let new_key = match target.descriptor().custody {
             keygate_backends::Custody::Envelope => None,
-            keygate_backends::Custody::InBackend => Some(NewKey::begin(exchange, keystore, id).await?),
+            keygate_backends::Custody::InBackend => {
+                let place = Place { organisation: exchange.caller.organisation, id: keystore, keystore: Arc::clone(&target) };
+                Some(NewKey::begin(exchange.gateway, place, id).await?)
+            },
         };
         Ok(Self { keystore: target, id, cx: OpCx::within(DEVICE_DEADLINE), new_key })
     }

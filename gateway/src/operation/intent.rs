@@ -13,11 +13,12 @@ use keygate_backends::{Class, KeyId, Keystore, KsError, OpCx};
 
 use super::{Exchange, Gateway, OperationError};
 use crate::store::{
-    Change, Commit, CommitError, CommitReceipt, Entry, EntryId, EntryKind, Intent, IntentAction, KeystoreId, ObjectId, Store,
+    Change, Commit, CommitError, CommitReceipt, Entry, EntryId, EntryKind, Intent, IntentAction, KeystoreId, ObjectId, OrganisationId,
+    Store,
 };
 
 /// How long a device may take to make or destroy a key.
-pub(super) const DEVICE_DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEVICE_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Intents that a running message stands for: not to be reconciled.
 #[derive(Debug, Default)]
@@ -46,7 +47,7 @@ pub(super) enum DeviceAct {
 }
 
 /// An intent, and all it takes to carry it out or take it back.
-pub(super) struct Pending {
+pub(crate) struct Pending {
     store: Store,
     in_flight: Arc<InFlight>,
     keystore: Arc<dyn Keystore>,
@@ -55,18 +56,65 @@ pub(super) struct Pending {
 }
 
 /// A key in a device that no committed object uses yet. Dropped before the commit, it is destroyed in the background.
-pub(super) struct NewKey(Option<Pending>);
+pub(crate) struct NewKey(Option<Pending>);
+
+/// Where a device acts, and for whom.
+pub(crate) struct Place {
+    /// The tenant.
+    pub(crate) organisation: OrganisationId,
+    /// The keystore's id.
+    pub(crate) id: KeystoreId,
+    /// The keystore.
+    pub(crate) keystore: Arc<dyn Keystore>,
+}
 
 impl NewKey {
     /// Commits the intent to make a key.
-    pub(super) async fn begin(exchange: &Exchange<'_>, keystore: KeystoreId, key: KeyId) -> Result<Self, OperationError> {
-        let pending = Pending::new(exchange, keystore, key, IntentAction::Create, Vec::new())?;
+    pub(crate) async fn begin(gateway: &Gateway, place: Place, key: KeyId) -> Result<Self, CommitError> {
+        let pending = Pending::new(gateway, place, key, IntentAction::Create, Vec::new());
         let commit = Commit { changes: vec![Change::AddEntry(Entry::Intent(pending.intent.clone()))], ..Commit::default() };
         pending.in_flight.add(pending.intent.id);
         // From here on dropping takes the intent back, also if the wait for the commit is given up.
         let begun = Self(Some(pending));
-        exchange.gateway.store.commit(commit).await?;
+        gateway.store.commit(commit).await?;
         Ok(begun)
+    }
+
+    /// Destroys the key, whatever became of it, and forgets the intent.
+    ///
+    /// # Errors
+    /// What keeps the key from being destroyed; it is tried again later.
+    pub(crate) async fn take_back(mut self) -> Result<(), NotYet> {
+        let Some(pending) = self.0.take() else { return Ok(()) };
+        let done = carry_out(&pending.store, &pending.keystore, &pending.intent).await;
+        pending.in_flight.remove(pending.intent.id);
+        done
+    }
+}
+
+/// A key that will be destroyed once the commit that takes it from its object is durable, a while after: requests that have it
+/// already finish with it.
+pub(crate) struct OldKey(Pending);
+
+impl OldKey {
+    /// Of an object that gets its key elsewhere.
+    pub(crate) fn new(gateway: &Gateway, place: Place, key: KeyId, object: ObjectId) -> Self {
+        let pending = Pending::new(gateway, place, key, IntentAction::Destroy, vec![object]);
+        pending.in_flight.add(pending.intent.id);
+        Self(pending)
+    }
+
+    /// Nothing was committed.
+    pub(crate) fn stays(self) {
+        self.0.in_flight.remove(self.0.intent.id);
+    }
+}
+
+impl Place {
+    /// Of a request.
+    pub(super) fn of(exchange: &Exchange<'_>, id: KeystoreId) -> Result<Self, OperationError> {
+        let keystore = exchange.gateway.keystores.get(id)?;
+        Ok(Self { organisation: exchange.caller.organisation, id, keystore })
     }
 }
 
@@ -83,7 +131,8 @@ impl Drop for NewKey {
 impl DeviceAct {
     /// A key to be destroyed once the commit that destroys its object is durable.
     pub(super) fn destroy(exchange: &Exchange<'_>, keystore: KeystoreId, key: KeyId, object: ObjectId) -> Result<Self, OperationError> {
-        let pending = Pending::new(exchange, keystore, key, IntentAction::Destroy, vec![object])?;
+        let place = Place::of(exchange, keystore)?;
+        let pending = Pending::new(exchange.gateway, place, key, IntentAction::Destroy, vec![object]);
         pending.in_flight.add(pending.intent.id);
         Ok(Self::Destroy(pending))
     }
@@ -129,30 +178,58 @@ pub(super) async fn with_commit(
     }
 }
 
+/// Commits moves of keys between devices: the intents of new keys go with it, those of old ones come with it.
+pub(crate) async fn with_moves(
+    store: &Store,
+    acts: Vec<(Option<NewKey>, Option<OldKey>)>,
+    mut commit: Commit,
+    grace: Duration,
+) -> Result<(), CommitError> {
+    let (mut made, mut left) = (Vec::new(), Vec::new());
+    for (new, old) in acts {
+        made.extend(new.and_then(|mut new| new.0.take()));
+        left.extend(old);
+    }
+    commit.changes.extend(made.iter().map(|pending| Change::RemoveEntry(EntryKind::Intent, pending.intent.id)));
+    commit.changes.extend(left.iter().map(|OldKey(pending)| Change::AddEntry(Entry::Intent(pending.intent.clone()))));
+    match store.commit(commit).await {
+        Ok(_) => {
+            made.iter().for_each(|pending| pending.in_flight.remove(pending.intent.id));
+            for OldKey(pending) in left {
+                tokio::spawn(async move {
+                    tokio::time::sleep(grace).await;
+                    pending.carry_out().await;
+                });
+            }
+            Ok(())
+        }
+        // Perhaps it is on disk, perhaps not: the next start sees.
+        Err(error @ CommitError::Broken(_)) => Err(error),
+        Err(error) => {
+            made.into_iter().map(|pending| NewKey(Some(pending))).for_each(drop);
+            left.into_iter().for_each(OldKey::stays);
+            Err(error)
+        }
+    }
+}
+
 impl Pending {
-    fn new(
-        exchange: &Exchange<'_>,
-        keystore: KeystoreId,
-        key: KeyId,
-        action: IntentAction,
-        objects: Vec<ObjectId>,
-    ) -> Result<Self, OperationError> {
-        let gateway = exchange.gateway;
-        Ok(Self {
+    fn new(gateway: &Gateway, place: Place, key: KeyId, action: IntentAction, objects: Vec<ObjectId>) -> Self {
+        Self {
             store: gateway.store.clone(),
             in_flight: Arc::clone(&gateway.in_flight),
-            keystore: Arc::clone(gateway.keystores.get(keystore)?),
+            keystore: place.keystore,
             intent: Intent {
                 id: EntryId::generate(),
-                organisation: exchange.caller.organisation,
-                keystore,
+                organisation: place.organisation,
+                keystore: place.id,
                 action,
                 objects,
                 locators: vec![key.0.to_vec()],
-                at_ms: exchange.now * 1000,
+                at_ms: super::now_ms(),
             },
             key,
-        })
+        }
     }
 
     /// Destroys the key, whose object is gone or never came, and forgets the intent. What fails is left to [`reconcile`].
@@ -166,7 +243,7 @@ impl Pending {
 
 /// Why an intent could not be carried out.
 #[derive(Debug, thiserror::Error)]
-enum NotYet {
+pub(crate) enum NotYet {
     #[error("the keystore did not destroy the key")]
     Keystore(#[source] KsError),
     #[error("the intent could not be removed")]
@@ -192,6 +269,16 @@ async fn carry_out(store: &Store, keystore: &Arc<dyn Keystore>, intent: &Intent)
     }
 }
 
+/// Destroys the keys that interrupted acts left in a keystore that is open but not in use. What fails is left for another time.
+pub(crate) async fn sweep(gateway: &Gateway, id: KeystoreId, keystore: &Arc<dyn Keystore>) {
+    let intents = gateway.store.intents();
+    for intent in intents.iter().filter(|intent| intent.keystore == id && !gateway.in_flight.has(intent.id)) {
+        if let Err(error) = carry_out(&gateway.store, keystore, intent).await {
+            tracing::warn!(keystore = %id, cause = %error, "an interrupted device action could not be reconciled yet");
+        }
+    }
+}
+
 /// What [`reconcile`] did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reconciled {
@@ -207,7 +294,7 @@ pub async fn reconcile(gateway: &Gateway) -> Reconciled {
     let intents = gateway.store.intents();
     for intent in intents.iter().filter(|intent| !gateway.in_flight.has(intent.id)) {
         let outcome = match gateway.keystores.get(intent.keystore) {
-            Ok(keystore) => carry_out(&gateway.store, keystore, intent).await.map_err(|error| error.to_string()),
+            Ok(keystore) => carry_out(&gateway.store, &keystore, intent).await.map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
         match outcome {

@@ -370,7 +370,7 @@ fn hold(exchange: &Exchange<'_>, permit: &Permit) -> Result<(KeyKind, Holder), O
             Ok((key.kind(), Holder::Here(key)))
         }
         Material::Referenced(key) => {
-            let keystore = Arc::clone(exchange.gateway.keystores.get(object.keystore)?);
+            let keystore = exchange.gateway.keystores.get(object.keystore)?;
             Ok((kind_in_device(object)?, Holder::Device { keystore, key }))
         }
         Material::None => Err(OperationError::KeyValueNotPresent),

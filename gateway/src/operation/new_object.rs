@@ -73,7 +73,7 @@ async fn stored_template(exchange: &Exchange<'_>, name: &Attribute) -> Result<Ob
 /// Which keystore a new key goes to: as the request says, else the client's default, else the server's.
 ///
 /// # Errors
-/// [`OperationError::InvalidField`] for a keystore that does not exist.
+/// [`OperationError::InvalidField`] for a keystore that does not exist, or takes no new keys.
 pub(super) fn keystore_of(exchange: &Exchange<'_>, given: &[AttributeInstance]) -> Result<KeystoreId, OperationError> {
     let keystores = &exchange.gateway.keystores;
     let asked = given.iter().find_map(|instance| match &instance.attribute {
@@ -81,10 +81,11 @@ pub(super) fn keystore_of(exchange: &Exchange<'_>, given: &[AttributeInstance]) 
             if KEYSTORE_ATTRIBUTES.contains(&(vendor.as_str(), name.as_str())) => value.as_text(),
         _ => None,
     });
-    match asked {
-        Some(name) => keystores.id_named(name).ok_or_else(|| OperationError::InvalidField(format!("there is no keystore {name:?}"))),
-        None => Ok(exchange.caller.keystore_default.unwrap_or_else(|| keystores.default_id())),
-    }
+    let id = match asked {
+        Some(name) => keystores.id_named(name).ok_or_else(|| OperationError::InvalidField(format!("there is no keystore {name:?}")))?,
+        None => exchange.caller.keystore_default.unwrap_or_else(|| keystores.default_id()),
+    };
+    keystores.for_new_keys(id).map(|_| id)
 }
 
 /// A new object with the attributes a client gives, checked by their rules, and the server's own.

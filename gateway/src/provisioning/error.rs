@@ -73,7 +73,7 @@ impl From<CommitError> for ProvisioningError {
         match error {
             CommitError::Stale { .. } => Self::Changed,
             CommitError::NoRoom(full) => Self::State(full.to_string()),
-            CommitError::Quota { .. } => Self::State(error.to_string()),
+            CommitError::Quota { .. } | CommitError::KeystoreInUse { .. } | CommitError::Uncounted => Self::State(error.to_string()),
             other => Self::Store(other),
         }
     }

@@ -75,7 +75,7 @@ impl Provisioning {
         };
         let away = |error: &dyn std::fmt::Display| ProvisioningError::KeyAway(error.to_string());
         let keystores = self.keystores().ok_or_else(|| away(&"the keystores are not open"))?;
-        let keystore = keystores.get(keystore_id).map_err(|error| away(&error))?.clone();
+        let keystore = keystores.for_new_keys(keystore_id).map_err(|error| away(&error))?;
         let id = KeyId::random().map_err(|error| away(&error))?;
         let intent = Intent {
             id: EntryId::generate(),

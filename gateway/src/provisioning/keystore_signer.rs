@@ -39,7 +39,7 @@ impl KeystoreSigner {
         let public = PublicKey::from_spki_der(&der)?;
         let algorithm = algorithm_of(public.key_type()).ok_or_else(damaged)?;
         let Some(keystore) = keystores.and_then(|keystores| keystores.get(id).ok()) else { return Ok(None) };
-        Ok(Some(Self { keystore: keystore.clone(), key: key.clone(), public, algorithm }))
+        Ok(Some(Self { keystore, key: key.clone(), public, algorithm }))
     }
 }
 

@@ -155,6 +155,26 @@ pub enum CommitError {
     /// Nobody could administer the gateway any more.
     #[error("this is the last administrator with security:write")]
     LastAdmin,
+    /// A keystore that something refers to would be removed.
+    #[error(
+        "the keystore is in use: {objects} objects, {authorities} keys of authorities, {clients} clients whose new keys go there, \
+         {intents} device actions under way, {moves} moves of keys"
+    )]
+    KeystoreInUse {
+        /// Objects, destroyed ones not counted.
+        objects: u64,
+        /// Keys of authorities.
+        authorities: u64,
+        /// Clients that name it for their new keys.
+        clients: u64,
+        /// Keys being made or destroyed.
+        intents: u64,
+        /// Moves of keys from it or to it.
+        moves: u64,
+    },
+    /// A keystore would be removed whose objects have not been counted: ask for [`super::Store::keystore_objects`] first.
+    #[error("the objects of the keystore have not been counted yet")]
+    Uncounted,
     /// The unit of work contradicts itself: our caller's fault.
     #[error("the unit of work names {0} twice, or skips a version")]
     Malformed(String),

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::issued::IssuedCertificate;
+use super::keystore_rows::{KeystoreEntry, Rehoming};
 use super::pki_rows::{Admin, Authority, LastCrl, Organisation, ProvisioningKey, ProvisioningService};
 use super::rest_users::RestUser;
 use super::{ClientId, EntryId, KeystoreId, ObjectId, OrganisationId};
@@ -54,13 +55,15 @@ pub enum EntryKind {
     LastCrl = 16,
     /// [`RestUser`]
     RestUser = 20,
+    /// [`Rehoming`]
+    Rehoming = 17,
 }
 
 impl EntryKind {
     pub(crate) fn from_code(code: u8) -> Option<Self> {
         use EntryKind::*;
         let entries = [Client, Certificate, User, Group, Member, Grant, Keystore, Intent, Setting];
-        let provisioning = [Organisation, Service, ProvisioningKey, Authority, Issued, Admin, LastCrl, RestUser];
+        let provisioning = [Organisation, Service, ProvisioningKey, Authority, Issued, Admin, LastCrl, Rehoming, RestUser];
         entries.into_iter().chain(provisioning).find(|kind| *kind as u8 == code)
     }
 }
@@ -201,19 +204,6 @@ pub struct Grant {
     pub operations: Vec<String>,
 }
 
-/// A configured keystore; its stable id is in every object row.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeystoreEntry {
-    /// Its id.
-    pub id: KeystoreId,
-    /// Tenant.
-    pub organisation: OrganisationId,
-    /// Name in the configuration; unique.
-    pub name: String,
-    /// Backend kind: `local`, `pkcs11`...
-    pub kind: String,
-}
-
 /// What a device was about to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum IntentAction {
@@ -276,6 +266,7 @@ pub enum Entry {
     Admin(Admin),
     LastCrl(LastCrl),
     RestUser(RestUser),
+    Rehoming(Rehoming),
 }
 
 impl std::fmt::Debug for Entry {
@@ -320,6 +311,7 @@ impl Entry {
             Self::Admin(_) => EntryKind::Admin,
             Self::LastCrl(_) => EntryKind::LastCrl,
             Self::RestUser(_) => EntryKind::RestUser,
+            Self::Rehoming(_) => EntryKind::Rehoming,
         }
     }
 
@@ -343,6 +335,7 @@ impl Entry {
             Self::Admin(entry) => entry.id,
             Self::LastCrl(entry) => entry.id,
             Self::RestUser(entry) => entry.id,
+            Self::Rehoming(entry) => entry.id,
         }
     }
 
@@ -366,6 +359,7 @@ impl Entry {
             Self::Admin(entry) => entry.organisation,
             Self::LastCrl(entry) => entry.organisation,
             Self::RestUser(entry) => entry.organisation,
+            Self::Rehoming(entry) => entry.organisation,
         }
     }
 
@@ -395,6 +389,7 @@ impl Entry {
             Self::Admin(entry) => key(nil, entry.name.to_lowercase().as_bytes()),
             Self::LastCrl(entry) => key(entry.authority.0, format!("{:?}", entry.shard).as_bytes()),
             Self::RestUser(entry) => key(nil, entry.name.to_lowercase().as_bytes()),
+            Self::Rehoming(entry) => key(entry.from.0, entry.to.as_bytes()),
             // The index of issued certificates sees to theirs.
             Self::Grant(_) | Self::Intent(_) | Self::Issued(_) => [None, None],
         };
@@ -421,7 +416,7 @@ impl<T> std::ops::Deref for Versioned<T> {
     }
 }
 
-/// All entries but intents and issued certificates, as of one commit. Cheap to clone and to keep.
+/// All entries but intents, moves of keys and issued certificates, as of one commit. Cheap to clone and to keep.
 #[derive(Clone, Default)]
 pub struct Directory {
     /// Commit sequence of the newest change in it.
@@ -439,7 +434,7 @@ pub struct Directory {
     /// Grants.
     pub grants: Vec<Arc<Grant>>,
     /// Keystores.
-    pub keystores: Vec<Arc<KeystoreEntry>>,
+    pub keystores: Vec<Versioned<KeystoreEntry>>,
     /// Settings by organisation and name.
     pub settings: BTreeMap<(OrganisationId, String), Arc<Setting>>,
     /// Organisations, but for the default one where nothing was changed of it.
@@ -478,7 +473,7 @@ impl Directory {
             Entry::Group(entry) => self.groups.push(Arc::new(entry)),
             Entry::Member(entry) => self.members.push(Arc::new(entry)),
             Entry::Grant(entry) => self.grants.push(Arc::new(entry)),
-            Entry::Keystore(entry) => self.keystores.push(Arc::new(entry)),
+            Entry::Keystore(entry) => self.keystores.push(versioned(version, entry)),
             Entry::Setting(entry) => {
                 drop(self.settings.insert((entry.organisation, entry.name.clone()), Arc::new(entry)));
             }
@@ -491,7 +486,7 @@ impl Directory {
             Entry::Admin(entry) => drop(self.admins.insert(entry.id, versioned(version, entry))),
             Entry::LastCrl(entry) => self.last_crls.push(Arc::new(entry)),
             Entry::RestUser(entry) => drop(self.rest_users.insert(entry.id, versioned(version, entry))),
-            Entry::Intent(_) | Entry::Issued(_) => {}
+            Entry::Intent(_) | Entry::Issued(_) | Entry::Rehoming(_) => {}
         }
     }
 }

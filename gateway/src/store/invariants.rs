@@ -3,8 +3,8 @@
 use keygate_pki::OffsetDateTime;
 use keygate_pki::provisioning::{CONCURRENT_KEYS_MAX, NoRoom};
 
-use super::pki_rows::{Admin, ProvisioningKey};
-use super::{CommitError, Entry, EntryId, OrganisationId};
+use super::pki_rows::{Admin, AuthorityKey, ProvisioningKey};
+use super::{CommitError, Entry, EntryId, KeystoreId, OrganisationId, RehomingState};
 
 /// Checks the change of one entry from `before` to `after`. `all`: every entry of its kind, with the change.
 pub(crate) fn check<'a>(
@@ -32,6 +32,20 @@ pub(crate) fn check<'a>(
             if before.acts() && !acts { check_admins(before.organisation, &all()) } else { Ok(()) }
         }
         _ => Ok(()),
+    }
+}
+
+/// Whether an entry needs the keystore: an authority's key is there, a client's new keys go there, a device has something to do, or
+/// keys are being moved.
+pub(crate) fn refers_to(entry: &Entry, keystore: KeystoreId) -> bool {
+    match entry {
+        Entry::Authority(authority) => matches!(&authority.key, AuthorityKey::Keystore { keystore: own, .. } if *own == keystore),
+        Entry::Client(client) => client.keystore == Some(keystore),
+        Entry::Intent(intent) => intent.keystore == keystore,
+        Entry::Rehoming(moving) => {
+            moving.state == RehomingState::Running && (moving.from == keystore || moving.to == keystore)
+        }
+        _ => false,
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{ClientId, ObjectId, ObjectRow, OrganisationId};
-use crate::seal::IndexToken;
+use super::{ClientId, KeystoreId, ObjectId, ObjectRow, OrganisationId};
+use crate::seal::{IndexToken, Term};
 
 /// A search. Authorisation comes first: `owners` and `objects` say what the caller may see at all.
 #[derive(Clone, Debug)]
@@ -40,6 +40,15 @@ impl LocateQuery {
             limit: 256,
         }
     }
+}
+
+/// Which objects are to be moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ToMove {
+    /// Those of a keystore, destroyed ones not counted.
+    Keystore(KeystoreId),
+    /// Those whose record is not under this term.
+    NotUnder(Term),
 }
 
 /// One page, newest object first (ids grow with time).

@@ -15,6 +15,8 @@ mod ids;
 mod invariants;
 mod issued;
 mod lives;
+mod keystore_counts;
+mod keystore_rows;
 mod locate;
 mod object_row;
 mod open;
@@ -33,6 +35,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
@@ -45,11 +48,14 @@ pub use change::{Change, Commit, CommitError, CommitReceipt, ReadError};
 pub use copy::{CopyError, CopyHeader, CopyRecord, CopyTrailer, Known, Restoring, Snapshot};
 pub use entry::{
     CertificateOrigin, Client, ClientCertificate, ClientGroup, ClientUser, Directory, Entry, EntryKind, Grant,
-    GrantScope, Grantee, GroupMember, Intent, IntentAction, KeystoreEntry, Setting, Versioned,
+    GrantScope, Grantee, GroupMember, Intent, IntentAction, Setting, Versioned,
 };
 pub use ids::{ClientId, EntryId, KeystoreId, ObjectId, OrganisationId, Version};
 pub use issued::{IssuedCertificate, IssuedFacts, IssuedIndex, Revocation, Serial, SerialError};
-pub use locate::{LocatePage, LocateQuery};
+pub use keystore_rows::{
+    KeystoreEntry, KeystoreState, KeystoreTest, Left, ManagedKeystore, Rehoming, RehomingState, StepOutcome, TestStep,
+};
+pub use locate::{LocatePage, LocateQuery, ToMove};
 pub use object_row::{Custody, ObjectColumns, ObjectRow};
 pub use open::{OpenError, StoreOptions};
 pub use pki_rows::{
@@ -305,7 +311,7 @@ impl Store {
     async fn open_issued(&self, wanted: &[(EntryId, Serial)]) -> Result<Vec<Versioned<IssuedCertificate>>, ReadError> {
         let ids: Vec<EntryId> = wanted.iter().map(|(id, _)| *id).collect();
         let rows = sqlite::issued_rows(&self.readers, &ids).await.map_err(|error| ReadError::Broken(error.to_string()))?;
-        let mut found: std::collections::HashMap<EntryId, Versioned<IssuedCertificate>> = rows
+        let mut found: HashMap<EntryId, Versioned<IssuedCertificate>> = rows
             .iter()
             .filter_map(|row| match plan::open_entry(&self.shared.keyring, row)? {
                 Entry::Issued(certificate) => {
@@ -329,6 +335,30 @@ impl Store {
     /// Device actions that were begun and not finished.
     pub fn intents(&self) -> Arc<Vec<Intent>> {
         self.shared.intents()
+    }
+
+    /// How many objects each keystore has, destroyed ones not counted. Counted when first asked for, beside the traffic; kept from
+    /// then on.
+    pub async fn keystore_objects(&self) -> Result<HashMap<KeystoreId, u64>, ReadError> {
+        self.shared.keystore_counts.all(&self.readers).await.map_err(|error| ReadError::Broken(error.to_string()))
+    }
+
+    /// The same, as far as it is known without a look into the database.
+    pub fn known_keystore_objects(&self) -> Option<HashMap<KeystoreId, u64>> {
+        self.shared.keystore_counts.known()
+    }
+
+    /// A page of the objects that are to be moved, oldest first, from after `after` on; and ids of rows that were altered. A page that
+    /// is empty on both sides is the end. Open each row before trusting its clear columns; its commit fails if it is not the newest.
+    pub async fn objects_to_move(&self, of: ToMove, after: ObjectId, limit: u32) -> Result<(Vec<Arc<ObjectRow>>, Vec<ObjectId>), ReadError> {
+        let found = sqlite::rows_to_move(&self.readers, of, after, limit).await;
+        let (rows, unreadable) = found.map_err(|error| ReadError::Broken(error.to_string()))?;
+        Ok((rows.into_iter().map(Arc::new).collect(), unreadable))
+    }
+
+    /// Moves of keys between keystores: those under way, and the reports of the last ones.
+    pub fn rehomings(&self) -> Arc<Vec<Rehoming>> {
+        self.shared.rehomings()
     }
 
     /// Adds a keyring term; new records are sealed under it from now on. Old ones stay until [`Store::rewrap`]. One caller at a

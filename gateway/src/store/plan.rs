@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use super::entry::UniqueKey;
 use super::issued::{IssuedCertificate, IssuedIndex, Serial};
+use super::keystore_counts::{KeystoreCounts, KeystoreDeltas};
 use super::quota::{ObjectCounts, ObjectDeltas, StagedCertificates};
 use super::set_hash::Element;
 use super::sqlite::{EntryRow, GroupWrite};
 use super::invariants;
-use super::{Change, ClientId, CommitError, Entry, EntryId, EntryKind, ObjectId, ObjectRow};
+use super::{Change, ClientId, CommitError, Entry, EntryId, EntryKind, KeystoreId, ObjectId, ObjectRow};
 use crate::seal::{Binding, Keyring, NameToken, RecordKind, SealedRecord};
 
 /// Entries as committed: content, version, and what is unique.
@@ -40,6 +41,7 @@ pub(crate) struct Committed<'a> {
     pub(crate) issued: &'a IssuedIndex,
     /// Where a quota of objects is set.
     pub(crate) counts: Option<&'a ObjectCounts>,
+    pub(crate) keystores: &'a KeystoreCounts,
     /// Names of this group's additions that exist in the database.
     pub(crate) names: HashMap<[u8; 16], ObjectId>,
     pub(crate) keyring: &'a Keyring,
@@ -58,6 +60,7 @@ pub(crate) struct Plan {
     uses: HashMap<EntryId, u64>,
     certificates: StagedCertificates,
     deltas: ObjectDeltas,
+    keystores: KeystoreDeltas,
 }
 
 /// An object change.
@@ -126,8 +129,10 @@ impl Plan {
         let objects = &work.objects;
         self.check_versions(objects, committed)?;
         let names = self.stage_names(objects, committed)?;
+        let keystores = self.stage_keystores(&entries, objects, committed)?;
         let deltas = committed.counts.map(|counts| counts.stage(&self.deltas, objects)).transpose()?;
         self.deltas.merge(deltas.unwrap_or_default());
+        self.keystores.merge(&keystores);
         self.touched.extend(objects.iter().map(|object| object.id));
         self.objects.extend_from_slice(objects);
         self.names.extend(names);
@@ -161,6 +166,41 @@ impl Plan {
             }
         }
         Ok(())
+    }
+
+    /// A keystore goes only when nothing refers to it, and nothing comes to one that has gone.
+    fn stage_keystores(&self, own: &Layer, objects: &[Accepted], committed: &Committed<'_>) -> Result<KeystoreDeltas, CommitError> {
+        let deltas = KeystoreDeltas::of(objects);
+        let is_gone = |keystore: KeystoreId| {
+            let key = (EntryKind::Keystore, keystore.into());
+            let staged = own.rows.get(&key).or_else(|| self.entries.rows.get(&key));
+            staged.map_or_else(|| committed.keystores.is_removed(keystore), Option::is_none)
+        };
+        let intents = own.rows.values().filter_map(|entry| match entry {
+            Some(Entry::Intent(intent)) => Some(intent.keystore),
+            _ => None,
+        });
+        if let Some(keystore) = deltas.gaining().chain(intents).find(|keystore| is_gone(*keystore)) {
+            return Err(CommitError::EntryMissing { kind: EntryKind::Keystore, id: keystore.into() });
+        }
+        for (kind, id) in own.rows.iter().filter(|(_, entry)| entry.is_none()).map(|(key, _)| *key) {
+            if kind == EntryKind::Keystore {
+                self.check_unused(own, KeystoreId(id.0), &deltas, committed)?;
+            }
+        }
+        Ok(deltas)
+    }
+
+    fn check_unused(&self, own: &Layer, keystore: KeystoreId, more: &KeystoreDeltas, committed: &Committed<'_>) -> Result<(), CommitError> {
+        let staged = self.keystores.get(keystore) + more.get(keystore);
+        let objects = committed.keystores.of(keystore).ok_or(CommitError::Uncounted)?.saturating_add_signed(staged);
+        let refer = |kind| self.all(own, kind, committed).into_iter().filter(|entry| invariants::refers_to(entry, keystore)).count() as u64;
+        let (authorities, clients) = (refer(EntryKind::Authority), refer(EntryKind::Client));
+        let (intents, moves) = (refer(EntryKind::Intent), refer(EntryKind::Rehoming));
+        if objects + authorities + clients + intents + moves == 0 {
+            return Ok(());
+        }
+        Err(CommitError::KeystoreInUse { objects, authorities, clients, intents, moves })
     }
 
     fn stage_names(

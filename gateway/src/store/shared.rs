@@ -10,10 +10,11 @@ use quick_cache::sync::Cache;
 use tokio::sync::watch;
 
 use super::issued::{IssuedCertificate, IssuedIndex, Serial};
+use super::keystore_counts::KeystoreCounts;
 use super::plan::{Accepted, Entries};
 use super::quota::{ObjectCounts, QuotaRefusals};
 use super::reads::Reads;
-use super::{Directory, Entry, Intent, ObjectId, ObjectRow};
+use super::{Directory, Entry, Intent, ObjectId, ObjectRow, Rehoming};
 use crate::seal::Keyring;
 
 pub(crate) struct Shared {
@@ -28,8 +29,11 @@ pub(crate) struct Shared {
     /// Objects of every owner, where a quota is set.
     pub(crate) counts: Option<ObjectCounts>,
     pub(crate) quota_refusals: QuotaRefusals,
+    /// Objects of every keystore.
+    pub(crate) keystore_counts: KeystoreCounts,
     directory: ArcSwap<Directory>,
     intents: ArcSwap<Vec<Intent>>,
+    rehomings: ArcSwap<Vec<Rehoming>>,
     /// Requests that are executed and wait for no commit yet.
     underway: AtomicUsize,
     /// Commit sequence of the directory's newest change.
@@ -79,8 +83,10 @@ impl Shared {
             issued: RwLock::new(issued),
             counts,
             quota_refusals: QuotaRefusals::default(),
+            keystore_counts: KeystoreCounts::default(),
             directory: ArcSwap::default(),
             intents: ArcSwap::default(),
+            rehomings: ArcSwap::default(),
             underway: AtomicUsize::new(0),
             directory_changed: watch::Sender::new(0),
         }
@@ -113,10 +119,11 @@ impl Shared {
         self.cache.clear();
     }
 
-    pub(crate) fn publish_objects(&self, objects: Vec<Accepted>) {
+    pub(crate) fn publish_objects(&self, commit: u64, objects: Vec<Accepted>) {
         if objects.is_empty() {
             return;
         }
+        self.keystore_counts.publish(commit, &objects);
         if let Some(counts) = &self.counts {
             counts.publish(&objects);
         }
@@ -155,6 +162,11 @@ impl Shared {
             _ => None,
         });
         self.intents.store(Arc::new(intents.collect()));
+        let rehomings = all().filter_map(|(_, entry)| match entry {
+            Entry::Rehoming(rehoming) => Some(rehoming.clone()),
+            _ => None,
+        });
+        self.rehomings.store(Arc::new(rehomings.collect()));
         if directory {
             self.directory.store(Arc::new(Directory::collect(commit, all())));
             self.directory_changed.send_replace(commit);
@@ -163,6 +175,10 @@ impl Shared {
 
     pub(crate) fn directory(&self) -> Arc<Directory> {
         self.directory.load_full()
+    }
+
+    pub(crate) fn rehomings(&self) -> Arc<Vec<Rehoming>> {
+        self.rehomings.load_full()
     }
 
     pub(crate) fn intents(&self) -> Arc<Vec<Intent>> {

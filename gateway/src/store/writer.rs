@@ -19,7 +19,7 @@ use super::set_hash::SetHash;
 use super::shared::Shared;
 use super::sqlite;
 use super::state::{Anchor, Run, State};
-use super::{Change, CommitError, CommitReceipt};
+use super::{Change, CommitError, CommitReceipt, EntryKind, KeystoreId};
 use crate::audit::{Segment, append_head};
 use crate::seal::{SealedTerm, Term};
 
@@ -194,8 +194,8 @@ impl Writer {
             // Nobody else writes the index: readers and this plan share it.
             let issued = shared.issued.read().unwrap_or_else(PoisonError::into_inner);
             let (entries, keyring) = (&self.entries, &shared.keyring);
-            let counts = shared.counts.as_ref();
-            let committed = Committed { version: &version, entries, issued: &issued, counts, names, keyring };
+            let (counts, keystores) = (shared.counts.as_ref(), &shared.keystore_counts);
+            let committed = Committed { version: &version, entries, issued: &issued, counts, keystores, names, keyring };
             for unit in units {
                 match plan.accept(&unit.work, &committed) {
                     Ok(()) => accepted.push(unit),
@@ -306,7 +306,7 @@ impl Writer {
         self.state = state;
         self.total = total;
         names.iter().for_each(|name| self.names.add(name));
-        shared.publish_objects(objects);
+        shared.publish_objects(self.state.commit, objects);
         shared.publish_issued(self.state.commit, issued);
         drop(publishing);
         self.publish_entries(entries);
@@ -320,7 +320,10 @@ impl Writer {
         if changed.is_empty() {
             return;
         }
-        let directory = changed.iter().any(|((kind, _), _)| *kind != super::EntryKind::Intent);
+        let apart = [EntryKind::Intent, EntryKind::Rehoming];
+        let directory = changed.iter().any(|((kind, _), _)| !apart.contains(kind));
+        let gone = changed.iter().filter(|((kind, _), entry)| *kind == EntryKind::Keystore && entry.is_none());
+        gone.for_each(|((_, id), _)| self.shared.keystore_counts.remove(KeystoreId(id.0)));
         for (key, _) in &changed {
             self.entries.damaged.remove(key);
             let before = self.entries.rows.remove(key);
@@ -383,8 +386,8 @@ impl Writer {
         {
             let issued = self.shared.issued.read().unwrap_or_else(PoisonError::into_inner);
             let (entries, keyring) = (&self.entries, &self.shared.keyring);
-            let counts = self.shared.counts.as_ref();
-            let committed = Committed { version: &no_objects, entries, issued: &issued, counts, names, keyring };
+            let (counts, keystores) = (self.shared.counts.as_ref(), &self.shared.keystore_counts);
+            let committed = Committed { version: &no_objects, entries, issued: &issued, counts, keystores, names, keyring };
             plan.accept(&work, &committed)?;
         }
         let prepared = self.prepare(plan);

@@ -12,6 +12,7 @@ mod jobs;
 mod load;
 mod process;
 mod provisioning;
+mod rehome;
 mod rows;
 mod sqlite;
 mod token;
@@ -43,7 +44,7 @@ struct Arguments {
     /// Keys stored for the Locate, start and memory rows.
     #[arg(long, default_value_t = 100_000)]
     keys_many: usize,
-    /// Only rows whose name holds one of these words: create encrypt sign handshake get batch latency locate start memory revocation lists certificates revoked est cfssl.
+    /// Only rows whose name holds one of these words: create encrypt sign handshake get batch latency locate start memory revocation lists certificates revoked est cfssl rehome.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Where data folders go; their disk is the one measured.

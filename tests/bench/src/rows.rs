@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::canned::Canned;
 use crate::jobs::{self, Known, Same, Varying};
 use crate::load::{self, Job, Load, Measured, Target};
-use crate::{enrol, process, provisioning, sqlite, token};
+use crate::{enrol, process, provisioning, rehome, sqlite, token};
 
 /// How long and how often.
 #[derive(Clone, Debug)]
@@ -75,6 +75,9 @@ pub(crate) fn measure(plan: &Plan, report: &mut dyn FnMut(Row)) -> io::Result<()
     }
     if ["revocation", "lists", "certificates", "revoked"].iter().any(|name| wanted(name)) {
         provisioning::measure(plan, &wanted, report)?;
+    }
+    if wanted("rehome") {
+        rehome::measure(plan, report)?;
     }
     if wanted("est") {
         enrol::against_cfssl(plan, report)?;
@@ -364,7 +367,7 @@ fn key_name(number: usize) -> String {
 }
 
 /// Creates keys `from..to` with names, 100 in a message; returns their identifiers.
-fn populate(gateway: &TestGateway, from: usize, to: usize) -> io::Result<Vec<String>> {
+pub(crate) fn populate(gateway: &TestGateway, from: usize, to: usize) -> io::Result<Vec<String>> {
     let mut client: TlsKmipClient = gateway.connect("a");
     let mut identifiers = Vec::with_capacity(to - from);
     for start in (from..to).step_by(100) {

@@ -94,7 +94,15 @@ impl World {
             clock: std::sync::Arc::new(OffsetDateTime::now_utc),
         };
         let provisioning = std::sync::Arc::new(Provisioning::new(parts).expect("provisioning"));
-        let api = Api { provisioning, store, directory, refusals };
+        let keystores = crate::keystores::KeystoreService::new(crate::keystores::Parts {
+            store: store.clone(),
+            of_the_file: Vec::new(),
+            file_default: "local".into(),
+            open: std::sync::Arc::new(|_, _| Err("nothing is opened here".into())),
+            readiness: std::sync::Arc::default(),
+            seal_changes: std::sync::Arc::default(),
+        });
+        let api = Api { provisioning, store, directory, refusals, keystores: std::sync::Arc::new(keystores) };
         Self { _dir: dir, router: router(api.clone()), api }
     }
 

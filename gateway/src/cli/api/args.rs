@@ -570,3 +570,146 @@ pub(in crate::cli) struct Search {
     #[command(flatten)]
     pub(in crate::cli) via: Via,
 }
+
+/// One setting of a keystore, as in a `[[keystore]]` table.
+#[derive(Debug, Clone)]
+pub(in crate::cli) struct KeystoreSetting(pub(in crate::cli) String, pub(in crate::cli) serde_json::Value);
+
+impl std::str::FromStr for KeystoreSetting {
+    type Err = String;
+
+    /// `key=value`; a value that is no TOML value is a string, and needs no quotes.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (key, value) = text.split_once('=').ok_or("a setting is KEY=VALUE, such as token-label=prod")?;
+        let parsed = format!("value = {value}").parse::<toml::Table>().ok().and_then(|mut table| table.remove("value"));
+        let value = parsed.and_then(|value| serde_json::to_value(value).ok());
+        Ok(Self(key.trim().into(), value.unwrap_or_else(|| text[key.len() + 1..].trim().into())))
+    }
+}
+
+/// Where a keystore's PIN or password comes from. Never an argument: other users of the machine can read those.
+#[derive(Args, Clone)]
+#[group(skip)]
+pub(in crate::cli) struct KeystoreSecret {
+    /// File (mode 0600) that holds the PIN or password, which is sealed in the store.
+    #[arg(long, value_name = "FILE", conflicts_with = "secret_stdin")]
+    pub(in crate::cli) secret_file: Option<PathBuf>,
+    /// Reads the PIN or password from standard input.
+    #[arg(long)]
+    pub(in crate::cli) secret_stdin: bool,
+}
+
+#[derive(Subcommand)]
+pub(in crate::cli) enum Keystore {
+    /// Adds a keystore as a draft. Its settings are the keys of a [[keystore]] table of D/keygate.toml.
+    Add {
+        /// 1 to 64 letters, digits, hyphens or underscores.
+        name: String,
+        /// local or pkcs11.
+        #[arg(long, value_name = "KIND")]
+        kind: String,
+        /// A setting, such as token-label=prod; several may be given.
+        #[arg(long, value_name = "KEY=VALUE")]
+        set: Vec<KeystoreSetting>,
+        #[command(flatten)]
+        secret: KeystoreSecret,
+        #[command(flatten)]
+        via: Via,
+    },
+    /// Lists keystores: those of D/keygate.toml and those that were added.
+    List {
+        #[command(flatten)]
+        via: Via,
+    },
+    /// Shows a keystore and its last test, never its secret.
+    Show {
+        /// Its name.
+        name: String,
+        #[command(flatten)]
+        via: Via,
+    },
+    /// Changes settings or secret. One that is not in use must be tested again; one in use is opened anew at once.
+    Set {
+        /// Its name.
+        name: String,
+        /// A setting that is new or replaces the one of its name; several may be given.
+        #[arg(long, value_name = "KEY=VALUE")]
+        set: Vec<KeystoreSetting>,
+        /// A setting to be taken away; several may be given.
+        #[arg(long, value_name = "KEY")]
+        unset: Vec<String>,
+        #[command(flatten)]
+        secret: KeystoreSecret,
+        #[command(flatten)]
+        via: Via,
+    },
+    /// Tests a keystore step by step: resolve, connect, TLS, log in, capabilities, a probe key made, used and destroyed. Ends with
+    /// the word Success.
+    Test {
+        /// Its name.
+        name: String,
+        /// Also with a PIN or password that it has refused before: devices lock after a few wrong ones.
+        #[arg(long)]
+        again: bool,
+        #[command(flatten)]
+        via: Via,
+    },
+    /// Lets new keys go to a keystore whose test succeeded. Existing keys stay where they are and stay usable.
+    Activate {
+        /// Its name.
+        name: String,
+        /// The name once more, as confirmation. Without it the question is asked on the terminal.
+        #[arg(long, value_name = "NAME")]
+        confirm: Option<String>,
+        /// New keys go there only where the request or the client names it.
+        #[arg(long)]
+        keep_default: bool,
+        #[command(flatten)]
+        via: Via,
+    },
+    /// Lets no new keys go to a keystore any more; those it has stay usable.
+    Drain {
+        /// Its name.
+        name: String,
+        #[command(flatten)]
+        via: Via,
+    },
+    /// Forgets a keystore that nothing refers to any more, and its secret with it.
+    Remove {
+        /// Its name.
+        name: String,
+        #[command(flatten)]
+        via: Via,
+    },
+    /// Shows how keystores do, and what an operator has to do about them.
+    Status {
+        /// Only this one.
+        name: Option<String>,
+        #[command(flatten)]
+        via: Via,
+    },
+}
+
+#[derive(Args, Clone)]
+pub(in crate::cli) struct Rehome {
+    /// Keystore that the keys come from.
+    #[arg(long, value_name = "KEYSTORE")]
+    pub(in crate::cli) from: String,
+    /// Keystore that they go to; the same: everything is sealed again under a new term of the keyring.
+    #[arg(long, value_name = "KEYSTORE")]
+    pub(in crate::cli) to: String,
+    /// Most keys a second; 0: as fast as it goes.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(in crate::cli) per_second: u32,
+    /// Stops the move; run again without this it goes on.
+    #[arg(long, conflicts_with_all = ["detach", "yes"])]
+    pub(in crate::cli) stop: bool,
+    /// Does not wait for the end.
+    #[arg(long)]
+    pub(in crate::cli) detach: bool,
+    /// "I understand that keys in a device can be used there, and not fetched any more."
+    #[arg(long)]
+    pub(in crate::cli) yes: bool,
+    #[command(flatten)]
+    pub(in crate::cli) via: Via,
+}

@@ -7,13 +7,17 @@ pub(super) mod args;
 mod ask;
 mod authorities;
 mod impact;
+mod keystore;
 mod people;
 mod print;
 mod provisioning;
+mod rehome;
 mod remote;
 mod rest_users;
 
 pub(super) use authorities::authority;
+pub(super) use keystore::keystore;
 pub(super) use people::{admin, organisation, search};
 pub(super) use provisioning::{certificate, key, service};
 pub(super) use rest_users::rest_user;
+pub(super) use rehome::{moves, rehome};

@@ -11,7 +11,7 @@ use super::args::Via;
 use crate::{
     api::{
         AdminView, AdminWithCertificate, AuditPage, AuthorityDetails, AuthorityRequest, CertificateDetails, Certificates, CreatedKeyView,
-        KeyDetails, LinkedRestUser, List, OrganisationView, RestUserView, ServiceView,
+        KeyDetails, KeystoreStatus, KeystoreView, LeftView, LinkedRestUser, List, OrganisationView, RehomeView, RestUserView, ServiceView, StepView,
     },
     cli::{Failure, code, output::enabled, table::Table},
 };
@@ -243,6 +243,92 @@ fn show_admin(admin: &AdminView) {
 fn certificates_of(admin: &AdminView) -> Vec<String> {
     let certificates = admin.certificates.iter();
     certificates.map(|certificate| format!("until {}  serial {}", time(certificate.not_after), certificate.serial)).collect()
+}
+
+pub(super) fn keystores(via: &Via, answer: Value) -> Result<(), Failure> {
+    print(via, answer, |list: List<KeystoreView>| list.items.iter().for_each(keystore_line))
+}
+
+pub(super) fn keystore(via: &Via, answer: Value) -> Result<(), Failure> {
+    print(via, answer, |keystore: KeystoreView| {
+        keystore_line(&keystore);
+        for (key, value) in &keystore.settings {
+            println!("    {key} = {value}");
+        }
+        line("secret", keystore.secret_since.map(|since| format!("sealed, since {}", time(since))));
+        if let Some(test) = &keystore.test {
+            line("tested", Some(format!("{} at {}", test.outcome, time(test.at))));
+            test.steps.iter().for_each(|step| step_line(step, "    "));
+        }
+    })
+}
+
+/// The last word is Success, or the command fails after this.
+pub(super) fn keystore_test(via: &Via, answer: Value, repeat: &str) -> Result<(), Failure> {
+    print(via, answer, |keystore: KeystoreView| {
+        let Some(test) = &keystore.test else { return };
+        test.steps.iter().for_each(|step| step_line(step, ""));
+        println!("the same again: {repeat}{}", if test.outcome == "success" { "" } else { " --again" });
+        if test.outcome == "success" {
+            println!("Success");
+        }
+    })
+}
+
+pub(super) fn removed(via: &Via, answer: &Value, name: &str) {
+    if via.json { println!("{answer}") } else { println!("keystore \"{name}\" is removed") }
+}
+
+pub(super) fn keystore_statuses(via: &Via, all: Vec<Value>) -> Result<(), Failure> {
+    print(via, Value::Array(all), |all: Vec<KeystoreStatus>| {
+        for status in all {
+            println!("{}  {}  {}{}", status.name, status.state, status.health, status.reason.map_or_else(String::new, |reason| format!(": {reason}")));
+            line("objects", status.objects.map(|count| count.to_string()));
+            let sessions = status.sessions.map_or_else(String::new, |count| format!(", {count} sessions"));
+            let queued = status.queued.map_or_else(String::new, |count| format!(", {count} queued"));
+            line("calls", Some(format!("{}, {} under way{sessions}{queued}, generation {}", status.calls, status.calls_under_way, status.generation)));
+            line("time of a call", Some(format!("{} us of late, {} us at most", status.recent_us, status.longest_us)));
+            line("find cost", status.find_us.map(|micros| format!("{micros} us a look-up")));
+            let failures: Vec<String> = status.failures.iter().map(|(class, count)| format!("{class} {count}")).collect();
+            line("failures", Some(failures.join(", ")).filter(|failures| !failures.is_empty()));
+            line("last test", status.tested.map(|at| format!("{} at {}", status.test.unwrap_or_default(), time(at))));
+            status.todo.iter().for_each(|todo| line("TO DO", Some(todo)));
+        }
+    })
+}
+
+pub(super) fn rehomes(via: &Via, answer: Value) -> Result<(), Failure> {
+    print(via, answer, |list: List<RehomeView>| list.items.into_iter().for_each(rehome_report))
+}
+
+pub(super) fn rehome(via: &Via, answer: Value) -> Result<(), Failure> {
+    print(via, answer, rehome_report)
+}
+
+fn rehome_report(view: RehomeView) {
+    println!("{} to {}: {}, {} of {} keys looked at, {} moved", view.from, view.to, view.state, view.seen, view.total, view.moved);
+    let show = |what: &str, list: &[LeftView]| {
+        for LeftView { reason, count, examples } in list {
+            let more = if *count > examples.len() as u64 { ", ..." } else { "" };
+            println!("    {what} {count}: {reason} ({}{more})", examples.join(", "));
+        }
+    };
+    show("kept", &view.kept);
+    show("failed", &view.failed);
+    line("stopped by", Some(view.trouble).filter(|trouble| !trouble.is_empty()));
+}
+
+fn keystore_line(keystore: &KeystoreView) {
+    let default = if keystore.default { "  default" } else { "" };
+    let objects = keystore.objects.map_or_else(String::new, |count| format!("  {count} objects"));
+    println!("{}  {}  {}{}{default}{objects}  by the {}", keystore.name, keystore.kind, keystore.state, since(keystore.since), keystore.managed_by);
+}
+
+fn step_line(step: &StepView, indent: &str) {
+    println!("{indent}{:<10}  {:<12}  {:>5} ms  {}", step.outcome, step.name, step.ms, step.text);
+    if !step.hint.is_empty() {
+        println!("{indent}            hint: {}", step.hint);
+    }
 }
 
 pub(super) fn organisations(via: &Via, answer: Value) -> Result<(), Failure> {

@@ -1,6 +1,7 @@
 //! A device in memory: InBackend custody without a token. It can be told to fail.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use keygate_backends::local::{self, KeyMaterial, PreparedKey};
@@ -22,11 +23,12 @@ pub(super) struct Device {
     id: KeystoreId,
     keys: Mutex<HashMap<KeyId, KeyMaterial>>,
     failure: Mutex<Option<Failure>>,
+    exports: AtomicBool,
 }
 
 impl Device {
     pub(super) fn new() -> Self {
-        Self { id: KeystoreId::new("device").expect("a legal name"), keys: Mutex::default(), failure: Mutex::default() }
+        Self { id: KeystoreId::new("device").expect("a legal name"), keys: Mutex::default(), failure: Mutex::default(), exports: AtomicBool::new(false) }
     }
 
     pub(super) fn key_count(&self) -> usize {
@@ -35,6 +37,11 @@ impl Device {
 
     pub(super) fn fail_next(&self, failure: Failure) {
         *lock(&self.failure) = Some(failure);
+    }
+
+    /// Hands keys out from now on.
+    pub(super) fn allow_export(&self) {
+        self.exports.store(true, Relaxed);
     }
 
     /// Does it, unless it fails.
@@ -94,8 +101,13 @@ impl Keystore for Device {
         })
     }
 
-    fn export<'a>(&'a self, _: Key<'a>, _: OpCx) -> BoxFuture<'a, Result<KeyMaterial>> {
-        Box::pin(async { Err(KsError::new(Class::Denied, "keys do not leave")) })
+    fn export<'a>(&'a self, key: Key<'a>, _: OpCx) -> BoxFuture<'a, Result<KeyMaterial>> {
+        Box::pin(async move {
+            match key {
+                Key::Reference(name) if self.exports.load(Relaxed) => lock(&self.keys).get(&name.id).cloned().ok_or_else(|| gone(name.id)),
+                _ => Err(KsError::new(Class::Denied, "keys do not leave")),
+            }
+        })
     }
 
     fn crypto<'a>(&'a self, key: Key<'a>, op: CryptoOp<'a>, _: OpCx) -> BoxFuture<'a, Result<CryptoOut>> {

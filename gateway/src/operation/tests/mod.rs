@@ -6,6 +6,7 @@ mod device;
 mod devices;
 mod lives;
 mod quotas;
+mod rehome;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -167,7 +168,7 @@ pub(super) fn symmetric(algorithm: CryptographicAlgorithm, key: &[u8]) -> Manage
 
 fn gateway(store: Store, device: &Arc<Device>, device_id: KeystoreId, local_id: KeystoreId) -> Gateway {
     let local = LocalKeystore::new(keygate_backends::KeystoreId::new("local").expect("a legal name"));
-    let mut keystores = Keystores::new(local_id, "local", Arc::new(local));
+    let keystores = Keystores::new(local_id, "local", Arc::new(local));
     keystores.add(device_id, "device", Arc::clone(device) as Arc<dyn keygate_backends::Keystore>);
     let keyring = Arc::clone(store.keyring());
     Gateway::new(store, keyring, keystores, Policy::default())

@@ -4,7 +4,7 @@ use sqlx::{QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
 
 use super::read::{OBJECT_COLUMNS, object_from_row};
 use crate::seal::Term;
-use crate::store::{LocateQuery, ObjectId, ObjectRow};
+use crate::store::{LocateQuery, ObjectId, ObjectRow, ToMove};
 
 /// One page of rows, newest first. Rows that cannot be parsed are left out of the result and named beside it.
 pub(crate) async fn locate(
@@ -46,6 +46,37 @@ pub(crate) async fn rows_not_under(
     let query =
         sqlx::query_scalar::<_, Vec<u8>>(SQL).bind(after.as_bytes().to_vec()).bind(term.0.to_be_bytes().to_vec());
     Ok(query.bind(limit).fetch_all(pool).await?.iter().filter_map(|id| ObjectId::from_slice(id)).collect())
+}
+
+/// Objects after `after` that are still to be moved, in order, and ids of rows that cannot be parsed; destroyed objects have nothing
+/// to move.
+pub(crate) async fn rows_to_move(
+    pool: &SqlitePool,
+    of: ToMove,
+    after: ObjectId,
+    limit: u32,
+) -> Result<(Vec<ObjectRow>, Vec<ObjectId>), sqlx::Error> {
+    let mut sql = QueryBuilder::<Sqlite>::new("SELECT ");
+    sql.push(OBJECT_COLUMNS).push(" FROM object o WHERE o.id > ").push_bind(after.as_bytes().to_vec());
+    match of {
+        ToMove::Keystore(keystore) => {
+            let [destroyed, compromised] = crate::store::quota::UNCOUNTED_STATES;
+            sql.push(" AND o.keystore = ").push_bind(keystore.as_bytes().to_vec());
+            sql.push(" AND o.state NOT IN (").push_bind(destroyed).push(", ").push_bind(compromised).push(")");
+        }
+        ToMove::NotUnder(term) => {
+            sql.push(" AND substr(o.sealed, 6, 4) <> ").push_bind(term.0.to_be_bytes().to_vec());
+        }
+    }
+    sql.push(" ORDER BY o.id LIMIT ").push_bind(limit);
+    let (mut rows, mut unreadable) = (Vec::new(), Vec::new());
+    for row in sql.build().fetch_all(pool).await? {
+        match object_from_row(&row) {
+            Ok(row) => rows.push(row),
+            Err(_) => unreadable.extend(ObjectId::from_slice(sqlx::Row::try_get(&row, 0)?)),
+        }
+    }
+    Ok((rows, unreadable))
 }
 
 /// Whether any object or entry is under `term`.

@@ -14,10 +14,10 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, SqliteConnection, SqlitePool};
 
-pub(crate) use locate::{count, is_term_used, locate, rows_not_under};
+pub(crate) use locate::{count, is_term_used, locate, rows_not_under, rows_to_move};
 pub(crate) use read::{
     EntryRow, audit_segments, change_log, entries, issued_entries, issued_rows, keyring, name_prefixes, object,
-    object_versions, objects, objects_of_owners, state, totals,
+    object_versions, objects, objects_of_keystores, objects_of_owners, state, totals,
 };
 pub(crate) use restore::{put_change_log, put_entry, put_object, put_segment};
 pub(crate) use write::{

@@ -1,6 +1,6 @@
 //! Reading rows.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, SqlitePool};
@@ -89,6 +89,21 @@ pub(crate) async fn objects_of_owners(
         Ok((OrganisationId(Uuid::from_bytes(array(row, 0)?)), ClientId(Uuid::from_bytes(array(row, 1)?)), count))
     };
     rows.iter().map(read).collect()
+}
+
+/// The newest commit in one look at the database, and how many objects each keystore has in it, destroyed ones not counted.
+pub(crate) async fn objects_of_keystores(pool: &SqlitePool) -> Result<(u64, HashMap<KeystoreId, u64>), sqlx::Error> {
+    let mut look = pool.begin().await?;
+    let commit: i64 = sqlx::query_scalar("SELECT commit_seq FROM store_state").fetch_one(&mut *look).await?;
+    const SQL: &str = "SELECT keystore, count(*) FROM object WHERE state NOT IN (?, ?) GROUP BY keystore";
+    let [destroyed, compromised] = crate::store::quota::UNCOUNTED_STATES;
+    let rows = sqlx::query(SQL).bind(destroyed).bind(compromised).fetch_all(&mut *look).await?;
+    look.rollback().await?;
+    let read = |row: &SqliteRow| {
+        let count = u64::try_from(row.try_get::<i64, _>(1)?).map_err(|_| malformed(1))?;
+        Ok((KeystoreId(Uuid::from_bytes(array(row, 0)?)), count))
+    };
+    Ok((commit as u64, rows.iter().map(read).collect::<Result<_, sqlx::Error>>()?))
 }
 
 /// The first 8 bytes of every name token.

@@ -7,6 +7,7 @@ mod crash;
 mod directory;
 mod disk;
 mod issued;
+mod keystores;
 mod quotas;
 mod rotation;
 mod tamper;
