@@ -2,7 +2,7 @@
 # Installs what the tests need on a Debian machine and makes the Python environments in target/.
 #
 # As root it installs missing packages; otherwise it names them and fails. A tool named in KEYGATE_TEST_SKIP (comma separated:
-# softhsm, pykmip, nginx, haproxy, strongswan, pkilint) is not asked for. Nothing is installed that is there already.
+# softhsm, pykmip, nginx, haproxy, strongswan, pkilint, age) is not asked for. Nothing is installed that is there already.
 # `tests/setup.sh bench` installs what only `make bench` needs on top: cfssl, to compare with.
 set -eu
 
@@ -36,6 +36,7 @@ if ! skipped pykmip || ! skipped pkilint; then
     need python3 python3
     python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || missing="$missing python3-venv"
 fi
+skipped age || need age age
 skipped nginx || need_server nginx nginx-light nginx
 skipped haproxy || need_server haproxy haproxy haproxy
 if ! skipped strongswan; then

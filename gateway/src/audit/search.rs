@@ -164,7 +164,7 @@ fn objects(event: &Event) -> Vec<String> {
         Details::Grant { id, grantee, .. } => names.extend([id.to_string(), grantee.to_string()]),
         Details::Attribute { name } => names.push(name.clone()),
         Details::With { object } => names.push(object.to_string()),
-        Details::Seal { id } => names.push(id.clone()),
+        Details::Seal { id } | Details::Share { slot: id, .. } => names.push(id.clone()),
         Details::Certificate { key, client, serial, .. } => {
             names.extend([key.to_string(), serial.clone()]);
             names.extend(client.iter().map(ToString::to_string));

@@ -9,7 +9,9 @@ mod init;
 mod kmip;
 mod output;
 mod serve;
+mod shares;
 mod slot;
+mod unseal;
 
 use std::process::ExitCode;
 
@@ -17,7 +19,7 @@ use clap::Parser;
 
 use crate::{
     admin::{AdminError, ConnectError, ErrorClass, chain},
-    app::{AppError, SecretInputError, ServeError, UnlockError},
+    app::{AppError, SecretInputError, ServeError, UnlockError, WaitError},
     config::Problems,
     data_dir::DataDirError,
 };
@@ -69,6 +71,7 @@ impl Arguments {
             Command::Serve(arguments) => serve::run(&arguments),
             Command::Config(command) => serve::config(&command),
             Command::Store(command) => serve::store(&command),
+            Command::Unseal(arguments) => unseal::run(&arguments),
             other => admin::run(other),
         }
     }
@@ -136,6 +139,15 @@ impl From<ServeError> for Failure {
     fn from(error: ServeError) -> Self {
         let code = if matches!(error, ServeError::SealTokenLost { .. }) { code::SEALED } else { code::FAILED };
         Self::new(code, chain(&error))
+    }
+}
+
+impl From<WaitError> for Failure {
+    fn from(error: WaitError) -> Self {
+        match error {
+            WaitError::Serve(error) => error.into(),
+            WaitError::Unlock(error) => error.into(),
+        }
     }
 }
 

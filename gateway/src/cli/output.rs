@@ -72,12 +72,17 @@ pub(super) fn print(reply: &AdminReply, json: bool) {
         AdminReply::Seal(slot) => print_slot(slot),
         AdminReply::SealStatus(status) => {
             status.slots.iter().for_each(print_slot);
+            println!("{}", if status.needed == 2 { "two of them together open the store" } else { "each of them opens the store" });
             let terms: Vec<String> = status.terms.iter().map(u32::to_string).collect();
-            println!("keyring term {}", terms.join(", "));
+            match &status.sealed {
+                Some(sealed) => println!("{sealed}"),
+                None => println!("keyring term {}", terms.join(", ")),
+            }
             if terms.len() > 1 {
                 println!("    warning: a rotation is not finished; `keygate seal rotate` finishes it");
             }
         }
+        AdminReply::Unseal(unseal) => println!("{}", unseal.progress),
         AdminReply::Users(users) => {
             for user in users {
                 println!("{}  {}  {}", user.id, if user.enabled { "enabled" } else { "disabled" }, user.name);
@@ -112,7 +117,9 @@ fn braced(value: &Value) -> String {
 }
 
 fn print_slot(slot: &SealView) {
-    println!("{}  {}  {}", slot.id, slot.kind, slot.detail);
+    let made = slot.made.as_deref().map(|made| made.get(..10).unwrap_or(made));
+    let shown = if slot.shown { "  opened since the start" } else { "" };
+    println!("{}  {}  {}{}{shown}", slot.id, slot.kind, slot.detail, or_nothing("  made ", made));
     if let Some(warning) = &slot.warning {
         println!("    warning: {warning}");
     }
