@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use keygate_kmip::Operation;
 use keygate_tests::gateway::{Setup, TestGateway, keygate};
 use keygate_tests::request;
 use keygate_tests::tools;
@@ -95,7 +94,6 @@ fn said(output: &Output) -> String {
 fn creates_a_key(gateway: &TestGateway, client: &str) {
     let made = gateway.connect(client).request(&request::create_aes(V1_4, 256, None)).expect("an answer");
     request::outcome(&made).expect("Create");
-    let _ = Operation::Create;
 }
 
 /// The share with one character replaced by another of the alphabet.

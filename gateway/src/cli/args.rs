@@ -31,7 +31,7 @@ Exit codes:
   3  the data directory is in use by another keygate process
   4  what is named does not exist, or exists already
   5  audit verify: the record is not intact
-  6  no seal slot opens, or serve ended because the seal's token was lost (seal.on_loss = stop)
+  6  not enough seal slots open, or serve ended because the seal's token was lost (seal.on_loss = stop)
   7  enrol: the server refuses the provisioning key, the certificate or the names
   8  enrol: no answer, or not decided yet: try again later
 With --json the answer is one JSON value on standard output. Errors go to standard error.";

@@ -151,7 +151,7 @@ fn nothing_leaks() {
     Seal::create(dir.path(), NewSlot::Shamir { sharing, dealt: &mut texts }).expect("made");
     let file = std::fs::read_to_string(dir.path().join("seal.json")).expect("readable");
     let share = ShareText::parse(&texts[0]).expect("a share");
-    assert!(!file.contains(&texts[0]) && !file.contains(&hex::encode(&share.part[..])));
+    assert!(!file.contains(texts[0].as_str()) && !file.contains(&hex::encode(&share.part[..])));
     let mistyped = texts[0].replacen(&texts[0][30..31], "9", 1);
     let said = Share::read(&mistyped).err().expect("refused");
     let said = format!("{said} {said:?}");
