@@ -177,6 +177,30 @@ impl TestGateway {
         }
     }
 
+    /// Waits until a server that was started sealed has its listeners, after it was unsealed.
+    ///
+    /// # Errors
+    /// If it exits or does not listen in time; what it printed is in the error.
+    pub fn await_unsealed(&mut self) -> io::Result<()> {
+        let deadline = Instant::now() + START_TIMEOUT;
+        loop {
+            if let Some(addresses) = read_listeners(&self.data.join("run/listeners.json"))
+                && addresses.contains_key("kmip")
+            {
+                self.addresses = addresses;
+                return Ok(());
+            }
+            if let Some(status) = self.process.as_mut().map(Child::try_wait).transpose()?.flatten() {
+                return Err(io::Error::other(format!("serve ended with {status}\n{}", self.log())));
+            }
+            if Instant::now() > deadline {
+                return Err(io::Error::other(format!("serve is not unsealed after {START_TIMEOUT:?}\n{}", self.log())));
+            }
+            // As at the start: how soon the file is noticed.
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     /// Stops the server as an operator does (SIGTERM) and waits for its end.
     ///
     /// # Errors

@@ -21,11 +21,12 @@ pub use connect::{ConnectError, send, send_for_stream};
 pub use keys::{KeyView, KeysFuture, KeysPage, ObjectsAdmin};
 pub use reply::{
     AdminError, AdminReply, CertificateView, ClientView, ErrorClass, GrantView, GroupView, IssuedView, RotatedView, SealStatusView, SealView,
-    UserView, chain,
+    SharesView, UnsealView, UserView, chain,
 };
-pub use request::{AdminRequest, GrantTarget, NewCredential, NewSealSlot, Password};
-pub use socket::AdminSocket;
 pub use stream::{DataSink, Progress, ProgressSink, StreamItem, handle_stream, stream_here};
+pub use request::{AdminRequest, GrantTarget, NewCredential, NewSealSlot, Password, Recipients};
+pub use seals::Made;
+pub use socket::{AdminSocket, Answering};
 
 use crate::{
     api::{self, Api, ApiCaller, LocalRequest},
@@ -60,9 +61,13 @@ pub async fn handle(app: &App, actor: &Actor, request: AdminRequest) -> Result<A
         AdminRequest::KeysList { owner, after, limit } => admin.keys_list(owner.as_deref(), after.as_deref(), limit).await,
         AdminRequest::KeysShow { id } => admin.keys_show(&id).await,
         AdminRequest::SealAdd { slot } => admin.seal_add(slot).await,
+        AdminRequest::SealPolicy { needed, passphrase } => admin.seal_policy(needed, passphrase).await,
         AdminRequest::SealRemove { id } => admin.seal_remove(id).await,
         AdminRequest::SealRotate => admin.seal_rotate().await,
         AdminRequest::SealStatus => admin.seal_status(),
+        AdminRequest::Unseal { .. } | AdminRequest::UnsealPassphrase { .. } | AdminRequest::UnsealReset => {
+            Err(AdminError { class: ErrorClass::Failed, message: "the store is open: there is nothing to unseal".into() })
+        }
         AdminRequest::UserAdd { client, user, password } => admin.user_add(&client, &user, &password).await,
         AdminRequest::UserList { client } => admin.user_list(&client),
         AdminRequest::UserRemove { client, user } => admin.user_remove(&client, &user).await,

@@ -1,6 +1,7 @@
 //! What is answered, and how a refusal is classed so that a script can act on it.
 
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroize;
 
 use super::keys::KeysPage;
 use crate::{api::LocalAnswer, backup::BackupSummary, audit::VerifyReport, authority::AuthorityError, export::ExportSummary, import::ImportReport, seal::SealError, store::CommitError};
@@ -42,6 +43,8 @@ pub enum AdminReply {
     Seal(SealView),
     /// Seal slots and keyring terms.
     SealStatus(SealStatusView),
+    /// A share was taken, or all were forgotten.
+    Unseal(UnsealView),
     /// KMIP users.
     Users(Vec<UserView>),
 }
@@ -131,10 +134,26 @@ pub struct GrantView {
 /// The seal as shown.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct SealStatusView {
-    /// The slots; each opens the store.
+    /// How many slots have to open the store, 1 or 2.
+    pub needed: u8,
+    /// The slots.
     pub slots: Vec<SealView>,
-    /// Keyring terms, oldest first; more than one while a rotation is not finished.
+    /// Keyring terms, oldest first; more than one while a rotation is not finished. None while the store is sealed.
     pub terms: Vec<u32>,
+    /// What is missing, while the store is sealed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<String>,
+}
+
+/// How far unsealing is.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct UnsealView {
+    /// Whether the store opens now.
+    pub open: bool,
+    /// What was given and what is missing, in words.
+    pub progress: String,
+    /// Wrong shares and passphrases since the start.
+    pub wrong: u64,
 }
 
 /// What a rotation did.
@@ -159,10 +178,56 @@ pub struct SealView {
     pub id: String,
     /// Its kind.
     pub kind: String,
-    /// Key file path, `--with-key` value or token.
+    /// Key file path, `--with-key` value, token, k of n.
     pub detail: String,
+    /// When it was made, RFC 3339.
+    pub made: Option<String>,
+    /// Whether it has opened since the start, or was made since.
+    pub shown: bool,
     /// What the operator should know.
     pub warning: Option<String>,
+    /// The shares of a slot that was just made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shares: Option<SharesView>,
+}
+
+/// Shares on their way to those that are to keep them; wiped when dropped, and shown by no `Debug`.
+#[derive(Serialize, Deserialize)]
+pub struct SharesView {
+    /// The slot.
+    pub slot: String,
+    /// How many open it.
+    pub threshold: u8,
+    texts: Vec<String>,
+}
+
+impl SharesView {
+    /// By number, in clear or encrypted.
+    pub(super) fn new(slot: String, threshold: u8, texts: Vec<String>) -> Self {
+        Self { slot, threshold, texts }
+    }
+
+    /// The shares by number, in clear or encrypted.
+    pub fn texts(&self) -> &[String] {
+        &self.texts
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.texts.len()
+    }
+}
+
+impl std::fmt::Debug for SharesView {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SharesView")
+    }
+}
+
+impl Drop for SharesView {
+    fn drop(&mut self) {
+        self.texts.zeroize();
+    }
 }
 
 /// A refusal.
@@ -247,6 +312,7 @@ impl From<SealError> for AdminError {
     fn from(error: SealError) -> Self {
         match error {
             SealError::UnknownSlot(_) | SealError::SameKeyFile(_) => Self::name(error.to_string()),
+            SealError::Needed(_) | SealError::Sharing { .. } | SealError::Officer(_) | SealError::OfficerTwice(_) => Self::usage(error.to_string()),
             other => Self::failed(other),
         }
     }

@@ -57,12 +57,20 @@ pub enum AdminRequest {
     KeysShow { id: String },
     /// Adds a seal slot.
     SealAdd { slot: NewSealSlot },
+    /// Says how many seal slots have to open; in base64 the passphrase of a slot that has not opened since the start.
+    SealPolicy { needed: u8, passphrase: Option<Password> },
     /// Removes a seal slot.
     SealRemove { id: Uuid },
     /// Seals everything under a new keyring term.
     SealRotate,
     /// The seal slots and keyring terms.
     SealStatus,
+    /// Gives a sealed server a share, as typed.
+    Unseal { share: Password },
+    /// Gives a sealed server the passphrase of a slot, in base64.
+    UnsealPassphrase { passphrase: Password },
+    /// Makes a sealed server forget what was given.
+    UnsealReset,
     /// Adds a KMIP user, or gives one a new password.
     UserAdd { client: String, user: String, password: Password },
     /// KMIP users of a client.
@@ -127,6 +135,23 @@ pub enum NewSealSlot {
         /// Where the PIN comes from.
         pin: PinSource,
     },
+    /// Shares of officers.
+    Shamir {
+        /// How many open it.
+        threshold: u8,
+        /// Who gets them.
+        to: Recipients,
+    },
+}
+
+/// Who gets the shares of a shamir slot.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Recipients {
+    /// One for each of these age recipients, encrypted to it.
+    Officers(Vec<String>),
+    /// So many, in clear, for whoever sits at the terminal.
+    Terminal(u8),
 }
 
 /// What a client is to be recognised by.

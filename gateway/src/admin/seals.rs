@@ -3,31 +3,66 @@
 //! `D/seal.json` is no part of the database, so its changes cannot share a transaction with their audit events: the event is
 //! committed first, then the file is replaced. Should the file be refused, a second event takes the first back.
 
+use std::collections::BTreeSet;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::{
     Admin, AdminError, AdminReply, chain,
-    reply::{RotatedView, SealStatusView, SealView},
-    request::NewSealSlot,
+    reply::{RotatedView, SealStatusView, SealView, SharesView},
+    request::{NewSealSlot, Password, Recipients},
 };
 use crate::{
-    app::TokenSlotKey,
+    app::{TokenSlotKey, find_token},
     audit::{Action, Details, Event, Outcome},
-    seal::{NewSlot, Seal, SealChange, SealError, SecretBytes, SlotFailure, SlotStatus},
+    seal::{NewSlot, Openers, Seal, SealChange, SealError, SecretBytes, Sharing, SlotFailure, SlotStatus, officers},
 };
+
+/// What was made, and the shares of it.
+pub struct Made<T> {
+    /// What was made.
+    pub value: T,
+    threshold: u8,
+    texts: Vec<String>,
+}
+
+impl<T> Made<T> {
+    /// The value, and the shares without it.
+    pub fn take(self) -> (T, Made<()>) {
+        (self.value, Made { value: (), threshold: self.threshold, texts: self.texts })
+    }
+
+    /// The shares, if it is a shamir slot; its id is known to the caller alone.
+    pub fn shares(self, slot: Uuid) -> Option<SharesView> {
+        (self.threshold > 0).then(|| SharesView::new(slot.to_string(), self.threshold, self.texts))
+    }
+}
+
+impl Password {
+    /// The octets that are sent in base64, for they need not be text.
+    fn octets(&self) -> Result<SecretBytes, SealError> {
+        let octets = STANDARD.decode(&self.0).map(Zeroizing::new);
+        octets.map(SecretBytes::from).map_err(|_| SealError::NewSlot(SlotFailure::NoPassphrase))
+    }
+}
 
 impl NewSealSlot {
     /// Gets ready what the slot is made from, a wrapping key on a token for one, and passes it on. Blocks (token).
-    pub fn make<T>(self, with: impl FnOnce(NewSlot<'_>) -> Result<T, SealError>) -> Result<T, SealError> {
+    pub fn make<T>(self, with: impl FnOnce(NewSlot<'_>) -> Result<T, SealError>) -> Result<Made<T>, SealError> {
+        let plain = |value| Made { value, threshold: 0, texts: Vec::new() };
+        match self {
+            Self::Shamir { threshold, to } => deal(threshold, to, with),
+            other => other.make_unshared(with).map(plain),
+        }
+    }
+
+    fn make_unshared<T>(self, with: impl FnOnce(NewSlot<'_>) -> Result<T, SealError>) -> Result<T, SealError> {
         match self {
             Self::Keyfile { path } => with(NewSlot::KeyFile { path }),
-            Self::Passphrase { passphrase } => {
-                let octets = STANDARD.decode(&passphrase.0).map(Zeroizing::new);
-                let octets = octets.map_err(|_| SealError::NewSlot(SlotFailure::NoPassphrase))?;
-                with(NewSlot::passphrase(SecretBytes::from(octets)))
-            }
+            Self::Passphrase { passphrase } => with(NewSlot::passphrase(passphrase.octets()?)),
             Self::SystemdCreds { with_key } => with(NewSlot::SystemdCreds { with_key }),
             Self::Pkcs11 { module, token_label, pin } => {
                 let token = |error| SealError::NewSlot(SlotFailure::Token(error));
@@ -40,37 +75,79 @@ impl NewSealSlot {
                 }
                 made
             }
+            Self::Shamir { .. } => Err(SealError::NewSlot(SlotFailure::Share("made by another function".into()))),
         }
     }
 }
 
+/// Makes a shamir slot, and encrypts its shares. Whoever cannot be encrypted to is refused before anything is made.
+fn deal<T>(threshold: u8, to: Recipients, with: impl FnOnce(NewSlot<'_>) -> Result<T, SealError>) -> Result<Made<T>, SealError> {
+    let (officers, count) = match &to {
+        Recipients::Officers(texts) => (officers(texts)?, texts.len()),
+        Recipients::Terminal(count) => (Vec::new(), usize::from(*count)),
+    };
+    let sharing = u8::try_from(count).ok().and_then(|count| Sharing::new(threshold, count));
+    let sharing = sharing.ok_or(SealError::Sharing { threshold, count })?;
+    let mut dealt = Vec::new();
+    let value = with(NewSlot::Shamir { sharing, dealt: &mut dealt })?;
+    let texts: Result<Vec<String>, SealError> = match to {
+        Recipients::Officers(_) => officers.iter().zip(&dealt).map(|(officer, share)| officer.encrypt(share)).collect(),
+        // Wiped with the answer they are put into.
+        Recipients::Terminal(_) => Ok(dealt.iter().map(|share| share.as_str().to_owned()).collect()),
+    };
+    Ok(Made { value, threshold, texts: texts? })
+}
+
 impl Admin<'_> {
     pub(super) fn seal_status(&self) -> Result<AdminReply, AdminError> {
-        let slots = self.seal()?.status().into_iter().map(view).collect();
+        let seal = self.seal()?;
+        let shown = self.app.unsealed.shown();
+        let slots = seal.status().into_iter().map(|slot| SealView::of(slot, &shown)).collect();
         let terms = self.app.store.keyring().terms().into_iter().map(|term| term.0).collect();
-        Ok(AdminReply::SealStatus(SealStatusView { slots, terms }))
+        Ok(AdminReply::SealStatus(SealStatusView { needed: seal.needed(), slots, terms, sealed: None }))
     }
 
     pub(super) async fn seal_add(&self, slot: NewSealSlot) -> Result<AdminReply, AdminError> {
         let _changing = self.app.seal_changes.lock().await;
         let (seal, root) = (self.seal()?, self.app.unsealed.root.clone());
         let made = tokio::task::spawn_blocking(move || {
-            let change = slot.make(|new| seal.with_slot(&root, new))?;
-            Ok::<_, SealError>((seal, change))
+            let made = slot.make(|new| seal.with_slot(&root, new))?;
+            Ok::<_, SealError>((seal, made))
         });
-        let (mut seal, change) = made.await.map_err(AdminError::failed)??;
-        let id = change.slot();
-        self.apply(&mut seal, change, Action::SealSlotAdded).await?;
-        let added = seal.status().into_iter().find(|slot| slot.id == id).map(view);
+        let (mut seal, made) = made.await.map_err(AdminError::failed)??;
+        let (change, made) = made.take();
+        let id = change.slots().first().copied().unwrap_or_default();
+        self.apply(&mut seal, change, Action::SealSlotAdded, Details::Seal { id: id.to_string() }).await?;
+        self.app.unsealed.show(&[id]);
+        let added = seal.status().into_iter().find(|slot| slot.id == id).map(|slot| SealView::of(slot, &[id].into()));
+        let added = added.map(|view| SealView { shares: made.shares(id), ..view });
         added.map(AdminReply::Seal).ok_or_else(|| AdminError::name(format!("there is no seal slot {id}")))
     }
 
     pub(super) async fn seal_remove(&self, id: Uuid) -> Result<AdminReply, AdminError> {
         let _changing = self.app.seal_changes.lock().await;
         let mut seal = self.seal()?;
-        let change = seal.without_slot(id)?;
-        self.apply(&mut seal, change, Action::SealSlotRemoved).await?;
+        let change = seal.without_slot(&self.app.unsealed.root, id, &self.app.unsealed.shown())?;
+        self.apply(&mut seal, change, Action::SealSlotRemoved, Details::Seal { id: id.to_string() }).await?;
         Ok(AdminReply::Done)
+    }
+
+    /// How many slots have to open the store. Slots that have not opened since the start are tried, with the passphrase for one.
+    pub(super) async fn seal_policy(&self, needed: u8, passphrase: Option<Password>) -> Result<AdminReply, AdminError> {
+        let _changing = self.app.seal_changes.lock().await;
+        let (seal, root, shown) = (self.seal()?, self.app.unsealed.root.clone(), self.app.unsealed.shown());
+        let passphrase = passphrase.map(|passphrase| passphrase.octets()).transpose()?;
+        let changed = tokio::task::spawn_blocking(move || {
+            let openers = Openers { passphrase, pkcs11: Some(&find_token) };
+            let change = seal.with_needed(&root, needed, &shown, &openers)?;
+            Ok::<_, SealError>((seal, change))
+        });
+        let (mut seal, change) = changed.await.map_err(AdminError::failed)??;
+        let opened = change.slots().to_vec();
+        let details = Details::Reason(format!("seal slots needed: {needed}"));
+        self.apply(&mut seal, change, Action::SealPolicyChanged, details).await?;
+        self.app.unsealed.show(&opened);
+        self.seal_status()
     }
 
     /// A new keyring term, and everything sealed again under it; or the rest of a rotation that was interrupted.
@@ -97,8 +174,8 @@ impl Admin<'_> {
         Ok(Seal::load(self.app.dir.path())?)
     }
 
-    async fn apply(&self, seal: &mut Seal, change: SealChange, action: Action) -> Result<(), AdminError> {
-        let event = self.event(action, Details::Seal { id: change.slot().to_string() });
+    async fn apply(&self, seal: &mut Seal, change: SealChange, action: Action, details: Details) -> Result<(), AdminError> {
+        let event = self.event(action, details);
         self.record(event.clone()).await?;
         if let Err(error) = seal.apply(change) {
             if let Err(error) = self.record(Event { outcome: Outcome::Undone, ..event }).await {
@@ -110,11 +187,18 @@ impl Admin<'_> {
     }
 }
 
-fn view(slot: SlotStatus) -> SealView {
-    SealView {
-        id: slot.id.to_string(),
-        kind: slot.kind.to_string(),
-        detail: slot.detail,
-        warning: slot.warning.map(str::to_owned),
+impl SealView {
+    /// A slot as listed, `shown` where it is among those that have opened.
+    pub fn of(slot: SlotStatus, shown: &BTreeSet<Uuid>) -> Self {
+        let made = slot.made.and_then(|made| OffsetDateTime::from_unix_timestamp(made).ok());
+        Self {
+            id: slot.id.to_string(),
+            kind: slot.kind.to_string(),
+            detail: slot.detail,
+            made: made.and_then(|made| made.format(&Rfc3339).ok()),
+            shown: shown.contains(&slot.id),
+            warning: slot.warning.map(str::to_owned),
+            shares: None,
+        }
     }
 }

@@ -20,6 +20,27 @@ const REQUEST_WAIT: Duration = Duration::from_secs(10);
 /// Commands at a time.
 const COMMANDS_MAX: usize = 16;
 
+/// What answers: a running server, or one that waits to be unsealed.
+pub trait Answering: Send + Sync + 'static {
+    /// Does what is asked, on behalf of `actor`.
+    fn answer(self: Arc<Self>, actor: &Actor, request: AdminRequest) -> impl Future<Output = Result<AdminReply, AdminError>> + Send;
+
+    /// The running server, for what is answered in a stream.
+    fn app(&self) -> Option<&App> {
+        None
+    }
+}
+
+impl Answering for App {
+    async fn answer(self: Arc<Self>, actor: &Actor, request: AdminRequest) -> Result<AdminReply, AdminError> {
+        handle(&self, actor, request).await
+    }
+
+    fn app(&self) -> Option<&App> {
+        Some(self)
+    }
+}
+
 /// The bound socket.
 pub struct AdminSocket {
     listener: UnixListener,
@@ -39,7 +60,7 @@ impl AdminSocket {
     }
 
     /// Serves until `stop` becomes true.
-    pub async fn run(self, app: Arc<App>, mut stop: watch::Receiver<bool>) {
+    pub async fn run<A: Answering>(self, answering: Arc<A>, mut stop: watch::Receiver<bool>) {
         let places = Arc::new(Semaphore::new(COMMANDS_MAX));
         loop {
             let accepted = tokio::select! {
@@ -50,10 +71,10 @@ impl AdminSocket {
                 Ok((stream, _)) => {
                     // The semaphore is never closed; waiting here bounds the commands at a time.
                     let Ok(place) = places.clone().acquire_owned().await else { return };
-                    let app = app.clone();
+                    let answering = answering.clone();
                     tokio::spawn(async move {
                         let _place = place;
-                        if let Err(error) = serve(&app, stream).await {
+                        if let Err(error) = serve(answering, stream).await {
                             tracing::debug!(%error, "admin command ended");
                         }
                     });
@@ -75,7 +96,7 @@ pub(super) enum Answer {
     Error(AdminError),
 }
 
-async fn serve(app: &App, stream: UnixStream) -> io::Result<()> {
+async fn serve<A: Answering>(answering: Arc<A>, stream: UnixStream) -> io::Result<()> {
     let peer = stream.peer_cred()?;
     let own = rustix::process::geteuid().as_raw();
     let (read, mut write) = stream.into_split();
@@ -87,11 +108,13 @@ async fn serve(app: &App, stream: UnixStream) -> io::Result<()> {
     } else {
         let received = tokio::time::timeout(REQUEST_WAIT, read.read_until(b'\n', &mut line)).await;
         received.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-        if let Some(request) = streamed(&line) {
+        if let Some(app) = answering.app()
+            && let Some(request) = streamed(&line)
+        {
             stream::serve(app, &Actor::LocalUser(peer.uid()), request, &mut write).await?;
             return write.shutdown().await;
         }
-        answer(app, &Actor::LocalUser(peer.uid()), &line).await
+        answer(answering, &Actor::LocalUser(peer.uid()), &line).await
     };
     let mut text = serde_json::to_vec(&answer)?;
     text.push(b'\n');
@@ -99,9 +122,9 @@ async fn serve(app: &App, stream: UnixStream) -> io::Result<()> {
     write.shutdown().await
 }
 
-async fn answer(app: &App, actor: &Actor, line: &[u8]) -> Answer {
+async fn answer<A: Answering>(answering: Arc<A>, actor: &Actor, line: &[u8]) -> Answer {
     match serde_json::from_slice::<AdminRequest>(line) {
-        Ok(request) => handle(app, actor, request).await.map_or_else(Answer::Error, Answer::Ok),
+        Ok(request) => answering.answer(actor, request).await.map_or_else(Answer::Error, Answer::Ok),
         // serde_json quotes what it read, which may be a password: only the place is told.
         Err(error) => Answer::Error(refused(&format!("the request cannot be read at column {}", error.column()))),
     }

@@ -6,9 +6,11 @@ mod expiry;
 mod gateway;
 mod refusals;
 mod seal_token;
+mod sealed;
 mod serve;
 mod token;
 mod unlock;
+mod unsealing;
 
 use std::sync::{Arc, OnceLock};
 
@@ -16,9 +18,10 @@ use keygate_pki::{HttpUrl, OffsetDateTime, Profile};
 
 pub use expiry::Expiry;
 pub use gateway::{GatewayError, front, gateway};
+pub use sealed::{WaitError, unlock_or_wait};
 pub use serve::{ServeError, serve};
 pub use token::{TokenLocator, TokenSlotKey};
-pub use unlock::{PASSPHRASE_CREDENTIAL, SecretInput, SecretInputError, UnlockError, Unsealed, unlock};
+pub use unlock::{Opening, PASSPHRASE_CREDENTIAL, SecretInput, SecretInputError, UnlockError, Unsealed, find_token, unlock};
 
 use crate::{
     admin::ObjectsAdmin,
@@ -84,7 +87,7 @@ pub struct App {
     pub keystores: Arc<KeystoreService>,
     /// Which parts work.
     pub readiness: Arc<Readiness>,
-    /// The root key, and the seal slot that opened.
+    /// The root key, and the seal slots that opened.
     pub unsealed: Unsealed,
     /// Held while the seal changes: two changes at once would lose one.
     pub seal_changes: Arc<tokio::sync::Mutex<()>>,

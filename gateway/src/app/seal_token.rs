@@ -1,5 +1,5 @@
-//! Watches the token whose seal slot opened the store: readiness and the audit record tell when it goes and returns, and with
-//! `seal.on_loss = stop` the server ends when it stays away.
+//! Watches the token whose seal slot opened the store, alone or with another slot: readiness and the audit record tell when it goes
+//! and returns, and with `seal.on_loss = stop` the server ends when it stays away.
 //!
 //! A module's own word is not enough (a soft token answers from memory after its files are gone), so the slot itself is tried:
 //! the token must unwrap what it unwrapped at the start.
@@ -10,6 +10,7 @@ use std::{
 };
 
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
 use super::{App, TokenSlotKey};
 use crate::{
@@ -35,7 +36,7 @@ pub(super) struct Lost {
 
 /// Watches until the slot is removed, or the token stayed away longer than it may. Does nothing where no token opened the seal.
 pub(super) async fn watch(app: Arc<App>, lose: oneshot::Sender<Lost>) {
-    let Some(slot) = slot_of(&app) else { return };
+    let Some((id, slot)) = slot_of(&app) else { return };
     // Several tries before the server stops: one that is slow shall not end it.
     let mut interval = tokio::time::interval((app.config.seal_loss / 4).min(EVERY_MAX));
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -49,17 +50,17 @@ pub(super) async fn watch(app: Arc<App>, lose: oneshot::Sender<Lost>) {
         let Err(error) = tried.result else {
             app.readiness.set(COMPONENT, ComponentState::Up);
             if away_since.take().is_some() {
-                record(&app, Action::SealTokenBack).await;
+                record(&app, id, Action::SealTokenBack).await;
             }
             continue;
         };
-        if slot_of(&app).is_none() {
+        if slot_of(&app).is_none_or(|(now, _)| now != id) {
             return app.readiness.forget(COMPONENT);
         }
         let reason = error.to_string();
         app.readiness.set(COMPONENT, ComponentState::Down { reason: reason.clone() });
         if away_since.is_none() {
-            record(&app, Action::SealTokenLost).await;
+            record(&app, id, Action::SealTokenLost).await;
         }
         let away = away_since.get_or_insert(begun).elapsed();
         if app.config.seal_on_loss == OnLoss::Stop && away >= app.config.seal_loss {
@@ -70,10 +71,10 @@ pub(super) async fn watch(app: Arc<App>, lose: oneshot::Sender<Lost>) {
     }
 }
 
-/// The slot that opened the seal, if it is a token's and was not removed since.
-fn slot_of(app: &App) -> Option<TokenSlot> {
+/// The first token's slot among those that opened the seal, if it was not removed since.
+fn slot_of(app: &App) -> Option<(Uuid, TokenSlot)> {
     match Seal::load(app.dir.path()) {
-        Ok(seal) => seal.token_slot(app.unsealed.slot),
+        Ok(seal) => app.unsealed.slots.iter().find_map(|id| Some((*id, seal.token_slot(*id)?))),
         Err(error) => {
             tracing::error!(error = crate::admin::chain(&error), "the seal cannot be read");
             None
@@ -101,8 +102,8 @@ async fn try_slot(slot: TokenSlot, key: Option<TokenSlotKey>) -> Tried {
     tried.await.unwrap_or_else(ended)
 }
 
-async fn record(app: &App, action: Action) {
-    let event = Event::system(app.now_ms(), action, Details::Seal { id: app.unsealed.slot.to_string() });
+async fn record(app: &App, slot: Uuid, action: Action) {
+    let event = Event::system(app.now_ms(), action, Details::Seal { id: slot.to_string() });
     if let Err(error) = app.store.commit(Commit { events: vec![event], ..Commit::default() }).await {
         tracing::error!(error = crate::admin::chain(&error), "cannot record that the seal's token went or returned");
     }

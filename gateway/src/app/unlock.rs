@@ -1,11 +1,12 @@
-//! Where passphrases come from, and opening the seal with them. Never from an argument.
+//! Where passphrases and shares come from, and opening the seal with them. Never from an argument.
 
 use std::{
+    collections::BTreeSet,
     fs::File,
     io::{self, Read},
     os::fd::FromRawFd,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use uuid::Uuid;
@@ -14,7 +15,7 @@ use zeroize::Zeroizing;
 use super::token::TokenSlotKey;
 use crate::{
     data_dir::{DataDir, DataDirError, check_rights},
-    seal::{Openers, RootKey, Seal, SealError, SecretBytes, SlotKey, SlotKeyError, SlotKind},
+    seal::{Openers, RootKey, Seal, SealError, SecretBytes, Share, ShareError, SlotKey, SlotKeyError, SlotKind, Unlocked, Unlocking},
 };
 
 /// Longest passphrase or password that is read.
@@ -74,6 +75,15 @@ pub enum UnlockError {
     /// The passphrase cannot be read.
     #[error(transparent)]
     Input(#[from] SecretInputError),
+    /// A share is not taken.
+    #[error("{from}")]
+    Share {
+        /// Where it came from.
+        from: String,
+        /// What is wrong with it.
+        #[source]
+        source: ShareError,
+    },
     /// The blocking task ended early.
     #[error("opening the seal was interrupted")]
     Interrupted,
@@ -121,30 +131,101 @@ fn read_line(file: File, from: String) -> Result<SecretBytes, SecretInputError> 
     Ok(SecretBytes::copy_from(line))
 }
 
+/// What an operator gives to open the seal with, beside what slots find by themselves.
+#[derive(Default)]
+pub struct Opening {
+    /// Where the passphrase comes from; else the systemd credential.
+    pub passphrase: Option<SecretInput>,
+    /// Files (mode 0600) with a share each.
+    pub shares: Vec<PathBuf>,
+}
+
+impl From<Option<SecretInput>> for Opening {
+    fn from(passphrase: Option<SecretInput>) -> Self {
+        Self { passphrase, shares: Vec::new() }
+    }
+}
+
 /// An open seal, as what is opened next needs it.
 #[derive(Clone)]
 pub struct Unsealed {
     /// The root key.
     pub root: Arc<RootKey>,
-    /// The slot that opened.
-    pub slot: Uuid,
+    /// The slots that opened it.
+    pub slots: Vec<Uuid>,
+    /// Slots that have opened in this process, or were made by it.
+    shown: Arc<Mutex<BTreeSet<Uuid>>>,
 }
 
-/// Opens the seal of a data directory with what the operator gives. Argon2id and tokens block, so it runs apart.
-pub async fn unlock(dir: &DataDir, passphrase: Option<SecretInput>) -> Result<Unsealed, UnlockError> {
+impl Unsealed {
+    /// Opened by these slots, or made with them.
+    pub fn new(root: RootKey, slots: Vec<Uuid>) -> Self {
+        let shown = Arc::new(Mutex::new(slots.iter().copied().collect()));
+        Self { root: Arc::new(root), slots, shown }
+    }
+
+    /// Slots that have opened in this process, or were made by it.
+    pub fn shown(&self) -> BTreeSet<Uuid> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Slots have opened, or were made.
+    pub fn show(&self, slots: &[Uuid]) {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).extend(slots);
+    }
+}
+
+impl From<Unlocked> for Unsealed {
+    fn from(unlocked: Unlocked) -> Self {
+        Self::new(unlocked.root, unlocked.slots)
+    }
+}
+
+/// Opens the seal of a data directory with what the operator gives.
+///
+/// # Errors
+/// What is given cannot be read, or does not open enough slots.
+pub async fn unlock(dir: &DataDir, with: impl Into<Opening>) -> Result<Unsealed, UnlockError> {
+    Ok(begin(dir, with.into()).await?.into_unlocked()?.into())
+}
+
+/// As [`unlock`], to be gone on with where slots are missing.
+pub(super) async fn begin(dir: &DataDir, with: Opening) -> Result<Unlocking, UnlockError> {
     let seal = Seal::load(dir.path())?;
     let passphrase = if seal.kinds().contains(&SlotKind::Passphrase) {
-        let input = passphrase.or_else(|| SecretInput::credential(PASSPHRASE_CREDENTIAL));
+        let input = with.passphrase.or_else(|| SecretInput::credential(PASSPHRASE_CREDENTIAL));
         input.map(|input| input.read()).transpose()?
     } else {
         None
     };
-    let opened = tokio::task::spawn_blocking(move || {
-        let find = |locator: &serde_json::Value| -> Result<Box<dyn SlotKey>, SlotKeyError> {
-            TokenSlotKey::find(locator).map(|key| Box::new(key) as Box<dyn SlotKey>)
-        };
-        seal.unlock_by_slot(&Openers { passphrase, pkcs11: Some(&find) })
+    let mut unlocking = Unlocking::new(seal);
+    for path in with.shares {
+        let taken = read_share(&path).and_then(|share| {
+            let refused = |source| UnlockError::Share { from: path.display().to_string(), source };
+            unlocking.add_share(share).map_err(refused)
+        });
+        taken?;
+    }
+    try_slots(unlocking, passphrase).await
+}
+
+fn read_share(path: &Path) -> Result<Share, UnlockError> {
+    let text = SecretInput::File(path.to_owned()).read()?;
+    let refused = |source| UnlockError::Share { from: path.display().to_string(), source };
+    // What is no UTF-8 is no share either, and says so.
+    Share::read(std::str::from_utf8(text.expose()).unwrap_or_default()).map_err(refused)
+}
+
+/// Tries what slots find by themselves, and the passphrase. Argon2id and tokens block, so it runs apart.
+pub(super) async fn try_slots(mut unlocking: Unlocking, passphrase: Option<SecretBytes>) -> Result<Unlocking, UnlockError> {
+    let tried = tokio::task::spawn_blocking(move || {
+        unlocking.try_slots(&Openers { passphrase, pkcs11: Some(&find_token) })?;
+        Ok(unlocking)
     });
-    let opened = opened.await.map_err(|_| UnlockError::Interrupted)??;
-    Ok(Unsealed { root: Arc::new(opened.root), slot: opened.slot })
+    tried.await.map_err(|_| UnlockError::Interrupted)?
+}
+
+/// The wrapping key on a token, as [`Openers`] wants it.
+pub fn find_token(locator: &serde_json::Value) -> Result<Box<dyn SlotKey>, SlotKeyError> {
+    TokenSlotKey::find(locator).map(|key| Box::new(key) as Box<dyn SlotKey>)
 }

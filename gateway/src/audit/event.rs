@@ -176,6 +176,9 @@ pub enum Action {
     SettingChanged,
     SealSlotAdded,
     SealSlotRemoved,
+    SealPolicyChanged,
+    UnsealShareGiven,
+    Unsealed,
     TermAdded,
     TermDropped,
     // The server itself.
@@ -287,6 +290,15 @@ pub enum Details {
     Seal {
         /// Its number or id.
         id: String,
+    },
+    /// A share, or with number 0 a passphrase, that was given to a sealed server.
+    Share {
+        /// The seal slot's id.
+        slot: String,
+        /// The share's number.
+        number: u8,
+        /// When, milliseconds since 1970: before the store was open.
+        given_ms: i64,
     },
     /// A decision of an administrator about an entry, with the reason given.
     Decision {

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
 use super::{
     Failure, api,
     args::{Audit, Cache, Client, Command, Credential, Data, Grant, Group, Keys, SealCommand, User},
@@ -9,6 +11,7 @@ use super::{
     files::Making,
     output,
     serve::{block_on, load, lock_patiently, open},
+    shares,
     slot::SlotArguments,
 };
 use crate::{
@@ -48,7 +51,8 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
         | Command::Kmip(_)
         | Command::Restore(_)
         | Command::Serve(_)
-        | Command::Store(_) => {
+        | Command::Store(_)
+        | Command::Unseal(_) => {
             Err(Failure::new(code::USAGE, "not an administrative command"))
         }
     }
@@ -158,11 +162,22 @@ fn keys(command: Keys) -> Result<(), Failure> {
 fn seal(command: SealCommand) -> Result<(), Failure> {
     match command {
         SealCommand::Status { data } => show(&data, AdminRequest::SealStatus),
-        SealCommand::Add { kind, token, new_passphrase_file, new_passphrase_fd, data } => {
+        SealCommand::Add { kind, token, shamir, new_passphrase_file, new_passphrase_fd, data } => {
             let given = new_passphrase_file.map(SecretInput::File).or(new_passphrase_fd.map(SecretInput::Descriptor));
             let passphrase = given.or_else(|| SecretInput::credential(NEW_PASSPHRASE_CREDENTIAL));
-            let slot = SlotArguments::parse(&kind, &token, passphrase, "--new-passphrase")?.read()?;
-            show(&data, AdminRequest::SealAdd { slot })
+            let slot = SlotArguments::parse(&kind, &token, &shamir, passphrase, "--new-passphrase")?.read()?;
+            let mut reply = send(&data, AdminRequest::SealAdd { slot })?;
+            let dealt = match &mut reply {
+                AdminReply::Seal(view) => view.shares.take(),
+                _ => None,
+            };
+            output::print(&reply, data.json);
+            dealt.map_or(Ok(()), |dealt| shares::hand_out(&shamir, &dealt, data.json))
+        }
+        SealCommand::Policy { needed, data } => {
+            let passphrase = data.passphrase.input().map(|input| input.read()).transpose()?;
+            let passphrase = passphrase.map(|passphrase| Password(STANDARD.encode(passphrase.expose())));
+            show(&data, AdminRequest::SealPolicy { needed, passphrase })
         }
         SealCommand::Remove { id, data } => show(&data, AdminRequest::SealRemove { id }),
         SealCommand::Rotate { data } => {
@@ -198,7 +213,7 @@ pub(super) fn send(data: &Data, request: AdminRequest) -> Result<AdminReply, Fai
         Some(_lock) if matches!(request, AdminRequest::AuditVerify) => {
             let (dir, _) = load(&data.data_dir, &[])?;
             block_on(async {
-                let unsealed = app::unlock(&dir, data.passphrase.input()).await?;
+                let unsealed = app::unlock(&dir, data.passphrase.opening()).await?;
                 Ok(app::verify_audit(&dir, &unsealed.root).await?.into())
             })
         }

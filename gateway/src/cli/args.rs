@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::backup::{Backup, Restore};
 use super::keys_file::{Export, Import};
 use super::api::args::{AdminCommand, Ca, Cert, Keystore, Organisation, ProvisioningKey, Rehome, RestUser, Search, Service, Via};
-use crate::app::SecretInput;
+use crate::app::{Opening, SecretInput};
 
 /// A key-server gateway: KMIP clients on one side, keystores on the other.
 #[derive(Parser)]
@@ -33,7 +33,7 @@ Exit codes:
   3  the data directory is in use by another keygate process
   4  what is named does not exist, or exists already
   5  audit verify: the record is not intact
-  6  no seal slot opens, or serve ended because the seal's token was lost (seal.on_loss = stop)
+  6  not enough seal slots open, or serve ended because the seal's token was lost (seal.on_loss = stop)
   7  enrol: the server refuses the provisioning key, the certificate or the names
   8  enrol: no answer, or not decided yet: try again later
   9  enrol: the certificate at hand is revoked
@@ -56,7 +56,7 @@ pub(super) enum Command {
     /// Makes a working deployment in a data directory: seal, authorities, administrator, first client.
     Init(Init),
     /// Serves until SIGTERM or SIGINT.
-    Serve(Serve),
+    Serve(ServeArguments),
     /// Enrols, lists, disables, enables and renews clients and their KMIP users.
     #[command(subcommand)]
     Client(Client),
@@ -121,6 +121,8 @@ pub(super) enum Command {
     Import(Import),
     /// Makes a new data directory from a backup. Everything is verified before it appears.
     Restore(Restore),
+    /// Gives a share, or a passphrase, to a server that waits for it (serve --wait-for-unseal).
+    Unseal(Unseal),
 }
 
 /// Where the data is, and how the seal opens when no server runs on it.
@@ -136,7 +138,8 @@ pub(super) struct Data {
     pub(super) json: bool,
 }
 
-/// The passphrase of a passphrase slot; without these the systemd credential keygate-passphrase is used.
+/// What opens the seal beside what its slots find by themselves: the passphrase of a passphrase slot (without these the systemd
+/// credential keygate-passphrase is used), shares of a shamir slot.
 #[derive(Args, Clone)]
 pub(super) struct Passphrase {
     /// File (mode 0600) that holds the seal's passphrase.
@@ -145,6 +148,9 @@ pub(super) struct Passphrase {
     /// Open file descriptor to read the seal's passphrase from.
     #[arg(long, value_name = "N")]
     pub(super) passphrase_fd: Option<i32>,
+    /// File (mode 0600) that holds a share of the seal; given once for each share.
+    #[arg(long, value_name = "FILE")]
+    pub(super) share_file: Vec<PathBuf>,
 }
 
 impl Passphrase {
@@ -152,17 +158,24 @@ impl Passphrase {
         let file = self.passphrase_file.clone().map(SecretInput::File);
         file.or_else(|| self.passphrase_fd.map(SecretInput::Descriptor))
     }
+
+    pub(super) fn opening(&self) -> Opening {
+        Opening { passphrase: self.input(), shares: self.share_file.clone() }
+    }
 }
 
 #[derive(Args)]
 pub(super) struct Init {
     #[command(flatten)]
     pub(super) data: Data,
-    /// What opens the store: keyfile[=PATH] (default D/seal.key), passphrase, systemd-creds[=host|tpm2|host+tpm2|auto], pkcs11.
+    /// What opens the store: keyfile[=PATH] (default D/seal.key), passphrase, systemd-creds[=host|tpm2|host+tpm2|auto], pkcs11,
+    /// shamir.
     #[arg(long, value_name = "KIND", default_value = "keyfile")]
     pub(super) seal: String,
     #[command(flatten)]
     pub(super) token: TokenArguments,
+    #[command(flatten)]
+    pub(super) shamir: ShamirArguments,
     /// DNS name or address in the server certificate; several may be given. Default: host name, localhost, 127.0.0.1, ::1.
     #[arg(long, value_name = "NAME", num_args = 1..)]
     pub(super) host: Vec<String>,
@@ -189,6 +202,23 @@ pub(super) struct TokenArguments {
     /// For a pkcs11 slot: systemd credential that holds the user PIN.
     #[arg(long, value_name = "NAME")]
     pub(super) pin_credential: Option<String>,
+}
+
+/// Who gets the shares of a shamir seal slot.
+#[derive(Args)]
+pub(super) struct ShamirArguments {
+    /// For a shamir slot: how many shares open it, 2 to 16.
+    #[arg(long, value_name = "K")]
+    pub(super) threshold: Option<u8>,
+    /// For a shamir slot: age recipients (age1...) of the officers, by commas; each gets a share encrypted to him alone.
+    #[arg(long, value_name = "RECIPIENTS", value_delimiter = ',', conflicts_with = "print")]
+    pub(super) share_to: Vec<String>,
+    /// For a shamir slot: folder the encrypted shares are written to; made where it is missing.
+    #[arg(long = "out", id = "share_out", value_name = "DIR", conflicts_with = "print")]
+    pub(super) share_out: Option<PathBuf>,
+    /// For a shamir slot: shows so many shares once, on a terminal, instead of encrypting them.
+    #[arg(long, value_name = "N")]
+    pub(super) print: Option<u8>,
 }
 
 /// The provisioning key (id.secret) comes from --key-file, --key-stdin or the variable KEYGATE_PROVISIONING_KEY; it is needed for
@@ -257,6 +287,25 @@ pub(super) enum KeyTypeArgument {
     /// RSA of 3072 bits.
     #[value(name = "rsa-3072")]
     Rsa3072,
+}
+
+#[derive(Args)]
+pub(super) struct ServeArguments {
+    #[command(flatten)]
+    pub(super) serve: Serve,
+    /// Where the seal does not open with what is there, waits for `keygate unseal` (setting seal.wait).
+    #[arg(long)]
+    pub(super) wait_for_unseal: bool,
+}
+
+/// Without --share-file and a passphrase, a share is read from the terminal, unseen, or from standard input.
+#[derive(Args)]
+pub(super) struct Unseal {
+    /// Forgets what was given so far.
+    #[arg(long)]
+    pub(super) reset: bool,
+    #[command(flatten)]
+    pub(super) data: Data,
 }
 
 #[derive(Args)]
@@ -567,18 +616,20 @@ pub(super) enum Cache {
 
 #[derive(Subcommand)]
 pub(super) enum SealCommand {
-    /// Lists the slots, each of which opens the store, and the keyring's terms.
+    /// Lists the slots, how many of them open the store, and the keyring's terms.
     Status {
         #[command(flatten)]
         data: Data,
     },
     /// Adds a slot that opens the store as well. It has opened once before it is written.
     Add {
-        /// keyfile[=PATH] (default D/seal.key), passphrase, systemd-creds[=host|tpm2|host+tpm2|auto], pkcs11.
+        /// keyfile[=PATH] (default D/seal.key), passphrase, systemd-creds[=host|tpm2|host+tpm2|auto], pkcs11, shamir.
         #[arg(value_name = "KIND")]
         kind: String,
         #[command(flatten)]
         token: TokenArguments,
+        #[command(flatten)]
+        shamir: ShamirArguments,
         /// For a passphrase slot: file (mode 0600) that holds the new passphrase. Without these the systemd credential
         /// keygate-new-passphrase is used.
         #[arg(long, value_name = "FILE", conflicts_with = "new_passphrase_fd")]
@@ -586,6 +637,15 @@ pub(super) enum SealCommand {
         /// For a passphrase slot: open file descriptor to read the new passphrase from.
         #[arg(long, value_name = "N")]
         new_passphrase_fd: Option<i32>,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Says how many slots have to open the store: 1, or 2 of any. With 2, no slot alone holds anything that helps. Refused where not
+    /// two slots of different kinds have opened since the start, or were made since; a passphrase given is tried.
+    Policy {
+        /// 1 or 2.
+        #[arg(long, value_name = "N")]
+        needed: u8,
         #[command(flatten)]
         data: Data,
     },

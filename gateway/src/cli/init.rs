@@ -1,7 +1,7 @@
 //! `init`: from nothing to a working deployment, without questions. Each step is skipped where an earlier, killed run has
 //! done it; `keygate.toml` is written last and says that all of them are done.
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
 use keygate_pki::{Certificate, PrivateKey, Profile, SignatureAlgorithm, Signer, SubjectAltName};
 
@@ -11,6 +11,7 @@ use super::{
     code,
     files::{self, Making},
     serve::block_on,
+    shares,
     slot::SlotArguments,
 };
 use crate::{
@@ -39,7 +40,8 @@ pub(super) fn run(arguments: &Init) -> Result<(), Failure> {
         .check()?;
     let lock = dir.lock()?;
     let passphrase = arguments.data.passphrase.input().or_else(|| SecretInput::credential(PASSPHRASE_CREDENTIAL));
-    let slot = SlotArguments::parse(&arguments.seal, &arguments.token, passphrase, "--passphrase")?;
+    let parse = || SlotArguments::parse(&arguments.seal, &arguments.token, &arguments.shamir, passphrase, "--passphrase");
+    let slot = if Seal::exists(dir.path()) { None } else { Some(parse()?) };
     block_on(async {
         let unsealed = seal(&dir, arguments, slot).await?;
         let app = store(dir, lock, config, unsealed).await?;
@@ -70,22 +72,26 @@ fn settings(hosts: &[String]) -> Result<String, Failure> {
 }
 
 /// Makes the seal, or opens the one an earlier run has made.
-async fn seal(dir: &DataDir, arguments: &Init, slot: SlotArguments) -> Result<Unsealed, Failure> {
-    if Seal::exists(dir.path()) {
-        return Ok(app::unlock(dir, arguments.data.passphrase.input()).await?);
-    }
+async fn seal(dir: &DataDir, arguments: &Init, slot: Option<SlotArguments>) -> Result<Unsealed, Failure> {
+    let Some(slot) = slot else {
+        return Ok(app::unlock(dir, arguments.data.passphrase.opening()).await?);
+    };
     let (path, slot) = (dir.path().to_owned(), slot.read()?);
     // Argon2id and tokens block, and a token's calls may not be made on the runtime.
     let made = tokio::task::spawn_blocking(move || slot.make(|new| Seal::create(&path, new))).await;
     let made = made.map_err(|error| Failure::new(code::FAILED, error.to_string()))?;
-    let (seal, root) = made.map_err(|error| Failure::new(code::SEALED, admin::chain(&error)))?;
+    let made = made.map_err(|error| Failure::new(code::SEALED, admin::chain(&error)))?;
+    let ((seal, root), made) = made.take();
+    let slots: Vec<_> = seal.status().iter().map(|slot| slot.id).collect();
+    if let Some(shares) = made.shares(slots.first().copied().unwrap_or_default()) {
+        shares::hand_out(&arguments.shamir, &shares, arguments.data.json)?;
+    }
     if !arguments.data.json {
         for warning in seal.status().iter().filter_map(|slot| slot.warning) {
             println!("warning: {warning}");
         }
     }
-    let slot = seal.status().first().map(|slot| slot.id).unwrap_or_default();
-    Ok(Unsealed { root: Arc::new(root), slot })
+    Ok(Unsealed::new(root, slots))
 }
 
 async fn store(dir: DataDir, lock: DataDirLock, config: Config, unsealed: Unsealed) -> Result<App, Failure> {

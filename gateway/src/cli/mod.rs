@@ -12,10 +12,12 @@ mod kmip;
 mod out_file;
 mod output;
 mod serve;
+mod shares;
 mod slot;
 mod table;
 mod time;
 mod transfer;
+mod unseal;
 
 use std::process::ExitCode;
 
@@ -23,7 +25,7 @@ use clap::Parser;
 
 use crate::{
     admin::{AdminError, ConnectError, ErrorClass, chain},
-    app::{AppError, SecretInputError, ServeError, UnlockError},
+    app::{AppError, SecretInputError, ServeError, UnlockError, WaitError},
     config::Problems,
     data_dir::DataDirError,
 };
@@ -80,6 +82,7 @@ impl Arguments {
             Command::Serve(arguments) => serve::run(&arguments),
             Command::Config(command) => serve::config(&command),
             Command::Store(command) => serve::store(&command),
+            Command::Unseal(arguments) => unseal::run(&arguments),
             other => admin::run(other),
         }
     }
@@ -147,6 +150,15 @@ impl From<ServeError> for Failure {
     fn from(error: ServeError) -> Self {
         let code = if matches!(error, ServeError::SealTokenLost { .. }) { code::SEALED } else { code::FAILED };
         Self::new(code, chain(&error))
+    }
+}
+
+impl From<WaitError> for Failure {
+    fn from(error: WaitError) -> Self {
+        match error {
+            WaitError::Serve(error) => error.into(),
+            WaitError::Unlock(error) => error.into(),
+        }
     }
 }
 

@@ -87,18 +87,18 @@ pub(super) fn print(reply: &AdminReply, json: bool) {
         }
         AdminReply::Seal(slot) => print_slot(slot),
         AdminReply::SealStatus(status) => {
-            let mut table = Table::new(["ID", "KIND", "WHERE"]);
-            for slot in &status.slots {
-                let warning = slot.warning.iter().map(|warning| format!("warning: {warning}"));
-                table.row_with([slot.id.clone(), slot.kind.clone(), slot.detail.clone()], warning.collect());
-            }
-            table.print();
+            status.slots.iter().for_each(print_slot);
+            println!("{}", if status.needed == 2 { "two of them together open the store" } else { "each of them opens the store" });
             let terms: Vec<String> = status.terms.iter().map(u32::to_string).collect();
-            println!("keyring term {}", terms.join(", "));
+            match &status.sealed {
+                Some(sealed) => println!("{sealed}"),
+                None => println!("keyring term {}", terms.join(", ")),
+            }
             if terms.len() > 1 {
                 println!("    warning: a rotation is not finished; `keygate seal rotate` finishes it");
             }
         }
+        AdminReply::Unseal(unseal) => println!("{}", unseal.progress),
         AdminReply::Users(users) => {
             let mut table = Table::new(["ID", "STATE", "NAME"]);
             users.iter().for_each(|user| table.row([user.id.clone(), enabled(user.enabled), user.name.clone()]));
@@ -145,7 +145,9 @@ fn braced(value: &Value) -> String {
 }
 
 fn print_slot(slot: &SealView) {
-    println!("{}  {}  {}", slot.id, slot.kind, slot.detail);
+    let made = slot.made.as_deref().map(|made| made.get(..10).unwrap_or(made));
+    let shown = if slot.shown { "  opened since the start" } else { "" };
+    println!("{}  {}  {}{}{shown}", slot.id, slot.kind, slot.detail, or_nothing("  made ", made));
     if let Some(warning) = &slot.warning {
         println!("    warning: {warning}");
     }

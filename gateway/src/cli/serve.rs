@@ -4,26 +4,34 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use super::{
     Failure,
-    args::{Config as ConfigCommand, Data, Serve, StoreCommand},
+    args::{Config as ConfigCommand, Data, ServeArguments, StoreCommand},
 };
 use crate::{
     app::{self, App},
     config::{Config, SETTINGS},
     data_dir::{DataDir, DataDirError, DataDirLock},
+    store::Commit,
     telemetry::init_logs,
 };
 
 /// Longest wait for a process that is about to leave the data directory.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 
-pub(super) fn run(arguments: &Serve) -> Result<(), Failure> {
-    let (dir, config) = load(&arguments.data.data_dir, &arguments.set)?;
+pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
+    let wanted = &arguments.serve;
+    let (dir, config) = load(&wanted.data.data_dir, &wanted.set)?;
     init_logs(&config.log);
     raise_open_files();
     let lock = dir.lock()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let served = runtime.block_on(async {
-        let app = Arc::new(open(dir, lock, config, &arguments.data, false).await?);
+        let wait = arguments.wait_for_unseal || config.seal_wait;
+        let opened = app::unlock_or_wait(&dir, &config, wanted.data.passphrase.opening(), wait).await?;
+        let Some((unsealed, events)) = opened else { return Ok(()) };
+        let app = Arc::new(App::open(dir, lock, config, unsealed, false).await?);
+        if !events.is_empty() {
+            app.store.commit(Commit { events, ..Commit::default() }).await?;
+        }
         let gateway = app::gateway(&app)?;
         let handler = Arc::new(app::front(&app, gateway.clone()));
         Ok(app::serve(app, gateway, handler).await?)
@@ -88,7 +96,7 @@ pub(super) fn lock_patiently(dir: &DataDir, mut meanwhile: impl FnMut() -> bool)
 
 /// Unlocks the seal and opens the store.
 pub(super) async fn open(dir: DataDir, lock: DataDirLock, config: Config, data: &Data, accept: bool) -> Result<App, Failure> {
-    let unsealed = app::unlock(&dir, data.passphrase.input()).await?;
+    let unsealed = app::unlock(&dir, data.passphrase.opening()).await?;
     Ok(App::open(dir, lock, config, unsealed, accept).await?)
 }
 

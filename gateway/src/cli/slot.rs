@@ -4,9 +4,13 @@ use std::path::{Path, PathBuf};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use super::{Failure, args::TokenArguments, code};
+use super::{
+    Failure,
+    args::{ShamirArguments, TokenArguments},
+    code, shares,
+};
 use crate::{
-    admin::{NewSealSlot, Password},
+    admin::{NewSealSlot, Password, Recipients},
     app::SecretInput,
     config::PinSource,
 };
@@ -17,6 +21,7 @@ pub(super) enum SlotArguments {
     Passphrase(SecretInput),
     SystemdCreds(String),
     Token { module: PathBuf, label: String, pin: PinSource },
+    Shamir { threshold: u8, to: Recipients },
 }
 
 impl SlotArguments {
@@ -24,6 +29,7 @@ impl SlotArguments {
     pub(super) fn parse(
         text: &str,
         token: &TokenArguments,
+        shamir: &ShamirArguments,
         passphrase: Option<SecretInput>,
         option: &str,
     ) -> Result<Self, Failure> {
@@ -35,9 +41,10 @@ impl SlotArguments {
             }),
             ("systemd-creds", value) => Ok(Self::SystemdCreds(value.unwrap_or("auto").to_owned())),
             ("pkcs11", None) => Self::token(token),
+            ("shamir", None) => shares::wanted(shamir).map(|(threshold, to)| Self::Shamir { threshold, to }),
             _ => Err(Failure::new(
                 code::USAGE,
-                format!("{text} is none of keyfile[=PATH], passphrase, systemd-creds[=KEY], pkcs11"),
+                format!("{text} is none of keyfile[=PATH], passphrase, systemd-creds[=KEY], pkcs11, shamir"),
             )),
         }
     }
@@ -66,6 +73,7 @@ impl SlotArguments {
             Self::Passphrase(input) => NewSealSlot::Passphrase { passphrase: Password(STANDARD.encode(input.read()?.expose())) },
             Self::SystemdCreds(with_key) => NewSealSlot::SystemdCreds { with_key },
             Self::Token { module, label, pin } => NewSealSlot::Pkcs11 { module, token_label: label, pin },
+            Self::Shamir { threshold, to } => NewSealSlot::Shamir { threshold, to },
         })
     }
 }

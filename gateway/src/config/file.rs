@@ -104,6 +104,7 @@ impl FileConfig {
             audit_reads: self.choice("audit.reads", &[("wait", AuditReads::Wait), ("defer", AuditReads::Defer)]),
             seal_on_loss: self.choice("seal.on_loss", &[("serve", OnLoss::Serve), ("stop", OnLoss::Stop)]),
             seal_loss: self.seconds("seal.loss_seconds"),
+            seal_wait: self.flag("seal.wait"),
             limits: self.limits(),
             log: LogConfig {
                 format: self.choice("log.format", &[("human", LogFormat::Human), ("json", LogFormat::Json)]),

@@ -39,6 +39,8 @@ pub struct Config {
     pub seal_on_loss: OnLoss,
     /// How long that token may be away before the server stops.
     pub seal_loss: Duration,
+    /// Whether a start waits for shares where the seal does not open.
+    pub seal_wait: bool,
     /// Bounds of sizes, counts and waits.
     pub limits: Limits,
     /// Log output.

@@ -38,6 +38,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("audit.reads", "wait", "answer a read that releases key material after its audit commit (wait) or at once (defer)"),
     setting("seal.on_loss", "serve", "what losing the token whose seal slot opened the store does: serve, stop"),
     setting("seal.loss_seconds", "30", "how long that token may be away before the server stops"),
+    setting("seal.wait", "false", "start sealed where the seal slots do not open, and wait for `keygate unseal`"),
     setting("keystore.default", "local", "keystore of a new key where neither client nor request names one"),
     setting("log.format", "human", "human, json"),
     setting("log.level", "info", "filter, for example info or keygate=debug"),

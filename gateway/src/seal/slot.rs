@@ -1,10 +1,11 @@
-//! Kinds of seal slot: each wraps the same root key under something else the operator holds.
+//! Kinds of seal slot: each wraps a secret of its own under something else the operator holds.
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
-use super::SecretBytes;
+use super::{SecretBytes, Sharing, contents::SecretOfSlot};
 
 /// A non-extractable AES key on a PKCS#11 token, as a seal slot needs it. Implemented by the backends.
 ///
@@ -74,6 +75,13 @@ pub enum NewSlot<'a> {
         /// The key.
         key: &'a dyn SlotKey,
     },
+    /// Shamir's sharing among officers. Nothing of the secret is kept but in the shares.
+    Shamir {
+        /// How many of how many.
+        sharing: Sharing,
+        /// Where the texts of the shares are put, by number.
+        dealt: &'a mut Vec<Zeroizing<String>>,
+    },
 }
 
 /// The kind of a slot, as shown and as named on the command line.
@@ -88,6 +96,8 @@ pub enum SlotKind {
     SystemdCreds,
     /// A PKCS#11 key.
     Pkcs11,
+    /// Shares of officers.
+    Shamir,
 }
 
 impl std::fmt::Display for SlotKind {
@@ -97,6 +107,7 @@ impl std::fmt::Display for SlotKind {
             Self::Passphrase => "passphrase",
             Self::SystemdCreds => "systemd-creds",
             Self::Pkcs11 => "pkcs11",
+            Self::Shamir => "shamir",
         })
     }
 }
@@ -108,8 +119,10 @@ pub struct SlotStatus {
     pub id: Uuid,
     /// Its kind.
     pub kind: SlotKind,
-    /// Key file path, `--with-key` value or token locator.
+    /// Key file path, `--with-key` value, token locator, k of n.
     pub detail: String,
+    /// When it was made, seconds since 1970.
+    pub made: Option<i64>,
     /// What the operator should know about this kind, if anything.
     pub warning: Option<&'static str>,
 }
@@ -120,6 +133,9 @@ pub(super) struct Slot {
     pub(super) id: Uuid,
     #[serde(flatten)]
     pub(super) wrapping: Wrapping,
+    /// Absent in slots of format 1, which hold the root key itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) secret: Option<SecretOfSlot>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -129,6 +145,7 @@ pub(super) enum Wrapping {
     Passphrase { cost: PassphraseCost, salt: Base64, wrapped: Base64 },
     SystemdCreds { with_key: String, wrapped: String },
     Pkcs11 { locator: serde_json::Value, wrapped: Base64 },
+    Shamir { threshold: u8, shares: u8 },
 }
 
 impl Slot {
@@ -138,6 +155,7 @@ impl Slot {
             Wrapping::Passphrase { .. } => SlotKind::Passphrase,
             Wrapping::SystemdCreds { .. } => SlotKind::SystemdCreds,
             Wrapping::Pkcs11 { .. } => SlotKind::Pkcs11,
+            Wrapping::Shamir { .. } => SlotKind::Shamir,
         }
     }
 
@@ -149,8 +167,11 @@ impl Slot {
             }
             Wrapping::SystemdCreds { with_key, .. } => with_key.clone(),
             Wrapping::Pkcs11 { locator, .. } => locator.to_string(),
+            Wrapping::Shamir { threshold, shares } => format!("{threshold} of {shares} shares"),
         };
-        SlotStatus { id: self.id, kind: self.kind(), detail, warning: self.kind().warning() }
+        // RFC 9562 section 5.7: a UUIDv7 begins with the time it was made.
+        let made = self.id.get_timestamp().and_then(|made| i64::try_from(made.to_unix().0).ok());
+        SlotStatus { id: self.id, kind: self.kind(), detail, made, warning: self.kind().warning() }
     }
 }
 
@@ -161,7 +182,7 @@ impl SlotKind {
             Self::Keyfile => Some(
                 "whoever copies the data directory and the key file has every key; keep the key file elsewhere, or use another slot",
             ),
-            Self::Passphrase | Self::SystemdCreds | Self::Pkcs11 => None,
+            Self::Passphrase | Self::SystemdCreds | Self::Pkcs11 | Self::Shamir => None,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The systemd-creds slot: the root key encrypted to this host or its TPM by the system's own tool.
+//! The systemd-creds slot: its secret encrypted to this host or its TPM by the system's own tool.
 
 use std::io::{self, Read, Write};
 use std::process::{Child, Command, Stdio};
@@ -11,9 +11,9 @@ use super::{SecretBytes, SlotFailure};
 /// Longest answer taken from the tool; a credential of 32 bytes is under 1 KiB.
 const OUTPUT_BYTES_MAX: u64 = 64 * 1024;
 
-pub(super) fn encrypt(id: Uuid, with_key: &str, root: &[u8]) -> Result<String, SlotFailure> {
+pub(super) fn encrypt(id: Uuid, with_key: &str, secret: &[u8]) -> Result<String, SlotFailure> {
     let with_key = format!("--with-key={with_key}");
-    let output = run(&["encrypt", &with_key, &name_option(id), "-", "-"], root)?;
+    let output = run(&["encrypt", &with_key, &name_option(id), "-", "-"], secret)?;
     let text = std::str::from_utf8(&output).map_err(|_| SlotFailure::SystemdCreds("answer is not text".into()))?;
     Ok(text.to_owned())
 }

@@ -87,13 +87,13 @@ fn slots_are_removed_but_never_the_last() {
     let dir = tempfile::tempdir().expect("a directory");
     let (mut seal, root) = Seal::create(dir.path(), NewSlot::default()).expect("created");
     let first = seal.status()[0].id;
-    assert!(matches!(seal.without_slot(first), Err(SealError::LastSlot(_))));
+    assert!(matches!(seal.without_slot(&root, first, &Default::default()), Err(SealError::LastSlot(_))));
     assert!(matches!(add(&mut seal, &root, NewSlot::default()), Err(SealError::SameKeyFile(_))));
     add(&mut seal, &root, new_passphrase("p")).expect("added");
-    let removal = seal.without_slot(first).expect("one is left");
+    let removal = seal.without_slot(&root, first, &Default::default()).expect("one is left");
     assert_eq!(reload(dir.path()).status().len(), 2, "nothing is removed before it is written");
     seal.apply(removal).expect("removed");
-    assert!(matches!(seal.without_slot(first), Err(SealError::UnknownSlot(_))));
+    assert!(matches!(seal.without_slot(&root, first, &Default::default()), Err(SealError::UnknownSlot(_))));
     let seal = reload(dir.path());
     assert_eq!(seal.kinds(), [SlotKind::Passphrase]);
     assert!(same(&root, &seal.unlock(&with_passphrase("p")).expect("opens")));
@@ -184,10 +184,115 @@ fn a_damaged_seal_file_is_refused() {
     Seal::create(dir.path(), new_passphrase("p")).expect("created");
     let path = dir.path().join("seal.json");
     let text = std::fs::read_to_string(&path).expect("readable");
-    std::fs::write(&path, text.replace("\"format\": 1", "\"format\": 2")).expect("written");
-    assert!(matches!(Seal::load(dir.path()), Err(SealError::Unreadable { source: None, .. })));
+    for (from, to) in [("\"format\": 2", "\"format\": 3"), ("\"needed\": 1", "\"needed\": 3"), ("\"mac\"", "\"mac of\"")] {
+        std::fs::write(&path, text.replace(from, to)).expect("written");
+        assert!(matches!(Seal::load(dir.path()), Err(SealError::Unreadable { source: None, .. })), "{to}");
+    }
     std::fs::write(&path, "{").expect("written");
     assert!(matches!(Seal::load(dir.path()), Err(SealError::Unreadable { source: Some(_), .. })));
+}
+
+fn opened(seal: &Seal) -> std::collections::BTreeSet<uuid::Uuid> {
+    seal.status().iter().map(|slot| slot.id).collect()
+}
+
+/// Two needed: each two slots open, one alone holds nothing, and nobody can take the last way in away.
+#[test]
+fn two_of_these_open_and_one_does_not() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (mut seal, root) = Seal::create(dir.path(), NewSlot::default()).expect("created");
+    let alone = seal.with_needed(&root, 2, &opened(&seal), &Openers::default()).err().expect("one slot is not two");
+    assert!(matches!(&alone, SealError::TwoMustOpen(left) if left.len() == 1), "{alone}");
+    add(&mut seal, &root, NewSlot::KeyFile { path: "second.key".into() }).expect("added");
+    let alike = seal.with_needed(&root, 2, &opened(&seal), &Openers::default()).err().expect("two of a kind");
+    assert!(matches!(alike, SealError::TwoMustOpen(_)));
+    add(&mut seal, &root, new_passphrase("p")).expect("added");
+    // A slot that has not opened since the start does not count, unless it opens now.
+    let unseen = opened(&seal).into_iter().filter(|id| *id != seal.status()[2].id).collect();
+    assert!(matches!(seal.with_needed(&root, 2, &unseen, &with_passphrase("q")), Err(SealError::TwoMustOpen(_))));
+    let change = seal.with_needed(&root, 2, &unseen, &with_passphrase("p")).expect("now it opens");
+    assert_eq!(change.slots().len(), 3);
+    seal.apply(change).expect("changed");
+
+    let text = std::fs::read_to_string(dir.path().join("seal.json")).expect("readable");
+    assert!(!text.contains("\"root\": null") && text.matches("\"root\"").count() == 3, "three pairs, no slot alone: {text}");
+    let mut seal = reload(dir.path());
+    assert_eq!(seal.needed(), 2);
+    // Both key files are there.
+    assert!(same(&root, &seal.unlock(&Openers::default()).expect("two key files")));
+    std::fs::remove_file(dir.path().join("second.key")).expect("removed");
+    let one = seal.unlock(&Openers::default()).err().expect("one is not enough").to_string();
+    assert!(one.contains("one seal slot opens, and two are needed") && one.contains("no passphrase given"), "{one}");
+    let unlocked = seal.unlock_by_slot(&with_passphrase("p")).expect("key file and passphrase");
+    assert!(same(&root, &unlocked.root) && unlocked.slots.len() == 2);
+
+    let passphrase_slot = seal.status()[2].id;
+    let refused = seal.without_slot(&root, passphrase_slot, &opened(&seal)).err().expect("two key files would be left");
+    assert!(matches!(refused, SealError::TwoMustOpen(_)));
+    add(&mut seal, &root, NewSlot::Shamir { sharing: Sharing::new(2, 2).expect("legal"), dealt: &mut Vec::new() }).expect("added online");
+    let change = seal.without_slot(&root, passphrase_slot, &opened(&seal)).expect("shares are left");
+    seal.apply(change).expect("removed");
+    let change = seal.with_needed(&root, 1, &Default::default(), &Openers::default()).expect("one again");
+    seal.apply(change).expect("changed");
+    assert!(same(&root, &reload(dir.path()).unlock(&Openers::default()).expect("the key file alone")));
+    assert!(matches!(seal.with_needed(&root, 3, &opened(&seal), &Openers::default()), Err(SealError::Needed(3))));
+}
+
+/// A file that something else changed is not changed further: a lowered policy would be made good by the next change.
+#[test]
+fn an_altered_file_is_not_changed() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (mut seal, root) = Seal::create(dir.path(), NewSlot::default()).expect("created");
+    add(&mut seal, &root, new_passphrase("p")).expect("added");
+    let change = seal.with_needed(&root, 2, &opened(&seal), &Openers::default()).expect("two");
+    seal.apply(change).expect("changed");
+    let path = dir.path().join("seal.json");
+    let text = std::fs::read_to_string(&path).expect("readable");
+    std::fs::write(&path, text.replace("\"needed\": 2", "\"needed\": 1")).expect("written");
+    let mut altered = reload(dir.path());
+    assert!(altered.unlock(&with_passphrase("p")).is_err(), "no slot alone has the root key");
+    assert!(matches!(add(&mut altered, &root, new_passphrase("q")), Err(SealError::Altered(_))));
+    let first = altered.status()[0].id;
+    assert!(matches!(altered.without_slot(&root, first, &opened(&altered)), Err(SealError::Altered(_))));
+    assert!(!altered.is_authentic(&root) && seal.is_authentic(&root));
+}
+
+#[test]
+fn there_are_no_more_than_sixteen_slots() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (mut seal, root) = Seal::create(dir.path(), NewSlot::default()).expect("created");
+    for number in 1..16 {
+        add(&mut seal, &root, NewSlot::KeyFile { path: format!("{number}.key").into() }).expect("added");
+    }
+    assert!(matches!(add(&mut seal, &root, new_passphrase("p")), Err(SealError::TooManySlots)));
+}
+
+/// A file that format 1's last version wrote, with the key file it was made with and the passphrase "correct horse".
+#[test]
+fn format_1_opens_and_is_migrated_by_the_first_change() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let old = include_str!("testdata/format-1.json");
+    std::fs::write(dir.path().join("seal.json"), old).expect("written");
+    std::fs::write(dir.path().join("seal.key"), include_bytes!("testdata/format-1.key")).expect("written");
+    std::fs::set_permissions(dir.path().join("seal.key"), PermissionsExt::from_mode(0o600)).expect("set");
+    let mut seal = reload(dir.path());
+    assert_eq!((seal.needed(), seal.kinds()), (1, vec![SlotKind::Keyfile, SlotKind::Passphrase]));
+    let root = seal.unlock(&Openers::default()).expect("the key file opens it");
+    add(&mut seal, &root, new_passphrase("new")).expect("added");
+    let text = std::fs::read_to_string(dir.path().join("seal.json")).expect("readable");
+    assert!(text.contains("\"format\": 2"));
+    let mut seal = reload(dir.path());
+    assert!(same(&root, &seal.unlock(&Openers::default()).expect("the old slot opens as before")));
+
+    // The old slots hold the root key alone: two can be needed once they have been made anew.
+    let closed = seal.with_needed(&root, 2, &opened(&seal), &Openers::default()).err().expect("no passphrase given");
+    let old_passphrase = seal.status()[1].id;
+    assert!(matches!(closed, SealError::HoldsRoot { id, failure: SlotFailure::NoPassphrase } if id == old_passphrase));
+    let change = seal.with_needed(&root, 2, &opened(&seal), &with_passphrase("correct horse")).expect("made anew");
+    seal.apply(change).expect("changed");
+    let seal = reload(dir.path());
+    assert!(seal.unlock(&Openers::default()).is_err());
+    assert!(same(&root, &seal.unlock(&with_passphrase("correct horse")).expect("both")));
 }
 
 #[test]

@@ -5,8 +5,7 @@ use uuid::Uuid;
 
 use super::record::RecordKey;
 use super::{
-    Binding, PageProtection, PassphraseCost, RecordKind, SealError, SecretBytes, SecretPage, SlotKey, SlotKeyError,
-    SlotKind, Term,
+    PageProtection, PassphraseCost, SealError, SecretBytes, SecretPage, SlotKey, SlotKeyError, SlotKind, Term,
 };
 
 /// Finds a token's slot key from the locator that was stored when the slot was made.
@@ -23,10 +22,10 @@ pub struct Openers<'a> {
 
 /// A seal that has opened.
 pub struct Unlocked {
-    /// What all slots hold.
+    /// What the slots lead to.
     pub root: RootKey,
-    /// The slot that opened.
-    pub slot: Uuid,
+    /// The slots that opened it: as many as were needed.
+    pub slots: Vec<Uuid>,
 }
 
 /// A token's slot, to be tried again while the server runs.
@@ -125,6 +124,17 @@ pub enum SlotFailure {
     /// The token failed.
     #[error("pkcs11 slot: {0}")]
     Token(SlotKeyError),
+    /// Too few shares.
+    #[error("shamir slot: {given} of {threshold} shares given")]
+    Shares {
+        /// How many were given.
+        given: usize,
+        /// How many open it.
+        threshold: u8,
+    },
+    /// A share that was just dealt cannot be read.
+    #[error("shamir slot: {0}")]
+    Share(String),
 }
 
 impl SlotFailure {
@@ -151,6 +161,9 @@ impl SlotFailure {
             }
             Self::Passphrase(_) => "free memory, or make the slot again with a lower cost",
             Self::NoSystemdCreds => "install systemd (systemd-creds), or open with another slot",
+            Self::Shares { .. } | Self::Share(_) | Self::Wrong(SlotKind::Shamir) => {
+                "give each share with --share-file, or start with --wait-for-unseal and give them with `keygate unseal`"
+            }
             Self::Token(SlotKeyError::Absent(_)) => "plug in or start the token, then start again",
             Self::Token(SlotKeyError::PinRefused(_)) => {
                 "correct the PIN file before trying again: tokens lock after a few wrong PINs"
@@ -171,10 +184,6 @@ pub(super) fn passphrase_key(
     let key = SecretBytes::fill_with(32, |out| hashed = argon2.hash_password_into(passphrase.expose(), salt, out));
     hashed.map_err(refuse)?;
     Ok(key)
-}
-
-pub(super) fn slot_binding(id: Uuid) -> Binding {
-    Binding { kind: RecordKind::Root, id: id.into_bytes(), version: 1, digest: [0; 32] }
 }
 
 /// Additional data of a token's wrap: store id, then slot id.

@@ -1,0 +1,299 @@
+//! Goal: a store opens with what its seal demands and with nothing less, whatever is typed wrong and whenever the power fails.
+//! Method: the real binary; officers' keys and the reading of their shares are left to `age` itself.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use keygate_tests::gateway::{Setup, TestGateway, keygate};
+use keygate_tests::request;
+use keygate_tests::tools;
+use serde_json::Value;
+
+const V1_4: (i32, i32) = (1, 4);
+
+/// An officer: his key is in a file, as `age-keygen` writes it.
+struct Officer {
+    identity: PathBuf,
+    recipient: String,
+}
+
+impl Officer {
+    fn new(folder: &Path, name: &str) -> Self {
+        let identity = folder.join(name);
+        let made = Command::new(tools::program("age-keygen").expect("age")).arg("-o").arg(&identity).output().expect("runs");
+        assert!(made.status.success());
+        let shown = Command::new(tools::program("age-keygen").expect("age")).arg("-y").arg(&identity).output().expect("runs");
+        let recipient = String::from_utf8(shown.stdout).expect("text").trim().to_owned();
+        assert!(recipient.starts_with("age1"), "{recipient}");
+        Self { identity, recipient }
+    }
+
+    /// The share in an armored file, decrypted by age.
+    fn read(&self, file: &Path) -> Option<String> {
+        let mut age = Command::new(tools::program("age").expect("age"));
+        let output = age.arg("-d").arg("-i").arg(&self.identity).arg(file).output().expect("runs");
+        output.status.success().then(|| String::from_utf8(output.stdout).expect("text"))
+    }
+}
+
+fn officers(folder: &Path, count: usize) -> Vec<Officer> {
+    (1..=count).map(|number| Officer::new(folder, &format!("officer-{number}"))).collect()
+}
+
+fn recipients(officers: &[Officer]) -> String {
+    officers.iter().map(|officer| officer.recipient.as_str()).collect::<Vec<_>>().join(",")
+}
+
+/// A gateway sealed by 2 of 3 officers, not started, and their shares.
+fn shared() -> (TestGateway, Vec<String>) {
+    let folder = tempfile::tempdir().expect("a directory");
+    let officers = officers(folder.path(), 3);
+    let out = folder.path().join("shares");
+    let (to, out) = (recipients(&officers), out.to_string_lossy().into_owned());
+    let gateway = Setup::new()
+        .set("seal.wait", "true")
+        .init(&["--seal", "shamir", "--threshold", "2", "--share-to", &to, "--out", &out])
+        .prepare()
+        .expect("initialised");
+    let file = |number: usize| Path::new(&out).join(format!("share-{number}.age"));
+    let shares: Vec<String> =
+        officers.iter().enumerate().map(|(place, officer)| officer.read(&file(place + 1)).expect("his share")).collect();
+    assert!(officers[0].read(&file(2)).is_none(), "each share is for one officer alone");
+    assert!(shares.iter().all(|share| share.starts_with("KGS1-")));
+    (gateway, shares)
+}
+
+/// What `/ready` answers: the status code, and the state of the seal.
+fn ready(gateway: &TestGateway) -> (u16, Value) {
+    let mut stream = TcpStream::connect(gateway.address("status")).expect("the status listener");
+    stream.write_all(b"GET /ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    let code = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status line");
+    let body = answer.split_once("\r\n\r\n").expect("a body").1;
+    let body: Value = serde_json::from_str(body).unwrap_or(Value::Null);
+    (code, body["components"]["seal"]["reason"].clone())
+}
+
+/// `keygate unseal` with what is typed on its standard input.
+fn unseal(gateway: &TestGateway, typed: &str) -> Output {
+    let mut command = gateway.keygate_command(&["unseal"]).expect("the binary");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("runs");
+    child.stdin.take().expect("a pipe").write_all(typed.as_bytes()).expect("typed");
+    child.wait_with_output().expect("ends")
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&[output.stdout.clone(), output.stderr.clone()].concat()).into_owned()
+}
+
+fn creates_a_key(gateway: &TestGateway, client: &str) {
+    let made = gateway.connect(client).request(&request::create_aes(V1_4, 256, None)).expect("an answer");
+    request::outcome(&made).expect("Create");
+}
+
+/// The share with one character replaced by another of the alphabet.
+fn mistyped(share: &str) -> String {
+    let at = 20;
+    let other = if &share[at..=at] == "A" { "B" } else { "A" };
+    assert_ne!(&share[at..=at], "-");
+    format!("{}{other}{}", &share[..at], &share[at + 1..])
+}
+
+/// Started sealed, the server tells what is missing and refuses everything else; a mistyped share costs nothing; two right ones
+/// open it, and the record names who gave them and how many were wrong.
+#[test]
+fn a_sealed_server_is_opened_by_its_officers() {
+    if tools::skipped("age") {
+        return;
+    }
+    let (mut gateway, shares) = shared();
+    gateway.start().expect("starts sealed");
+    assert_eq!(ready(&gateway), (503, Value::from("sealed: 0 of 2 shares given")));
+    let refused = gateway.keygate(&["client", "list"]).expect("runs");
+    assert!(!refused.status.success() && said(&refused).contains("the store is sealed: 0 of 2 shares given"), "{}", said(&refused));
+
+    let taken = unseal(&gateway, &shares[0]);
+    assert!(taken.status.success() && said(&taken).contains("sealed: 1 of 2 shares given"), "{}", said(&taken));
+    let wrong = unseal(&gateway, &mistyped(&shares[2]));
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(said(&wrong).contains("the checksum does not match: at least one character is wrong"), "{}", said(&wrong));
+    assert!(!said(&wrong).contains(&shares[2][30..40]), "nothing of the share is shown");
+    assert_eq!(ready(&gateway), (503, Value::from("sealed: 1 of 2 shares given")), "nothing is lost");
+    let twice = unseal(&gateway, &shares[0]);
+    assert!(said(&twice).contains("share 1 was given already"), "{}", said(&twice));
+    let foreign = unseal(&gateway, "hello");
+    assert!(said(&foreign).contains("a share begins with KGS1-"), "{}", said(&foreign));
+    let status = gateway.keygate_ok(&["seal", "status"]);
+    assert!(status.contains("shamir  2 of 3 shares") && status.contains("sealed: 1 of 2 shares given"), "{status}");
+
+    // Typed as people do: small letters, blanks, a line end.
+    let opened = unseal(&gateway, &format!("{}\n", shares[2].to_lowercase().replace('-', " ")));
+    assert!(opened.status.success() && said(&opened).contains("unsealed"), "{}", said(&opened));
+    gateway.await_unsealed().expect("opens");
+    assert_eq!(ready(&gateway).0, 200);
+    creates_a_key(&gateway, "first-app");
+    let late = unseal(&gateway, &shares[1]);
+    assert!(said(&late).contains("the store is open: there is nothing to unseal"), "{}", said(&late));
+
+    let given: Value = serde_json::from_str(&gateway.keygate_ok(&["audit", "search", "--action", "UnsealShareGiven", "--json"])).expect("JSON");
+    assert_eq!(given["items"].as_array().map(Vec::len), Some(2), "{given}");
+    let unsealed = gateway.keygate_ok(&["audit", "search", "--action", "Unsealed", "--json"]);
+    assert!(unsealed.contains("\"count\":2"), "{unsealed}");
+    let verified = gateway.keygate_ok(&["audit", "verify"]);
+    assert!(verified.contains("intact"), "{verified}");
+    for share in &shares {
+        assert!(!gateway.log().contains(&share[5..30]), "no share in the log");
+    }
+}
+
+/// `--reset` forgets; too many wrong attempts have to wait; a start with the shares in files needs no waiting.
+#[test]
+fn shares_are_forgotten_on_demand_and_may_come_in_files() {
+    if tools::skipped("age") {
+        return;
+    }
+    let (mut gateway, shares) = shared();
+    gateway.start().expect("starts sealed");
+    assert!(unseal(&gateway, &shares[0]).status.success());
+    let reset = gateway.keygate_ok(&["unseal", "--reset"]);
+    assert!(reset.contains("0 of 2 shares given"), "{reset}");
+    for _ in 0..4 {
+        assert!(said(&unseal(&gateway, &mistyped(&shares[1]))).contains("checksum"));
+    }
+    let waits = unseal(&gateway, &mistyped(&shares[1]));
+    // A wait of a second may have passed on a busy machine; then the attempt was one more wrong one.
+    assert!(["too many wrong attempts", "checksum"].iter().any(|text| said(&waits).contains(text)), "{}", said(&waits));
+    gateway.stop().expect("a sealed server ends in order");
+
+    let files: Vec<PathBuf> = shares.iter().enumerate().map(|(place, share)| gateway.secret_file(&format!("share-{place}"), share).expect("written")).collect();
+    let file = |place: usize| files[place].to_string_lossy().into_owned();
+    let few = gateway.keygate(&["client", "list", "--share-file", &file(0)]).expect("runs");
+    assert_eq!(few.status.code(), Some(6));
+    assert!(said(&few).contains("shamir slot: 1 of 2 shares given"), "{}", said(&few));
+    let bad = gateway.secret_file("bad", &mistyped(&shares[2])).expect("written").to_string_lossy().into_owned();
+    let bad = gateway.keygate(&["client", "list", "--share-file", &file(0), "--share-file", &bad]).expect("runs");
+    assert!(said(&bad).contains("/bad: this is no share: the checksum does not match"), "{}", said(&bad));
+    let listed = gateway.keygate_ok(&["client", "list", "--share-file", &file(0), "--share-file", &file(2)]);
+    assert!(listed.contains("first"), "{listed}");
+    gateway.start().expect("starts sealed again");
+    let both = gateway.keygate_ok(&["unseal", "--share-file", &file(1), "--share-file", &file(2)]);
+    assert!(both.contains("unsealed"), "{both}");
+    gateway.await_unsealed().expect("opens");
+}
+
+/// Key file and passphrase: with two needed, neither opens alone, and nobody can lock himself out. Changed while clients are served.
+#[test]
+fn two_of_these_are_needed_where_the_policy_says_so() {
+    let mut gateway = Setup::new().start();
+    let refused = gateway.keygate(&["seal", "policy", "--needed", "2"]).expect("runs");
+    assert!(said(&refused).contains("at least two slots of different kinds"), "{}", said(&refused));
+    let new = gateway.secret_file("passphrase", "correct horse").expect("written").to_string_lossy().into_owned();
+    let added = gateway.keygate_ok(&["seal", "add", "passphrase", "--new-passphrase-file", &new, "--json"]);
+    let passphrase_slot = serde_json::from_str::<Value>(&added).expect("JSON")["id"].as_str().expect("an id").to_owned();
+    let changed = gateway.keygate_ok(&["seal", "policy", "--needed", "2"]);
+    assert!(changed.contains("two of them together open the store"), "{changed}");
+    creates_a_key(&gateway, "a");
+    let removed = gateway.keygate(&["seal", "remove", &passphrase_slot]).expect("runs");
+    assert!(!removed.status.success() && said(&removed).contains("two slots needed"), "{}", said(&removed));
+    gateway.stop().expect("stops");
+
+    let alone = gateway.start().expect_err("the key file alone does not open it").to_string();
+    assert!(alone.contains("one seal slot opens, and two are needed") && alone.contains("no passphrase given"), "{alone}");
+    let listed = gateway.keygate_ok(&["client", "list", "--passphrase-file", &new]);
+    assert!(listed.contains("enabled"), "{listed}");
+
+    // Sealed: one slot is open already, the passphrase comes over the socket.
+    gateway.set("seal.wait", "true");
+    gateway.start().expect("starts sealed");
+    assert_eq!(ready(&gateway), (503, Value::from("sealed: 1 of 2 slots open")));
+    let wrong = gateway.secret_file("wrong", "incorrect horse").expect("written").to_string_lossy().into_owned();
+    let wrong = gateway.keygate(&["unseal", "--passphrase-file", &wrong]).expect("runs");
+    assert!(!wrong.status.success() && said(&wrong).contains("the passphrase opens no seal slot"), "{}", said(&wrong));
+    assert!(gateway.keygate_ok(&["unseal", "--passphrase-file", &new]).contains("unsealed"));
+    gateway.await_unsealed().expect("opens");
+    creates_a_key(&gateway, "a");
+
+    // Online: back to one, and the passphrase's slot goes.
+    assert!(gateway.keygate_ok(&["seal", "policy", "--needed", "1"]).contains("each of them opens the store"));
+    let _ = gateway.keygate_ok(&["seal", "remove", &passphrase_slot]);
+    gateway.stop().expect("stops");
+    gateway.set("seal.wait", "false");
+    gateway.start().expect("the key file alone opens it again");
+    let actions = gateway.keygate_ok(&["audit", "search", "--action", "SealPolicyChanged", "--json"]);
+    assert_eq!(serde_json::from_str::<Value>(&actions).expect("JSON")["items"].as_array().map(Vec::len), Some(2), "{actions}");
+}
+
+/// Killed at any moment of a change of `D/seal.json`, the store opens as before or as after.
+#[test]
+fn a_change_of_the_seal_survives_kill_9() {
+    let mut gateway = Setup::new().start();
+    let passphrase = gateway.secret_file("passphrase", "correct horse").expect("written").to_string_lossy().into_owned();
+    let _ = gateway.keygate_ok(&["seal", "add", "passphrase", "--new-passphrase-file", &passphrase]);
+    for round in 0..6u32 {
+        let path = format!("extra-{round}.key");
+        let kind = format!("keyfile={path}");
+        let needed = if round % 2 == 0 { "2" } else { "1" };
+        let mut adding = gateway.keygate_command(&["seal", "add", &kind]).expect("the binary");
+        let mut policy = gateway.keygate_command(&["seal", "policy", "--needed", needed, "--passphrase-file", &passphrase]).expect("the binary");
+        for command in [&mut adding, &mut policy] {
+            command.stdout(Stdio::null()).stderr(Stdio::null());
+        }
+        let mut children = [adding.spawn().expect("runs"), policy.spawn().expect("runs")];
+        // Not synchronisation: another moment of the change each round, from before it to after it.
+        let until = Instant::now() + Duration::from_millis(u64::from(round) * 40);
+        while Instant::now() < until && children.iter_mut().any(|child| matches!(child.try_wait(), Ok(None))) {
+            std::thread::yield_now();
+        }
+        gateway.kill().expect("killed");
+        for child in &mut children {
+            let _ = child.kill();
+            child.wait().expect("reaped");
+        }
+        let credentials = gateway.scratch().join("credentials");
+        std::fs::create_dir_all(&credentials).expect("a folder");
+        tools::write_secret(&credentials.join("keygate-passphrase"), "correct horse").expect("written");
+        gateway.set_environment("CREDENTIALS_DIRECTORY", &credentials.to_string_lossy());
+        gateway.start().unwrap_or_else(|error| panic!("round {round}: {error}"));
+        let status = gateway.keygate_ok(&["seal", "status"]);
+        assert!(!status.contains("changed by something else"), "{status}");
+    }
+    creates_a_key(&gateway, "a");
+}
+
+/// What cannot be a shamir slot is refused before anything is made.
+#[test]
+fn slots_that_cannot_be_shared_are_refused() {
+    if tools::skipped("age") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a directory");
+    let officers = officers(folder.path(), 2);
+    let out = folder.path().join("out").to_string_lossy().into_owned();
+    let data = folder.path().join("data").to_string_lossy().into_owned();
+    let both = recipients(&officers);
+    let twice = format!("{0},{0}", officers[0].recipient);
+    let init = |arguments: &[&str]| -> io::Result<Output> {
+        keygate()?.args(["init", "--data-dir", &data, "--seal", "shamir"]).args(arguments).stdin(Stdio::null()).output()
+    };
+    for (arguments, expected) in [
+        (vec!["--share-to", &both, "--out", &out], "a shamir slot needs --threshold"),
+        (vec!["--threshold", "2"], "needs --share-to and --out, or --print"),
+        (vec!["--threshold", "3", "--share-to", &both, "--out", &out], "3 of 2 shares: it must be 2 <= threshold <= shares <= 16"),
+        (vec!["--threshold", "1", "--share-to", &both, "--out", &out], "1 of 2 shares"),
+        (vec!["--threshold", "2", "--share-to", &twice, "--out", &out], "is named twice"),
+        (vec!["--threshold", "2", "--share-to", "age1x,age1y", "--out", &out], "is no age recipient"),
+        (vec!["--threshold", "2", "--share-to", &both], "say with --out where the shares are written"),
+        (vec!["--threshold", "2", "--print", "3"], "on a terminal only"),
+    ] {
+        let output = init(&arguments).expect("runs");
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", said(&output));
+        assert!(said(&output).contains(expected), "{arguments:?}: {}", said(&output));
+        assert!(!Path::new(&data).join("seal.json").exists());
+    }
+    assert!(init(&["--threshold", "2", "--share-to", &both, "--out", &out]).expect("runs").status.success());
+}
