@@ -27,10 +27,12 @@ mod error;
 pub mod faulty;
 mod key;
 mod keystore;
+pub mod kmip;
 pub mod local;
 mod names;
 mod operation;
 pub mod pkcs11;
+pub mod remote;
 pub mod resolve;
 mod secret;
 
