@@ -1,12 +1,11 @@
 //! Messages to the server and their answers.
 
-use super::keystore::UserPassword;
 use super::peer::Peer;
 use super::reason;
 use super::wire::Wire;
 use crate::error::{Class, KsError, Result};
 use crate::keystore::OpCx;
-use crate::remote::{Cluster, Effect, RemoteConfig};
+use crate::remote::{Cluster, Effect, RemoteConfig, UserPassword};
 use keygate_kmip::ttlv::{Frame, Limits};
 use keygate_kmip::{
     Authentication, BatchErrorContinuationOption, Credential, DiscoverVersionsRequest, ItemResult, Operation,
@@ -170,20 +169,18 @@ impl Client {
                 OnError::Stop => BatchErrorContinuationOption::Stop,
             });
         }
-        header.authentication = self.user.as_ref().map(UserPassword::to_authentication).transpose()?;
+        header.authentication = self.user.as_ref().map(authentication).transpose()?;
         Ok(header)
     }
 }
 
-impl UserPassword {
-    fn to_authentication(&self) -> Result<Authentication> {
-        let password = std::str::from_utf8(self.password.expose()).map_err(|_| KsError::parameters("the password is not UTF-8"))?;
-        let credential = Credential::UsernameAndPassword {
-            username: self.user.clone(),
-            password: Some(SecretText::new(password.to_owned())),
-        };
-        Ok(Authentication { credentials: vec![credential] })
-    }
+fn authentication(user: &UserPassword) -> Result<Authentication> {
+    let password = std::str::from_utf8(user.password.expose()).map_err(|_| KsError::parameters("the password is not UTF-8"))?;
+    let credential = Credential::UsernameAndPassword {
+        username: user.user.clone(),
+        password: Some(SecretText::new(password.to_owned())),
+    };
+    Ok(Authentication { credentials: vec![credential] })
 }
 
 /// The only result of a message.

@@ -60,7 +60,7 @@ impl KmipKeystore {
         let get = |uid| RequestPayload::Get(GetRequest { unique_identifier: Some(uid), ..GetRequest::default() });
         let (uid, answer) = self.ask_about(key, get, cx).await?;
         let fetched = material::from_object(&make::fetched(&uid, answer)?, None)?;
-        let check = make::check_of(&fetched)?;
+        let check = crate::remote::check_of(&fetched)?;
         if key.check != crate::KeyCheck::None && check != key.check {
             return Err(KsError::new(Class::Corrupt, format!("key {} in the key server is not the one that was made", key.id)));
         }

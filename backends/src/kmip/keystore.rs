@@ -1,13 +1,12 @@
 //! The keystore in a KMIP server: InBackend custody.
 
 use super::client::{Client, mismatch};
-use super::make::check_of;
 use crate::error::{Class, KsError, Result};
 use crate::key::{Held, HeldPair, Key, KeyCheck, KeyClass, KeyId, KeyRef, KeySpec, KeystoreId, PairSpec};
 use crate::keystore::{BoxFuture, Capabilities, Custody, Descriptor, Health, KeyInfo, Keystore, OpCx};
 use crate::local::{self, KeyKind, KeyMaterial};
 use crate::operation::{CryptoOp, CryptoOut};
-use crate::remote::{Effect, RemoteConfig};
+use crate::remote::{Effect, RemoteConfig, UserPassword, check_of};
 use crate::secret::SecretBytes;
 use keygate_kmip::{
     AttributeName, GetAttributesRequest, Operation, RequestPayload, ResponsePayload, RngRetrieveRequest, State, Tag,
@@ -21,19 +20,11 @@ const LOCATED_MAX: usize = 10_000;
 /// Octets of one call for random octets.
 const RANDOM_MAX: usize = 64 * 1024;
 
-/// A user of the server, where certificates are not enough for it. Sent with every message (KMIP 2.1 §9.4).
-pub struct UserPassword {
-    /// Username.
-    pub user: String,
-    /// Password, UTF-8.
-    pub password: SecretBytes,
-}
-
 /// A KMIP key server behind us.
 pub struct KmipConfig {
     /// Where it is.
     pub remote: RemoteConfig,
-    /// Who we are, besides our certificate.
+    /// Who we are besides our certificate: sent with every message (KMIP 2.1 §9.4).
     pub user: Option<UserPassword>,
     /// Whether keys may be fetched: handed out by `export`, and used here where the server does not do the operation.
     pub fetch: bool,

@@ -9,13 +9,13 @@ use super::material;
 use crate::error::{Class, KsError, Result};
 use crate::key::{KeyCheck, KeyClass, KeyId, KeySpec, PairSpec};
 use crate::keystore::{KeyInfo, OpCx};
-use crate::local::{self, KeyKind, KeyMaterial};
-use crate::operation::{BlockPadding, EncryptOp, EncryptionScheme, Iv};
+use crate::local::{KeyKind, KeyMaterial};
+use crate::operation::{BlockPadding, EncryptionScheme};
 use crate::remote::Effect;
 use keygate_kmip::{
     ActivateRequest, Attribute, AttributeName, Attributes, CreateKeyPairRequest, CreateRequest,
     CryptographicAlgorithm as A, CryptographicDomainParameters, CryptographicUsageMask as Mask, DestroyRequest,
-    EncryptRequest, GetAttributesRequest, GetRequest, HashingAlgorithm, LocateRequest, ManagedObject, Name, ObjectType,
+    EncryptRequest, GetAttributesRequest, GetRequest, LocateRequest, ManagedObject, Name, ObjectType,
     Operation, ProtocolVersion, RecommendedCurve, RegisterRequest, RequestPayload, ResponsePayload, RevocationReason,
     RevocationReasonCode, RevokeRequest, Secret, State, Tag, UniqueIdentifier,
 };
@@ -334,32 +334,6 @@ pub(super) fn fetched(uid: &str, answer: ResponsePayload) -> Result<ManagedObjec
         ResponsePayload::Get(answer) if answer.unique_identifier.as_text() == Some(uid) => Ok(answer.object),
         ResponsePayload::Get(_) => Err(KsError::new(Class::Corrupt, "the key server answers with another key")),
         _ => Err(mismatch()),
-    }
-}
-
-/// What proves a key whose value is known here.
-pub(super) fn check_of(key: &KeyMaterial) -> Result<KeyCheck> {
-    match key.kind() {
-        KeyKind::Symmetric(A::Aes) if key.expose_canonical().len() <= 32 => {
-            let zero = EncryptOp {
-                scheme: &EncryptionScheme::Ecb(BlockPadding::None),
-                iv: Iv::Given(b""),
-                aad: b"",
-                data: &[0; 16],
-                legacy: false,
-            };
-            let block = local::encrypt(&local::PreparedKey::new(key)?, &zero)?.data;
-            match block.as_slice() {
-                [a, b, c, ..] => Ok(KeyCheck::Kcv([*a, *b, *c])),
-                _ => Ok(KeyCheck::None),
-            }
-        }
-        KeyKind::Symmetric(_) => Ok(KeyCheck::None),
-        KeyKind::Private(_) | KeyKind::Public(_) => {
-            let digest = local::hash(HashingAlgorithm::Sha256, key.public_half()?.expose_canonical())?;
-            let digest = digest.try_into().map_err(|_| KsError::new(Class::Corrupt, "SHA-256 is not of 32 octets"))?;
-            Ok(KeyCheck::Public(digest))
-        }
     }
 }
 

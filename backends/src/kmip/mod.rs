@@ -25,7 +25,7 @@ mod peer;
 mod reason;
 mod wire;
 
-pub use keystore::{KmipConfig, KmipKeystore, UserPassword};
+pub use keystore::{KmipConfig, KmipKeystore};
 
 /// The port that IANA lists for KMIP.
 pub const PORT: u16 = 5696;

@@ -1,12 +1,13 @@
 //! What the keystores behind a network share: whom to trust, which of several addresses to ask, and what a failure means.
 //!
 //! - `address.rs`: where a server listens. `pem.rs`, `tls.rs`: certificates as operators paste them, and the TLS client.
-//! - `cluster.rs`: endpoints of one service with their health and pooled connections; reads go on to the next endpoint at
+//! - `check.rs`: what proves a key. `cluster.rs`: endpoints of one service with their health and pooled connections; reads go on to the next endpoint at
 //!   once, changes only as long as nothing was sent. `finder.rs`: looks for endpoints that are away.
 //!
 //! Leaves to others: what is said over a connection ([`Protocol`]: `kmip/`, `rest/`), files and settings (the gateway).
 
 mod address;
+mod check;
 mod cluster;
 mod endpoint;
 mod finder;
@@ -14,12 +15,22 @@ mod pem;
 mod tls;
 
 pub use address::Address;
+pub(crate) use check::check_of;
 pub(crate) use cluster::{Broken, Cluster, Effect, Protocol};
 pub use pem::{certificates_from_pem, private_key_from_pem};
 pub(crate) use tls::refused_us;
 pub use tls::{Identity, TlsClient, Trust};
 
+use crate::secret::SecretBytes;
 use std::time::Duration;
+
+/// A user of a server, where certificates are not enough for it.
+pub struct UserPassword {
+    /// User name.
+    pub user: String,
+    /// Password, UTF-8.
+    pub password: SecretBytes,
+}
 
 /// A remote service: where it is, and how long it may take.
 pub struct RemoteConfig {

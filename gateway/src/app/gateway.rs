@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use keygate_backends::{Health, Keystore, KeystoreId as KeystoreName, KsError, local::LocalKeystore, pkcs11::Pkcs11Keystore};
 use keygate_kmip::{ProtocolVersion, ttlv};
 
-use super::{App, token};
+use super::{App, remote, token};
 use crate::{
     admin::chain,
     config::{AuditReads, Config, Forbidden, KeystoreConfig, NoEncoding, RngSeed},
@@ -56,6 +56,13 @@ pub fn gateway(app: &App) -> Result<Arc<Gateway>, GatewayError> {
             KeystoreConfig::Pkcs11(config) => match token::keystore_token(config) {
                 Ok(token) => Arc::new(Pkcs11Keystore::new(checked, token)),
                 // A missing keystore does not keep the others from serving; readiness says which.
+                Err(error) => {
+                    app.readiness.set(&component(name), ComponentState::Down { reason: chain(&error) });
+                    continue;
+                }
+            },
+            KeystoreConfig::Remote(config) => match remote::keystore(checked, config) {
+                Ok(keystore) => keystore,
                 Err(error) => {
                     app.readiness.set(&component(name), ComponentState::Down { reason: chain(&error) });
                     continue;

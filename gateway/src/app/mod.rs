@@ -5,6 +5,7 @@
 mod expiry;
 mod gateway;
 mod refusals;
+mod remote;
 mod seal_token;
 mod serve;
 mod token;
@@ -223,6 +224,7 @@ impl App {
                 kind: match keystore {
                     KeystoreConfig::Local { .. } => "local".into(),
                     KeystoreConfig::Pkcs11(_) => "pkcs11".into(),
+                    KeystoreConfig::Remote(config) => config.protocol.kind().into(),
                 },
             })
             .collect();
