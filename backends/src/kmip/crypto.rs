@@ -1,7 +1,7 @@
 //! Using keys in the server, or, where that is configured and the server cannot, with fetched material.
 
 use super::client::mismatch;
-use super::keystore::KmipKeystore;
+use super::keystore::{KmipKeystore, Located};
 use super::{make, material, parameters};
 use crate::error::{Class, KsError, Result};
 use crate::key::KeyRef;
@@ -12,7 +12,7 @@ use crate::operation::{
 };
 use crate::secret::SecretBytes;
 use keygate_kmip::{
-    CryptographicAlgorithm, DecryptRequest, EncryptRequest, GetRequest, MacRequest, Operation, ProtocolVersion, RequestPayload,
+    CryptographicAlgorithm, CryptographicParameters, DecryptRequest, EncryptRequest, GetRequest, MacRequest, Operation, ProtocolVersion, RequestPayload,
     ResponsePayload, Secret, SignRequest,
 };
 
@@ -57,7 +57,9 @@ impl KmipKeystore {
 
     /// The key's value. Only called where the configuration lets it leave the server.
     pub(super) async fn fetch_key(&self, key: &KeyRef, cx: OpCx) -> Result<KeyMaterial> {
-        let get = |uid| RequestPayload::Get(GetRequest { unique_identifier: Some(uid), ..GetRequest::default() });
+        let get = |at: &Located| {
+            RequestPayload::Get(GetRequest { unique_identifier: at.unique_identifier(), ..GetRequest::default() })
+        };
         let (uid, answer) = self.ask_about(key, get, cx).await?;
         let fetched = material::from_object(&make::fetched(&uid, answer)?, None)?;
         let check = crate::remote::check_of(&fetched)?;
@@ -80,9 +82,9 @@ impl KmipKeystore {
             }
         };
         let drawn = needs_iv && matches!(op.iv, Iv::Random { .. });
-        let request = |uid| RequestPayload::Encrypt(EncryptRequest {
-            unique_identifier: Some(uid),
-            cryptographic_parameters: Some(given.clone()),
+        let request = |at: &Located| RequestPayload::Encrypt(EncryptRequest {
+            unique_identifier: at.unique_identifier(),
+            cryptographic_parameters: Some(of(at, &given)),
             data: Some(Secret::new(op.data.to_vec())),
             iv_counter_nonce: iv.clone(),
             correlation_value: None,
@@ -113,9 +115,9 @@ impl KmipKeystore {
 
     async fn decrypt(&self, key: &KeyRef, op: DecryptOp<'_>, version: ProtocolVersion, cx: OpCx) -> Result<CryptoOut> {
         let given = parameters::encryption(op.scheme, version)?;
-        let request = |uid| RequestPayload::Decrypt(DecryptRequest {
-            unique_identifier: Some(uid),
-            cryptographic_parameters: Some(given.clone()),
+        let request = |at: &Located| RequestPayload::Decrypt(DecryptRequest {
+            unique_identifier: at.unique_identifier(),
+            cryptographic_parameters: Some(of(at, &given)),
             data: Some(op.data.to_vec()),
             iv_counter_nonce: (!op.iv.is_empty()).then(|| op.iv.to_vec()),
             correlation_value: None,
@@ -149,9 +151,9 @@ impl KmipKeystore {
             SignInput::Digest(digest) => (None, Some(digest.to_vec())),
         };
         let given = parameters::signature(scheme, version)?;
-        let request = |uid| RequestPayload::Sign(SignRequest {
-            unique_identifier: Some(uid),
-            cryptographic_parameters: Some(given.clone()),
+        let request = |at: &Located| RequestPayload::Sign(SignRequest {
+            unique_identifier: at.unique_identifier(),
+            cryptographic_parameters: Some(of(at, &given)),
             data: data.clone(),
             digested_data: digested_data.clone(),
             correlation_value: None,
@@ -166,9 +168,9 @@ impl KmipKeystore {
 
     async fn mac(&self, key: &KeyRef, scheme: MacScheme, data: &[u8], cx: OpCx) -> Result<CryptoOut> {
         let given = parameters::mac(scheme)?;
-        let request = |uid| RequestPayload::Mac(MacRequest {
-            unique_identifier: Some(uid),
-            cryptographic_parameters: Some(given.clone()),
+        let request = |at: &Located| RequestPayload::Mac(MacRequest {
+            unique_identifier: at.unique_identifier(),
+            cryptographic_parameters: Some(of(at, &given)),
             data: Some(data.to_vec()),
             correlation_value: None,
             init_indicator: None,
@@ -179,6 +181,12 @@ impl KmipKeystore {
             _ => Err(mismatch()),
         }
     }
+}
+
+/// The parameters with the key's algorithm, where the scheme does not say one.
+fn of(at: &Located, given: &CryptographicParameters) -> CryptographicParameters {
+    let cryptographic_algorithm = given.cryptographic_algorithm.or(at.algorithm);
+    CryptographicParameters { cryptographic_algorithm, ..given.clone() }
 }
 
 /// The length of a tag, and that one is given where there must be one.

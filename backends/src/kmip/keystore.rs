@@ -9,7 +9,7 @@ use crate::operation::{CryptoOp, CryptoOut};
 use crate::remote::{Effect, RemoteConfig, UserPassword, check_of};
 use crate::secret::SecretBytes;
 use keygate_kmip::{
-    AttributeName, GetAttributesRequest, Operation, RequestPayload, ResponsePayload, RngRetrieveRequest, State, Tag,
+    Attribute, AttributeName, CryptographicAlgorithm, GetAttributesRequest, Operation, RequestPayload, ResponsePayload, RngRetrieveRequest, State, Tag,
     UniqueIdentifier,
 };
 use quick_cache::sync::Cache;
@@ -30,12 +30,26 @@ pub struct KmipConfig {
     pub fetch: bool,
 }
 
+/// Where a key was found.
+#[derive(Clone)]
+pub(super) struct Located {
+    pub(super) uid: Arc<str>,
+    /// Some servers want it in Cryptographic Parameters, although it is the key's (PyKMIP 0.11).
+    pub(super) algorithm: Option<CryptographicAlgorithm>,
+}
+
+impl Located {
+    pub(super) fn unique_identifier(&self) -> Option<UniqueIdentifier> {
+        Some(UniqueIdentifier::Text(self.uid.to_string()))
+    }
+}
+
 /// A keystore in another KMIP server.
 pub struct KmipKeystore {
     pub(super) id: KeystoreId,
     pub(super) client: Client,
     pub(super) fetch: bool,
-    located: Cache<KeyId, Arc<str>>,
+    located: Cache<KeyId, Located>,
 }
 
 impl KmipKeystore {
@@ -48,8 +62,8 @@ impl KmipKeystore {
         Ok(Self { id, client, fetch: config.fetch, located: Cache::new(LOCATED_MAX) })
     }
 
-    pub(super) fn remember(&self, id: KeyId, uid: &Arc<str>) {
-        self.located.insert(id, Arc::clone(uid));
+    pub(super) fn remember(&self, id: KeyId, located: &Located) {
+        self.located.insert(id, located.clone());
     }
 
     pub(super) fn forget(&self, id: KeyId) {
@@ -61,20 +75,39 @@ impl KmipKeystore {
     pub(super) async fn ask_about(
         &self,
         key: &KeyRef,
-        request: impl Fn(UniqueIdentifier) -> RequestPayload + Send + Sync,
+        request: impl Fn(&Located) -> RequestPayload + Send + Sync,
         cx: OpCx,
     ) -> Result<(Arc<str>, ResponsePayload)> {
-        if let Some(uid) = self.located.get(&key.id) {
-            match self.client.send_one(request(UniqueIdentifier::Text(uid.to_string())), Effect::Read, cx).await {
+        if let Some(located) = self.located.get(&key.id) {
+            match self.client.send_one(request(&located), Effect::Read, cx).await {
                 Err(error) if error.class() == Class::NotFound => self.forget(key.id),
-                other => return other.map(|answer| (uid, answer)),
+                other => return other.map(|answer| (located.uid, answer)),
             }
         }
         let missing = || KsError::not_found(format!("keystore {} holds no key {}", self.id, key.id));
         let uid = self.locate(&self.name(key.id), cx).await?.ok_or_else(missing)?;
-        let answer = self.client.send_one(request(UniqueIdentifier::Text(uid.to_string())), Effect::Read, cx).await?;
-        self.remember(key.id, &uid);
-        Ok((uid, answer))
+        let algorithm = self.attribute(&uid, Tag::CRYPTOGRAPHIC_ALGORITHM, cx).await?.and_then(|found| match found {
+            Attribute::CryptographicAlgorithm(algorithm) => Some(algorithm),
+            _ => None,
+        });
+        let located = Located { uid, algorithm };
+        let answer = self.client.send_one(request(&located), Effect::Read, cx).await?;
+        self.remember(key.id, &located);
+        Ok((located.uid, answer))
+    }
+
+    /// One attribute of an object, if it has it.
+    async fn attribute(&self, uid: &str, tag: Tag, cx: OpCx) -> Result<Option<Attribute>> {
+        let ask = RequestPayload::GetAttributes(GetAttributesRequest {
+            unique_identifier: Some(UniqueIdentifier::Text(uid.to_owned())),
+            names: vec![AttributeName::Standard(tag)],
+        });
+        match self.client.send_one(ask, Effect::Read, cx).await? {
+            ResponsePayload::GetAttributes(answer) => {
+                Ok(answer.attributes.find(|attribute| (attribute.tag() == Some(tag)).then(|| attribute.clone())))
+            }
+            _ => Err(mismatch()),
+        }
     }
 
     fn reference<'a>(&self, key: Key<'a>) -> Result<&'a KeyRef> {
@@ -144,18 +177,8 @@ impl KmipKeystore {
     async fn look_up(&self, key: &KeyRef, cx: OpCx) -> Result<KeyInfo> {
         let missing = || KsError::not_found(format!("keystore {} holds no key {}", self.id, key.id));
         let uid = self.locate(&self.name(key.id), cx).await?.ok_or_else(missing)?;
-        let ask = RequestPayload::GetAttributes(GetAttributesRequest {
-            unique_identifier: Some(UniqueIdentifier::Text(uid.to_string())),
-            names: vec![AttributeName::Standard(Tag::STATE)],
-        });
-        let ResponsePayload::GetAttributes(answer) = self.client.send_one(ask, Effect::Read, cx).await? else {
-            return Err(mismatch());
-        };
-        let state = answer.attributes.find(|attribute| match attribute {
-            keygate_kmip::Attribute::State(state) => Some(*state),
-            _ => None,
-        });
-        if matches!(state, Some(State::Destroyed | State::DestroyedCompromised)) {
+        let state = self.attribute(&uid, Tag::STATE, cx).await?;
+        if matches!(state, Some(Attribute::State(State::Destroyed | State::DestroyedCompromised))) {
             return Err(missing());
         }
         let found = match key.check {

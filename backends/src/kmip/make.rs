@@ -4,7 +4,7 @@
 //! both are in the Object Group `keygate:KS`, by which they are listed.
 
 use super::client::{OnError, mismatch};
-use super::keystore::KmipKeystore;
+use super::keystore::{KmipKeystore, Located};
 use super::material;
 use crate::error::{Class, KsError, Result};
 use crate::key::{KeyCheck, KeyClass, KeyId, KeySpec, PairSpec};
@@ -62,8 +62,7 @@ impl KmipKeystore {
             attributes: attributes(list),
             protection_storage_masks: None,
         });
-        let uid = self.make_active(id, create, cx).await?;
-        self.remember(id, &uid);
+        let uid = self.make_active(id, create, spec.algorithm, cx).await?;
         if spec.algorithm != A::Aes || spec.bits > 256 {
             return Ok(KeyCheck::None);
         }
@@ -98,8 +97,7 @@ impl KmipKeystore {
             private_protection_storage_masks: None,
             public_protection_storage_masks: None,
         });
-        let uid = self.make_active(id, create, cx).await?;
-        self.remember(id, &uid);
+        self.make_active(id, create, algorithm, cx).await?;
         self.public_half(id, curve, cx).await
     }
 
@@ -124,39 +122,29 @@ impl KmipKeystore {
             object,
             protection_storage_masks: None,
         });
-        let uid = self.make_active(id, register, cx).await?;
-        self.remember(id, &uid);
-        Ok(())
+        self.make_active(id, register, algorithm, cx).await.map(drop)
     }
 
-    /// Makes an object and activates it in one message. If the answer was lost, the object is looked for by its name:
-    /// found, it was made; not found, it may still come, and the outcome stays unknown.
-    async fn make_active(&self, id: KeyId, make: RequestPayload, cx: OpCx) -> Result<Arc<str>> {
-        // KMIP 2.1 §5.1: the ID Placeholder holds what Create, Register or Create Key Pair (its private key) made.
-        let activate = RequestPayload::Activate(ActivateRequest { unique_identifier: None });
-        let answers = match self.client.send(&[make, activate], OnError::Stop, Effect::Change, cx).await {
-            Ok(answers) => answers,
-            Err(error) if error.class() == Class::OutcomeUnknown => return self.made_after_all(id, error, cx).await,
+    /// Makes an object and activates it: in two messages, because not every server knows the ID Placeholder in Activate
+    /// (PyKMIP 0.11). If the answer was lost, the object is looked for by its name: found, it was made; not found, it may
+    /// still come, and the outcome stays unknown.
+    async fn make_active(&self, id: KeyId, make: RequestPayload, algorithm: A, cx: OpCx) -> Result<Arc<str>> {
+        let uid = match self.client.send_one(make, Effect::Change, cx).await {
+            Ok(answer) => identifier(answer)?,
+            Err(lost) if lost.class() == Class::OutcomeUnknown => match self.locate(&self.name(id), cx).await {
+                Ok(Some(uid)) => uid,
+                _ => return Err(lost),
+            },
             Err(error) => return Err(error),
         };
-        let mut answers = answers.into_iter();
-        let uid = identifier(answers.next().ok_or_else(mismatch)??)?;
-        match answers.next() {
-            Some(Ok(_)) => Ok(uid),
-            Some(Err(error)) => Err(self.undo(id, error, cx).await),
-            None => Err(self.undo(id, mismatch(), cx).await),
-        }
-    }
-
-    async fn made_after_all(&self, id: KeyId, lost: KsError, cx: OpCx) -> Result<Arc<str>> {
-        let Ok(Some(uid)) = self.locate(&self.name(id), cx).await else { return Err(lost) };
-        let activate =
-            RequestPayload::Activate(ActivateRequest { unique_identifier: Some(UniqueIdentifier::Text(uid.to_string())) });
+        let unique_identifier = Some(UniqueIdentifier::Text(uid.to_string()));
+        let activate = RequestPayload::Activate(ActivateRequest { unique_identifier });
         match self.client.send_one(activate, Effect::Change, cx).await {
-            Ok(_) => Ok(uid),
-            // It is active already: that is what Denied says here. An inactive key would refuse its first use.
-            Err(error) if error.class() == Class::Denied => Ok(uid),
-            Err(_) => Err(lost),
+            Ok(_) => {
+                self.remember(id, &Located { uid: Arc::clone(&uid), algorithm: Some(algorithm) });
+                Ok(uid)
+            }
+            Err(error) => Err(self.undo(id, error, cx).await),
         }
     }
 
@@ -238,9 +226,11 @@ impl KmipKeystore {
         if !peer.does(Operation::Encrypt) {
             return Ok(KeyCheck::None);
         }
+        let mut given = super::parameters::encryption(&scheme, peer.version)?;
+        given.cryptographic_algorithm = Some(A::Aes);
         let encrypt = RequestPayload::Encrypt(EncryptRequest {
             unique_identifier: Some(UniqueIdentifier::Text(uid.to_owned())),
-            cryptographic_parameters: Some(super::parameters::encryption(&scheme, peer.version)?),
+            cryptographic_parameters: Some(given),
             data: Some(Secret::new(vec![0; 16])),
             iv_counter_nonce: None,
             correlation_value: None,
