@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -49,6 +50,8 @@ impl PykmipServer {
         let process = Command::new(tools::python())
             .args(["-c", "from kmip.services.server.server import main; main()"])
             .args(["-f", &path("server.conf"), "-l", &path("server.log")])
+            // It has children of its own, which end with the group.
+            .process_group(0)
             .stdin(Stdio::null())
             .stdout(printed.try_clone()?)
             .stderr(printed)
@@ -86,6 +89,9 @@ impl PykmipServer {
 
 impl Drop for PykmipServer {
     fn drop(&mut self) {
+        if let Some(group) = i32::try_from(self.process.id()).ok().and_then(rustix::process::Pid::from_raw) {
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        }
         let _ = self.process.kill();
         let _ = self.process.wait();
         if thread::panicking() {
