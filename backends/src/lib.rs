@@ -8,6 +8,8 @@
 //! - [`local`]: cryptography in this process (Envelope custody). Its functions are synchronous and may be called
 //!   without the seam.
 //! - [`pkcs11`]: a PKCS#11 token (InBackend custody, and a KEK for the seal).
+//! - [`kmip`], [`rest`]: a key server behind us, by KMIP or by JSON over HTTPS (InBackend custody). [`remote`] is what both
+//!   share: TLS, endpoints, failover.
 //! - `faulty` (feature `testing`): wraps a keystore and breaks chosen calls. `conformance` (likewise): the suite that
 //!   every keystore passes.
 //!
@@ -17,8 +19,8 @@
 //!    [`local::encrypt`], [`local::sign`]... InBackend custody: stored [`KeyRef`] -> [`Keystore::crypto`] with a
 //!    [`CryptoOp`].
 //!
-//! This crate knows nothing of sockets, databases, configuration files or KMIP messages; of the KMIP crate it uses the
-//! enumerations.
+//! This crate knows nothing of databases or configuration files. Sockets are in [`remote`] and KMIP messages in [`kmip`]
+//! only; everything else uses the enumerations of the KMIP crate.
 
 #[cfg(feature = "testing")]
 pub mod conformance;
@@ -27,11 +29,14 @@ mod error;
 pub mod faulty;
 mod key;
 mod keystore;
+pub mod kmip;
 pub mod local;
 mod names;
 mod operation;
 pub mod pkcs11;
+pub mod remote;
 pub mod resolve;
+pub mod rest;
 mod secret;
 
 pub use error::{Class, DeviceCode, Fault, KsError, Result};

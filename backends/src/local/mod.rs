@@ -30,6 +30,7 @@ pub(crate) use generate::{check_rsa_bits, symmetric_octets};
 pub use generate::{generate, generate_pair, is_legacy};
 pub use hash::{HashStream, hash, hash_len};
 pub use keystore::LocalKeystore;
+pub(crate) use keystore::apply;
 pub use mac::{MacStream, mac, mac_verify};
 pub use material::{KeyKind, KeyMaterial, PairKind, PreparedKey};
 pub(crate) use signature::digest_of;

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use keygate_backends::{Health, Keystore, KeystoreId as KeystoreName, KsError, local::LocalKeystore, pkcs11::Pkcs11Keystore};
 use keygate_kmip::{ProtocolVersion, ttlv};
 
-use super::{App, token};
+use super::{App, remote, token};
 use crate::{
     admin::chain,
     config::{AuditReads, Config, Forbidden, KeystoreConfig, NoEncoding, RngSeed},
@@ -98,6 +98,7 @@ fn open_as(name: KeystoreName, config: &KeystoreConfig, sealed: Option<&SecretTe
     Ok(match config {
         KeystoreConfig::Local { .. } => Arc::new(LocalKeystore::new(name)),
         KeystoreConfig::Pkcs11(config) => Arc::new(Pkcs11Keystore::new(name, token::keystore_token(config, sealed)?)),
+        KeystoreConfig::Remote(config) => remote::keystore(name, config, sealed)?,
     })
 }
 

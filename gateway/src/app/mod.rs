@@ -5,6 +5,7 @@
 mod expiry;
 mod gateway;
 mod refusals;
+mod remote;
 mod seal_token;
 mod sealed;
 mod serve;

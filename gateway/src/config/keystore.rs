@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use toml::Value;
 
-use super::file::{FileConfig, Problems};
+use super::{
+    file::{FileConfig, Problems},
+    remote_keystore::{self, RemoteKeystoreConfig},
+};
 
 /// One configured keystore.
 #[derive(Debug, Clone)]
@@ -17,6 +20,8 @@ pub enum KeystoreConfig {
     },
     /// A token behind a PKCS#11 module.
     Pkcs11(Pkcs11Config),
+    /// A key server behind a network.
+    Remote(RemoteKeystoreConfig),
 }
 
 /// A token behind a PKCS#11 module.
@@ -50,6 +55,7 @@ impl KeystoreConfig {
         match self {
             Self::Local { .. } => "local",
             Self::Pkcs11(_) => "pkcs11",
+            Self::Remote(config) => config.protocol.kind(),
         }
     }
 
@@ -58,6 +64,7 @@ impl KeystoreConfig {
         match self {
             Self::Local { name } => name,
             Self::Pkcs11(config) => &config.name,
+            Self::Remote(config) => &config.name,
         }
     }
 }
@@ -120,8 +127,9 @@ fn keystore(table: &mut Table<'_>) -> Option<KeystoreConfig> {
     match table.required("kind")?.as_str() {
         "local" => Some(KeystoreConfig::Local { name }),
         "pkcs11" => pkcs11(table, name),
+        kind @ ("kmip" | "rest") => remote_keystore::remote(table, name, kind == "rest"),
         other => {
-            table.problem("kind", &format!("must be local or pkcs11, not \"{other}\""));
+            table.problem("kind", &format!("must be local, pkcs11, kmip or rest, not \"{other}\""));
             None
         }
     }
@@ -154,20 +162,20 @@ fn pkcs11(table: &mut Table<'_>, name: String) -> Option<KeystoreConfig> {
 }
 
 /// One table and the list of problems it adds to.
-struct Table<'a> {
+pub(super) struct Table<'a> {
     label: String,
     table: toml::Table,
     /// The PIN or password is kept elsewhere.
-    sealed: bool,
+    pub(super) sealed: bool,
     file: &'a mut FileConfig,
 }
 
 impl Table<'_> {
-    fn problem(&mut self, key: &str, message: &str) {
+    pub(super) fn problem(&mut self, key: &str, message: &str) {
         self.file.problem(&format!("{}.{key}", self.label), message);
     }
 
-    fn text(&mut self, key: &str) -> Option<String> {
+    pub(super) fn text(&mut self, key: &str) -> Option<String> {
         match self.table.remove(key)? {
             Value::String(text) if !text.is_empty() => Some(text),
             other => {
@@ -177,14 +185,27 @@ impl Table<'_> {
         }
     }
 
-    fn required(&mut self, key: &str) -> Option<String> {
+    /// A list of strings, at least one.
+    pub(super) fn texts(&mut self, key: &str) -> Option<Vec<String>> {
+        let list = match self.table.remove(key) {
+            Some(Value::Array(list)) => list.into_iter().map(|value| value.as_str().map(str::to_owned)).collect(),
+            _ => None,
+        };
+        if list.as_ref().is_none_or(Vec::is_empty) {
+            self.problem(key, "must be a list of strings that is not empty");
+            return None;
+        }
+        list
+    }
+
+    pub(super) fn required(&mut self, key: &str) -> Option<String> {
         if !self.table.contains_key(key) {
             self.problem(key, "is missing");
         }
         self.text(key)
     }
 
-    fn count(&mut self, key: &str, default: usize, max: usize) -> usize {
+    pub(super) fn count(&mut self, key: &str, default: usize, max: usize) -> usize {
         match self.table.remove(key) {
             None => default,
             Some(Value::Integer(number)) if (1..=max as i64).contains(&number) => number.unsigned_abs() as usize,
@@ -195,7 +216,7 @@ impl Table<'_> {
         }
     }
 
-    fn flag(&mut self, key: &str) -> bool {
+    pub(super) fn flag(&mut self, key: &str) -> bool {
         match self.table.remove(key) {
             None => false,
             Some(Value::Boolean(flag)) => flag,
@@ -209,11 +230,11 @@ impl Table<'_> {
     fn finish(mut self) {
         for key in std::mem::take(&mut self.table).into_iter().map(|(key, _)| key) {
             let message = if super::settings::names_a_secret(&key) {
-                "settings hold no secrets; use pin-file or pin-credential"
+                format!("settings hold no secrets; use {key}-file or {key}-credential")
             } else {
-                "unknown setting"
+                "unknown setting".to_owned()
             };
-            self.problem(&key, message);
+            self.problem(&key, &message);
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod file;
 mod keystore;
+mod remote_keystore;
 mod settings;
 
 use std::{net::{IpAddr, SocketAddr}, path::Path, time::Duration};
@@ -14,6 +15,7 @@ use keygate_pki::{BlockList, HttpUrl, SubjectAltName, provisioning::SourceRanges
 
 pub use file::{FileConfig, Problem, Problems};
 pub use keystore::{KeystoreConfig, Pkcs11Config, PinSource, check_one};
+pub use remote_keystore::{RemoteKeystoreConfig, RemoteProtocol, TrustFile};
 pub use settings::{SETTINGS, Setting};
 
 use crate::store::{CertificateQuotas, ObjectQuotas};

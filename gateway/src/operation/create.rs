@@ -72,8 +72,12 @@ pub(super) async fn symmetric_key(exchange: &mut Exchange<'_>, object: &mut Obje
     Ok(material)
 }
 
-/// A key that never leaves its device is sensitive and not extractable, whatever was asked.
+/// A key that never leaves its device is sensitive and not extractable, whatever was asked. A key server that hands keys
+/// out leaves that to the client.
 pub(super) fn stays_in_the_device(object: &mut Object) {
+    if object.custody == Custody::Reference {
+        return;
+    }
     object.attributes.set(Attribute::Sensitive(true));
     object.attributes.set(Attribute::AlwaysSensitive(true));
     object.attributes.set(Attribute::Extractable(false));

@@ -2,6 +2,7 @@
 //!
 //! Envelope custody: the keystore hands the material over and the object's record holds it. InBackend custody: the key
 //! stays in its device, the record holds its stable name, and an intent keeps device and store in step ([`super::intent`]).
+//! A key server that hands its keys out has them in Reference custody: as InBackend, but Get may fetch the value.
 
 use keygate_backends::local::KeyMaterial;
 use keygate_backends::{Held, KeyId, KeyRef, KeySpec, Keystore, KsError, OpCx, PairSpec};
@@ -41,12 +42,13 @@ pub(super) async fn symmetric(
 ) -> Result<(Custody, Material), OperationError> {
     let making = Making::begin(exchange, keystore).await?;
     let made = making.keystore.generate(making.id, &KeySpec { algorithm, bits }, making.cx).await;
+    let stays = making.custody();
     let held = making.end(exchange, made)?;
     let wrap = |key: KeyMaterial| {
         let key_block = key_block::key_block_of(&key, None, ObjectType::SymmetricKey, algorithm, bits.cast_signed())?;
         Ok(ManagedObject::SymmetricKey(Key { key_block }))
     };
-    into_material(held, wrap)
+    into_material(held, stays, wrap)
 }
 
 /// Makes a key pair.
@@ -67,13 +69,14 @@ pub(super) async fn pair(
     };
     let making = Making::begin(exchange, keystore).await?;
     let made = making.keystore.generate_pair(making.id, &spec, making.cx).await;
+    let stays = making.custody();
     let pair = making.end(exchange, made)?;
     let bits = pair.public.bits()?;
     let wrap = |key: KeyMaterial| {
         let key_block = key_block::key_block_of(&key, None, ObjectType::PrivateKey, algorithm, bits.cast_signed())?;
         Ok(ManagedObject::PrivateKey(Key { key_block }))
     };
-    let (custody, private) = into_material(pair.private, wrap)?;
+    let (custody, private) = into_material(pair.private, stays, wrap)?;
     let public = key_block::public_key(&pair.public, algorithm, bits)?;
     Ok(NewPair { custody, algorithm, bits, private, public })
 }
@@ -95,8 +98,9 @@ pub(super) async fn import(
     let key = key_block::material_of(&object, attributes)?;
     let making = Making::begin(exchange, keystore).await?;
     let made = making.keystore.import(making.id, &key, making.cx).await;
+    let stays = making.custody();
     let held = making.end(exchange, made)?;
-    into_material(held, |_| Ok(object))
+    into_material(held, stays, |_| Ok(object))
 }
 
 /// Lets the key of an object be destroyed in its device once the message is committed; nothing to do for others.
@@ -105,7 +109,7 @@ pub(super) async fn import(
 /// The keystore is not configured any more, or the record does not open.
 pub(super) async fn destroy(exchange: &mut Exchange<'_>, permit: &Permit) -> Result<(), OperationError> {
     let object = exchange.object(permit);
-    if object.custody != Custody::InBackend {
+    if object.custody == Custody::Envelope {
         return Ok(());
     }
     let (keystore, id) = (object.keystore, object.id);
@@ -138,6 +142,11 @@ impl Making {
         Ok(Self { keystore: target, id, cx: OpCx::within(DEVICE_DEADLINE), new_key })
     }
 
+    /// How a key is kept that stays in this keystore.
+    fn custody(&self) -> Custody {
+        if self.keystore.descriptor().can.export { Custody::Reference } else { Custody::InBackend }
+    }
+
     /// After the device: the key belongs to the message now. On failure it is destroyed if it should exist after all.
     fn end<T>(self, exchange: &mut Exchange<'_>, made: Result<T, KsError>) -> Result<T, OperationError> {
         let made = made?;
@@ -150,10 +159,11 @@ impl Making {
 
 fn into_material(
     held: Held,
+    stays: Custody,
     wrap: impl FnOnce(KeyMaterial) -> Result<ManagedObject, OperationError>,
 ) -> Result<(Custody, Material), OperationError> {
     match held {
         Held::Material(key) => Ok((Custody::Envelope, Material::Held(Box::new(wrap(key)?)))),
-        Held::Reference(key) => Ok((Custody::InBackend, Material::Referenced(key))),
+        Held::Reference(key) => Ok((stays, Material::Referenced(key))),
     }
 }

@@ -2,13 +2,21 @@
 //!
 //! The busiest operation: an object that is asked for as it is takes one opening of its record and no conversion.
 
+use keygate_backends::{Class, Key, KeyRef, OpCx};
 use keygate_kmip::{
     GetRequest, GetResponse, KeyCompressionType, KeyWrapType, ManagedObject, ObjectType, Operation, Tag,
 };
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use super::{Exchange, OperationError, wrap};
 use crate::authorize::Permit;
 use crate::object::{Material, Object, key_block};
+use crate::store::Custody;
+
+/// How long a key server may take to hand a key out.
+const FETCH_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Hands an object out.
 ///
@@ -17,13 +25,13 @@ use crate::object::{Material, Object, key_block};
 /// wrapping key that may not be used.
 pub(super) async fn get(exchange: &mut Exchange<'_>, request: GetRequest) -> Result<GetResponse, OperationError> {
     let permit = exchange.permit(request.unique_identifier.as_ref(), Operation::Get).await?;
-    let object = exchange.object(&permit);
-    object.check_present()?;
+    exchange.object(&permit).check_present()?;
     let mut held = match exchange.material(&permit)? {
         Material::Held(held) => *held,
-        Material::Referenced(_) => return Err(OperationError::NotExtractable),
+        Material::Referenced(key) => fetch(exchange, &permit, &key).await?,
         Material::None => return Err(OperationError::KeyValueNotPresent),
     };
+    let object = exchange.object(&permit);
     check_release(object, &held, &request)?;
     check_compression(&held, request.key_compression_type)?;
     let secret = is_secret(object.object_type);
@@ -43,6 +51,26 @@ pub(super) async fn get(exchange: &mut Exchange<'_>, request: GetRequest) -> Res
     mark_served(exchange, &permit);
     exchange.set_placeholder(Some(permit.object()));
     Ok(GetResponse { object_type: held.object_type(), unique_identifier: permit.object().to_string().into(), object: held })
+}
+
+/// The value of a key that lives in a key server, where that hands it out and the key may leave at all.
+async fn fetch(exchange: &Exchange<'_>, permit: &Permit, key: &KeyRef) -> Result<ManagedObject, OperationError> {
+    let object = exchange.object(permit);
+    if object.custody != Custody::Reference || !object.attributes.flag(Tag::EXTRACTABLE) {
+        return Err(OperationError::NotExtractable);
+    }
+    let (object_type, length) = (object.object_type, object.attributes.cryptographic_length().unwrap_or_default());
+    let algorithm = object.attributes.cryptographic_algorithm().ok_or(OperationError::Internal)?;
+    let keystore = Arc::clone(exchange.gateway.keystores.get(object.keystore)?);
+    let material = match keystore.export(Key::Reference(key), OpCx::within(FETCH_DEADLINE)).await {
+        Err(error) if error.class() == Class::Denied => return Err(OperationError::NotExtractable),
+        other => other?,
+    };
+    let key_block = key_block::key_block_of(&material, None, object_type, algorithm, length)?;
+    Ok(match object_type {
+        ObjectType::PrivateKey => ManagedObject::PrivateKey(keygate_kmip::Key { key_block }),
+        _ => ManagedObject::SymmetricKey(keygate_kmip::Key { key_block }),
+    })
 }
 
 /// KMIP 2.1 §4.22: a key that is not Extractable does not leave. §4.54: "If True then the object MUST be wrapped" to leave.

@@ -15,7 +15,7 @@ pub enum Custody {
     Envelope = 1,
     /// Never leaves the HSM; the sealed record holds its stable reference.
     InBackend = 2,
-    /// Lives in a remote key server.
+    /// Lives in a remote key server, which hands it out when asked.
     Reference = 3,
 }
 

@@ -1,0 +1,223 @@
+//! Several endpoints of one service: which one is asked, and what a failure means.
+//!
+//! Reads go to the next endpoint at once. A change goes to the next endpoint only as long as nothing was sent; otherwise
+//! its outcome is unknown. A refused credential opens a breaker: nothing is sent any more until an operator acts, so that no
+//! account is locked by our insisting.
+
+use super::endpoint::{Endpoint, State};
+use super::finder;
+use super::{Address, RemoteConfig, TlsClient};
+use crate::error::{Class, KsError, Result};
+use crate::keystore::{Health, OpCx};
+use std::future::Future;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+/// What is said over a connection.
+pub(crate) trait Protocol: Send + Sync + 'static {
+    /// A connection, ready for a request.
+    type Connection: Send + 'static;
+    /// A request, sent as often as endpoints are asked.
+    type Request: Sync + ?Sized;
+    /// An answer.
+    type Response: Send;
+
+    /// Makes a connection of a TLS stream.
+    fn open(
+        &self,
+        stream: TlsStream<TcpStream>,
+        address: &Address,
+    ) -> impl Future<Output = Result<Self::Connection, String>> + Send;
+
+    /// Whether an idle connection still stands, as far as one sees without sending.
+    fn is_open(&self, connection: &mut Self::Connection) -> bool;
+
+    /// One request and its answer. The caller drops the connection on any error.
+    fn exchange(
+        &self,
+        connection: &mut Self::Connection,
+        request: &Self::Request,
+    ) -> impl Future<Output = Result<Self::Response, Broken>> + Send;
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(crate) enum Broken {
+    /// The server has done nothing: the request did not reach it.
+    Unsent(String),
+    /// Whether the server has done it is not known.
+    Unanswered(String),
+}
+
+impl Broken {
+    pub(super) fn into_text(self) -> String {
+        match self {
+            Self::Unsent(text) | Self::Unanswered(text) => text,
+        }
+    }
+}
+
+/// Whether a request changes something at the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// It does: never sent twice.
+    Change,
+    /// It does not: sent to another endpoint if one fails.
+    Read,
+}
+
+/// The endpoints of a service.
+pub(crate) struct Cluster<P: Protocol> {
+    pub(super) protocol: P,
+    pub(super) tls: TlsClient,
+    pub(super) endpoints: Vec<Endpoint<P::Connection>>,
+    pub(super) is_looking: AtomicBool,
+    call_timeout: Duration,
+    stopped: Mutex<Option<String>>,
+}
+
+impl<P: Protocol> Cluster<P> {
+    /// The service. Inside a runtime it is looked for at once; outside, from the first call on.
+    ///
+    /// # Errors
+    /// `BadInput(Parameters)` without an address.
+    pub(crate) fn new(protocol: P, config: RemoteConfig) -> Result<Arc<Self>> {
+        if config.addresses.is_empty() {
+            return Err(KsError::parameters("a remote keystore needs an address"));
+        }
+        let endpoint = |address| Endpoint::new(address, config.connections, config.connect_timeout);
+        let cluster = Arc::new(Self {
+            protocol,
+            tls: config.tls,
+            endpoints: config.addresses.into_iter().map(endpoint).collect(),
+            is_looking: AtomicBool::new(false),
+            call_timeout: config.call_timeout,
+            stopped: Mutex::new(None),
+        });
+        finder::look(&cluster);
+        Ok(cluster)
+    }
+
+    /// Sends a request and waits for its answer until the deadline.
+    pub(crate) async fn call(self: &Arc<Self>, request: &P::Request, effect: Effect, cx: OpCx) -> Result<P::Response> {
+        self.check_stopped()?;
+        if cx.remaining().is_zero() {
+            return Err(KsError::new(Class::Busy, "the deadline passed before the call"));
+        }
+        let candidates: Vec<_> =
+            self.endpoints.iter().filter(|endpoint| !matches!(endpoint.state(), State::Down(_))).collect();
+        let mut last = None;
+        for (index, endpoint) in candidates.iter().enumerate() {
+            let is_last = index + 1 == candidates.len();
+            let deadline = match effect {
+                Effect::Read if !is_last => cx.deadline.min(Instant::now() + self.call_timeout),
+                _ => cx.deadline,
+            };
+            let begun = Instant::now();
+            let failure = match self.attempt(endpoint, request, effect, deadline).await {
+                Ok(Some(response)) => {
+                    endpoint.note(State::Up);
+                    return Ok(response);
+                }
+                // All its connections are in use: another one may be free, but that is no fault of this one.
+                Ok(None) => continue,
+                Err(broken) => broken,
+            };
+            let is_unknown = effect == Effect::Change && matches!(failure, Broken::Unanswered(_));
+            let text = format!("{}: {}", endpoint.address, failure.into_text());
+            // A caller of little patience says nothing of the endpoint.
+            let is_impatience = Instant::now() >= deadline && begun.elapsed() < self.call_timeout;
+            if !is_impatience {
+                endpoint.note(State::Down(text.clone()));
+                finder::look(self);
+            }
+            if is_unknown {
+                return Err(KsError::new(Class::OutcomeUnknown, text));
+            }
+            last = Some(text);
+        }
+        Err(self.no_answer(last, effect, cx))
+    }
+
+    /// Answers nothing but [`Class::AuthStop`] from now on.
+    pub(crate) fn stop(&self, why: String) -> KsError {
+        tracing::error!(cause = why, "a remote keystore refuses our credentials: nothing more is sent to it");
+        *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.clone());
+        KsError::new(Class::AuthStop, why)
+    }
+
+    /// Lets the next call try its credentials again: an operator asked for it.
+    pub(crate) fn resume(&self) {
+        *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// How the service is, as last seen.
+    pub(crate) fn health(&self) -> Health {
+        if let Some(why) = self.stopped.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+            return Health::NeedsOperator(why);
+        }
+        if self.endpoints.iter().any(|endpoint| endpoint.state() == State::Up) {
+            return Health::Up;
+        }
+        Health::Down(self.down_text())
+    }
+
+    fn check_stopped(&self) -> Result<()> {
+        match &*self.stopped.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(why) => Err(KsError::new(Class::AuthStop, why.clone())),
+            None => Ok(()),
+        }
+    }
+
+    fn down_text(&self) -> String {
+        let states = self.endpoints.iter().map(|endpoint| match endpoint.state() {
+            State::Unknown => format!("{}: not contacted yet", endpoint.address),
+            State::Up => format!("{}: serves", endpoint.address),
+            State::Down(why) => why,
+        });
+        states.collect::<Vec<_>>().join("; ")
+    }
+
+    fn no_answer(&self, last: Option<String>, effect: Effect, cx: OpCx) -> KsError {
+        let is_late = cx.remaining().is_zero();
+        match (last, effect) {
+            (None, _) if is_late => KsError::new(Class::Busy, "every connection was in use until the deadline"),
+            (Some(text), Effect::Read) if is_late => KsError::new(Class::RetryOther, text),
+            (Some(text), Effect::Change) if is_late => KsError::new(Class::Busy, text),
+            _ => KsError::new(Class::TokenLost, format!("no endpoint serves: {}", self.down_text())),
+        }
+    }
+
+    /// One endpoint. A read whose pooled connection turns out to be dead is sent again on a new one.
+    async fn attempt(
+        &self,
+        endpoint: &Endpoint<P::Connection>,
+        request: &P::Request,
+        effect: Effect,
+        deadline: Instant,
+    ) -> Result<Option<P::Response>, Broken> {
+        let mut fresh = false;
+        loop {
+            let Some(mut lease) = endpoint.lease(&self.protocol, &self.tls, deadline, fresh).await? else {
+                return Ok(None);
+            };
+            let exchange = self.protocol.exchange(&mut lease.connection, request);
+            let broken = match tokio::time::timeout_at(deadline.into(), exchange).await {
+                Ok(Ok(response)) => {
+                    endpoint.give_back(lease);
+                    return Ok(Some(response));
+                }
+                Ok(Err(broken)) => broken,
+                Err(_) => return Err(Broken::Unanswered("no answer in time".to_owned())),
+            };
+            let again = lease.used && (effect == Effect::Read || matches!(broken, Broken::Unsent(_)));
+            if !again {
+                return Err(broken);
+            }
+            fresh = true;
+        }
+    }
+}
