@@ -18,6 +18,46 @@ pub(super) fn is(error: &KsError, code: ck::CK_RV) -> bool {
     error.device_code().is_some_and(|device| device.code == code)
 }
 
+/// The name of a return value.
+pub(super) fn name(code: ck::CK_RV) -> &'static str {
+    look_up(code).0
+}
+
+/// The function of this name, for an error that came from a worker process.
+pub(super) fn function(name: &str) -> &'static str {
+    FUNCTIONS.iter().find(|function| **function == name).copied().unwrap_or("C_?")
+}
+
+/// The functions that `raw.rs` calls.
+const FUNCTIONS: &[&str] = &[
+    "C_CloseSession",
+    "C_CreateObject",
+    "C_Decrypt",
+    "C_DecryptInit",
+    "C_DestroyObject",
+    "C_Encrypt",
+    "C_EncryptInit",
+    "C_Finalize",
+    "C_FindObjects",
+    "C_FindObjectsFinal",
+    "C_FindObjectsInit",
+    "C_GenerateKey",
+    "C_GenerateKeyPair",
+    "C_GenerateRandom",
+    "C_GetAttributeValue",
+    "C_GetFunctionList",
+    "C_GetMechanismInfo",
+    "C_GetMechanismList",
+    "C_GetSessionInfo",
+    "C_GetSlotList",
+    "C_GetTokenInfo",
+    "C_Initialize",
+    "C_Login",
+    "C_OpenSession",
+    "C_Sign",
+    "C_SignInit",
+];
+
 fn look_up(code: ck::CK_RV) -> (&'static str, Class) {
     TABLE.iter().find(|row| row.0 == code).map_or(("CKR_?", Class::RetrySame), |row| (row.1, row.2))
 }
@@ -174,6 +214,15 @@ mod tests {
         ] {
             assert_eq!(error("C_Sign", code).class(), class, "0x{code:x}");
         }
+    }
+
+    /// Every function that is called has its name on the list, or its errors would come back without it.
+    #[test]
+    fn the_functions_called_are_listed() {
+        let calls = include_str!("raw.rs");
+        let called = calls.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| word.starts_with("C_"));
+        let missing: Vec<&str> = called.filter(|name| function(name) == "C_?").collect();
+        assert!(missing.is_empty(), "{missing:?}");
     }
 
     #[test]
