@@ -14,7 +14,7 @@
 //! - `worker/`: the worker process ([`worker_main`]): login, session, what a failure means. `object.rs`, `handles.rs`:
 //!   one function per request, and the handles it needs.
 //! - `raw.rs`, `template.rs`, `mechanism.rs`: the C calls. `ckr.rs`: return values to classes of error.
-//! - `select.rs`: which token is meant.
+//! - `select.rs`, `uri.rs`, `sunpkcs11.rs`: which token is meant, and two notations for it that others use.
 //!
 //! Known limits: CKA_ALWAYS_AUTHENTICATE keys are not supported; searching is linear in most tokens, so the first use
 //! of a key is dear where there are many.
@@ -34,9 +34,11 @@ mod pool;
 mod process;
 mod raw;
 mod select;
+mod sunpkcs11;
 mod supervisor;
 mod template;
 mod token;
+mod uri;
 mod wire;
 mod worker;
 
@@ -44,5 +46,7 @@ pub use kek::Pkcs11Kek;
 pub use keystore::Pkcs11Keystore;
 pub use process::Spawn;
 pub use select::TokenSelector;
+pub use sunpkcs11::{SUNPKCS11_OCTETS_MAX, SunPkcs11};
 pub use token::{Token, TokenConfig};
+pub use uri::{Pkcs11Uri, URI_OCTETS_MAX};
 pub use worker::worker_main;

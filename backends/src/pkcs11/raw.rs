@@ -77,14 +77,15 @@ impl Functions {
         unsafe { call!(self, C_Finalize, ptr::null_mut()) }
     }
 
-    /// Slots with a token in them.
-    pub(super) fn slots(&self) -> Result<Vec<ck::CK_SLOT_ID>> {
+    /// All slots, or those with a token in them.
+    pub(super) fn slots(&self, with_token: bool) -> Result<Vec<ck::CK_SLOT_ID>> {
+        let with_token = if with_token { ck::CK_TRUE } else { ck::CK_FALSE };
         let mut count = 0;
         // SAFETY: a null list asks for the count.
-        unsafe { call!(self, C_GetSlotList, ck::CK_TRUE, ptr::null_mut(), &mut count)? };
+        unsafe { call!(self, C_GetSlotList, with_token, ptr::null_mut(), &mut count)? };
         let mut slots = vec![0; octets(count)];
         // SAFETY: the list has `count` entries.
-        unsafe { call!(self, C_GetSlotList, ck::CK_TRUE, slots.as_mut_ptr(), &mut count)? };
+        unsafe { call!(self, C_GetSlotList, with_token, slots.as_mut_ptr(), &mut count)? };
         slots.truncate(octets(count));
         Ok(slots)
     }

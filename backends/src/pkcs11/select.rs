@@ -19,7 +19,7 @@ pub struct TokenSelector {
     pub model: Option<String>,
     /// The slot's id (C_GetSlotList's value). Many modules give a token another slot after each start.
     pub slot_id: Option<u64>,
-    /// The slot's place in the list of slots with a token, from 0.
+    /// The slot's place in the list of all slots, with a token or without, from 0.
     pub slot_index: Option<usize>,
 }
 
@@ -34,7 +34,7 @@ impl TokenSelector {
         *self == Self::default()
     }
 
-    /// The one slot whose token fits, among all slots with a token in the module's order.
+    /// The one slot whose token fits, among the slots in the module's order; all of them where a place is asked for.
     pub(super) fn choose(
         &self,
         slots: impl Iterator<Item = (ck::CK_SLOT_ID, Option<TokenInfo>)>,

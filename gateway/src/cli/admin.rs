@@ -37,7 +37,7 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
         Command::ProvisioningKey(command) => api::key(command),
         Command::Seal(command) => seal(command),
         Command::Service(command) => api::service(command),
-        Command::Config(_) | Command::Enrol(_) | Command::Init(_) | Command::Kmip(_) | Command::Serve(_) | Command::Store(_) => {
+        Command::Config(_) | Command::Enrol(_) | Command::Init(_) | Command::Kmip(_) | Command::Pkcs11Worker | Command::Serve(_) | Command::Store(_) => {
             Err(Failure::new(code::USAGE, "not an administrative command"))
         }
     }

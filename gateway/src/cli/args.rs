@@ -92,6 +92,9 @@ pub(super) enum Command {
     /// The store.
     #[command(subcommand)]
     Store(StoreCommand),
+    /// A process that the server starts for itself: the vendor's PKCS#11 library runs in it.
+    #[command(hide = true)]
+    Pkcs11Worker,
 }
 
 /// Where the data is, and how the seal opens when no server runs on it.

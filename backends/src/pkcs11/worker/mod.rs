@@ -112,7 +112,7 @@ fn log_in(socket: &mut UnixStream, opening: Opening) -> Result<(Server, TokenInf
         Err(e) if !ckr::is(&e, ck::CKR_CRYPTOKI_ALREADY_INITIALIZED) => return Err(e),
         _ => {}
     }
-    let slots = functions.slots()?;
+    let slots = functions.slots(opening.token.slot_index.is_none())?;
     let tokens = slots.into_iter().map(|slot| (slot, functions.token_info(slot).ok()));
     let (slot, info) = opening.token.choose(tokens)?;
     refuse_risky_login(&info, opening.wary)?;
