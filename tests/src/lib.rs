@@ -15,6 +15,7 @@ pub mod pkilint;
 pub mod provisioning;
 pub mod relying;
 pub mod request;
+pub mod shim;
 pub mod softhsm;
 pub mod tools;
 pub mod ttlv;

@@ -165,11 +165,10 @@ impl Server {
 
 /// Whether the same request may succeed in a session that was opened afresh.
 fn is_worth_another_session(error: &KsError, request: &Request) -> bool {
-    if error.class() != Class::SessionLost || ckr::is(error, ck::CKR_USER_NOT_LOGGED_IN) {
-        return false;
-    }
     if !request.changes() {
-        return true;
+        // A vague failure (CKR_GENERAL_ERROR) passes as often as not; what changes nothing can be asked again.
+        return matches!(error.class(), Class::SessionLost | Class::RetrySame)
+            && !ckr::is(error, ck::CKR_USER_NOT_LOGGED_IN);
     }
     // PKCS#11 v3.1 §5.1.2 CKR_SESSION_HANDLE_INVALID: "The specified session handle was invalid at the time that the
     // function was invoked"; §5.1.6 CKR_OPERATION_ACTIVE: "There is already an active operation [...] which prevents
