@@ -311,7 +311,8 @@ impl Pool {
         let (begun, under_way) = link.page.begun();
         for sent in link.sent.into_iter().rev() {
             let Some(mut job) = sent.job else { continue };
-            if sent.seq <= begun && job.changes {
+            // To destroy twice is to destroy once.
+            if sent.seq <= begun && job.makes.is_some() {
                 told.push((job, Err(died(Class::OutcomeUnknown))));
                 continue;
             }

@@ -77,6 +77,16 @@ impl Supervisor {
             if pool.closed {
                 return false;
             }
+            if let (Some(refused), Phase::Starting) = (pool.circuit.clone(), &pool.members[self.index].phase) {
+                // Whoever waits for this worker waits in vain.
+                let mut told = Answers::new();
+                pool.away(self.index, refused, &mut told);
+                drop(pool);
+                self.tell(told);
+                self.shared.changed.notify_all();
+                pool = self.shared.lock();
+                continue;
+            }
             let left = until.saturating_duration_since(Instant::now());
             if pool.circuit.is_none() && left.is_zero() {
                 return true;
@@ -206,6 +216,7 @@ impl Supervisor {
     /// The conversation with a worker: why it must end, or `None` when it has ended by itself.
     fn converse(&self, started: &mut Started) -> Option<KsError> {
         let mut looked = Instant::now();
+        let mut closing: Option<Instant> = None;
         loop {
             let full = self.shared.lock().is_full(self.index);
             let open = match wait(&started.socket, full, TICK) {
@@ -223,8 +234,14 @@ impl Supervisor {
                 verdict = pool.look(self.index);
                 looked = Instant::now();
             }
+            if pool.closed {
+                closing = closing.or(Some(Instant::now()));
+            }
             drop(pool);
             self.tell(told);
+            if closing.is_some_and(|since| since.elapsed() > FAREWELL) {
+                return None;
+            }
             match verdict {
                 Verdict::Ends(reason) => return Some(reason),
                 Verdict::GoesOn if !open => return None,

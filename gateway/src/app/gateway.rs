@@ -78,11 +78,12 @@ pub fn gateway(app: &App) -> Result<Arc<Gateway>, GatewayError> {
 }
 
 /// Follows the health of the keystores, so that readiness and log tell of a token that goes or returns. Device actions that
-/// were begun and not finished are reconciled at the start, when a token is back, and now and then while any are left.
+/// were begun and not finished are reconciled at the start, when a token is back, and now and then: a worker that died under one
+/// leaves it behind while the token stays.
 pub(super) async fn watch_keystores(app: Arc<App>, gateway: Arc<Gateway>) {
     let mut interval = tokio::time::interval(HEALTH_EVERY);
     let mut reconcile = true;
-    let mut again_in: Option<u32> = None;
+    let mut again_in = RECONCILE_ROUNDS;
     loop {
         interval.tick().await;
         for (_, name, keystore) in gateway.keystores.iter() {
@@ -90,10 +91,10 @@ pub(super) async fn watch_keystores(app: Arc<App>, gateway: Arc<Gateway>) {
             let is_up = state == ComponentState::Up;
             reconcile |= app.readiness.set(&component(name), state) && is_up;
         }
-        again_in = again_in.map(|rounds| rounds.saturating_sub(1));
-        if std::mem::take(&mut reconcile) || again_in == Some(0) {
-            let left = operation::reconcile(&gateway).await.left;
-            again_in = (left > 0).then_some(RECONCILE_ROUNDS);
+        again_in = again_in.saturating_sub(1);
+        if std::mem::take(&mut reconcile) || again_in == 0 {
+            operation::reconcile(&gateway).await;
+            again_in = RECONCILE_ROUNDS;
         }
     }
 }
