@@ -5,6 +5,7 @@
 //! that refused it and never holds key bytes, PINs or data. The only place that turns a PKCS#11 return code into a
 //! class is `pkcs11/ckr.rs`.
 
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
 
@@ -12,7 +13,7 @@ use std::fmt;
 pub type Result<T, E = KsError> = std::result::Result<T, E>;
 
 /// What the caller should do next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Class {
     /// The key is not in this keystore. Destroy treats it as done, everything else as gone.
     NotFound,
@@ -43,7 +44,7 @@ pub enum Class {
 }
 
 /// Which part of the request is at fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Fault {
     /// The cryptographic parameters: mode, padding, hash, IV or tag length, a combination of them.
     Parameters,
@@ -134,6 +135,13 @@ impl KsError {
     #[must_use]
     pub fn into_class(mut self, class: Class) -> Self {
         self.class = class;
+        self
+    }
+
+    /// The same failure told in other words.
+    #[must_use]
+    pub fn with_text(mut self, text: impl Into<Cow<'static, str>>) -> Self {
+        self.text = text.into();
         self
     }
 

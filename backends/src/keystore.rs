@@ -12,6 +12,7 @@ use crate::key::{Held, HeldPair, Key, KeyClass, KeyId, KeyRef, KeySpec, Keystore
 use crate::local::KeyMaterial;
 use crate::operation::{CryptoOp, CryptoOut};
 use crate::secret::SecretBytes;
+use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
@@ -198,7 +199,7 @@ pub struct Capabilities {
 }
 
 /// A key as its keystore sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyInfo {
     /// Its id.
     pub id: KeyId,

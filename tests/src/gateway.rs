@@ -384,12 +384,17 @@ fn find_or_build() -> io::Result<PathBuf> {
     if let Some(path) = std::env::var_os("KEYGATE_BIN") {
         return fs::canonicalize(path);
     }
+    Ok(build(&["--package", "keygate", "--bin", "keygate"])?.join("keygate"))
+}
+
+/// Brings a package up to date and tells the folder that its products are in.
+pub(crate) fn build(what: &[&str]) -> io::Result<PathBuf> {
     let own = std::env::current_exe()?;
     let profile = own.ancestors().skip(1).find(|folder| folder.join(".fingerprint").exists());
     let profile =
         profile.ok_or_else(|| io::Error::other("the test does not run from a target folder; set KEYGATE_BIN"))?;
     let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    build.args(["build", "--quiet", "--package", "keygate", "--bin", "keygate"]).current_dir(workspace());
+    build.args(["build", "--quiet"]).args(what).current_dir(workspace());
     if profile.ends_with("release") {
         build.arg("--release");
     }
@@ -397,7 +402,7 @@ fn find_or_build() -> io::Result<PathBuf> {
         build.env("CARGO_TARGET_DIR", target);
     }
     succeed(&mut build)?;
-    Ok(profile.join("keygate"))
+    Ok(profile.to_owned())
 }
 
 /// The workspace of the project.

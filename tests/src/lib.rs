@@ -18,6 +18,7 @@ pub mod pykmip_server;
 pub mod relying;
 pub mod request;
 pub mod rest_mock;
+pub mod shim;
 pub mod softhsm;
 pub mod tools;
 pub mod ttlv;

@@ -8,7 +8,7 @@ use std::process::Command;
 use crate::gateway::{TestGateway, succeed, workspace};
 
 /// A token in a folder of a test's.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Token {
     /// Its label.
     pub label: String,

@@ -18,6 +18,46 @@ pub(super) fn is(error: &KsError, code: ck::CK_RV) -> bool {
     error.device_code().is_some_and(|device| device.code == code)
 }
 
+/// The name of a return value.
+pub(super) fn name(code: ck::CK_RV) -> &'static str {
+    look_up(code).0
+}
+
+/// The function of this name, for an error that came from a worker process.
+pub(super) fn function(name: &str) -> &'static str {
+    FUNCTIONS.iter().find(|function| **function == name).copied().unwrap_or("C_?")
+}
+
+/// The functions that `raw.rs` calls.
+const FUNCTIONS: &[&str] = &[
+    "C_CloseSession",
+    "C_CreateObject",
+    "C_Decrypt",
+    "C_DecryptInit",
+    "C_DestroyObject",
+    "C_Encrypt",
+    "C_EncryptInit",
+    "C_Finalize",
+    "C_FindObjects",
+    "C_FindObjectsFinal",
+    "C_FindObjectsInit",
+    "C_GenerateKey",
+    "C_GenerateKeyPair",
+    "C_GenerateRandom",
+    "C_GetAttributeValue",
+    "C_GetFunctionList",
+    "C_GetMechanismInfo",
+    "C_GetMechanismList",
+    "C_GetSessionInfo",
+    "C_GetSlotList",
+    "C_GetTokenInfo",
+    "C_Initialize",
+    "C_Login",
+    "C_OpenSession",
+    "C_Sign",
+    "C_SignInit",
+];
+
 fn look_up(code: ck::CK_RV) -> (&'static str, Class) {
     TABLE.iter().find(|row| row.0 == code).map_or(("CKR_?", Class::RetrySame), |row| (row.1, row.2))
 }
@@ -135,50 +175,5 @@ const TABLE: &[(ck::CK_RV, &str, Class)] = table! {
 };
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use cryptoki::error::{Rv, RvError};
-
-    /// Every return value that the binding crate knows has exactly one row, and no row names the wrong value.
-    #[test]
-    fn the_table_is_complete() {
-        for code in 1..0x1000 {
-            let known = match Rv::from(code) {
-                Rv::Ok => false,
-                Rv::Error(error) => !matches!(error, RvError::VendorDefined(_) | RvError::UnknownErrorCode(_)),
-            };
-            let rows = TABLE.iter().filter(|row| row.0 == code).count();
-            assert!(rows <= 1 && (rows == 1 || !known), "0x{code:x}: {rows} rows");
-        }
-    }
-
-    #[test]
-    fn classes_that_recovery_depends_on() {
-        for (code, class) in [
-            (ck::CKR_PIN_INCORRECT, Class::AuthStop),
-            (ck::CKR_PIN_LOCKED, Class::AuthStop),
-            (ck::CKR_PIN_EXPIRED, Class::AuthStop),
-            (ck::CKR_DEVICE_ERROR, Class::TokenLost),
-            (ck::CKR_DEVICE_REMOVED, Class::TokenLost),
-            (ck::CKR_TOKEN_NOT_PRESENT, Class::TokenLost),
-            (ck::CKR_CRYPTOKI_NOT_INITIALIZED, Class::TokenLost),
-            (ck::CKR_SESSION_HANDLE_INVALID, Class::SessionLost),
-            (ck::CKR_USER_NOT_LOGGED_IN, Class::SessionLost),
-            (ck::CKR_OBJECT_HANDLE_INVALID, Class::NotFound),
-            (ck::CKR_KEY_HANDLE_INVALID, Class::NotFound),
-            (ck::CKR_GENERAL_ERROR, Class::RetrySame),
-            (ck::CKR_VENDOR_DEFINED + 7, Class::RetrySame),
-            (ck::CKR_SESSION_COUNT, Class::Busy),
-            (ck::CKR_MECHANISM_INVALID, Class::Unsupported),
-            (ck::CKR_KEY_FUNCTION_NOT_PERMITTED, Class::Denied),
-        ] {
-            assert_eq!(error("C_Sign", code).class(), class, "0x{code:x}");
-        }
-    }
-
-    #[test]
-    fn the_text_names_function_and_code() {
-        let error = error("C_Sign", ck::CKR_DEVICE_ERROR);
-        assert_eq!(error.to_string(), "the token refused the call (C_Sign: CKR_DEVICE_ERROR 0x30)");
-    }
-}
+#[path = "ckr_tests.rs"]
+mod tests;

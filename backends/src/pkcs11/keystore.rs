@@ -48,10 +48,10 @@ impl Pkcs11Keystore {
     }
 
     async fn probe_now(&self, cx: OpCx) -> Result<Arc<Probed>> {
-        let Response::Probed { mechanisms, device } = self.token.call(Request::Probe, cx).await? else {
+        let Response::Probed(mechanisms) = self.token.call(Request::Probe, cx).await? else {
             return Err(mismatch());
         };
-        let probed = Arc::new(Probed { mechanisms, device });
+        let probed = Arc::new(Probed { mechanisms, device: self.token.device() });
         *self.probed.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&probed));
         Ok(probed)
     }
@@ -126,7 +126,7 @@ impl Pkcs11Keystore {
             PairSpec::Ec { curve } => {
                 let parameters = curve::parameters(curve)?;
                 self.require(ck::CKM_EC_KEY_PAIR_GEN, ck::CKF_GENERATE_KEY_PAIR, cx).await?;
-                Request::GenerateEc { id, label, parameters }
+                Request::GenerateEc { id, label, parameters: parameters.to_vec() }
             }
             PairSpec::Ed25519 => {
                 self.require(ck::CKM_EC_EDWARDS_KEY_PAIR_GEN, ck::CKF_GENERATE_KEY_PAIR, cx).await?;
@@ -192,7 +192,7 @@ impl Pkcs11Keystore {
                 self.token.call(Request::ImportRsa { id, label, numbers }, cx).await?;
             }
             KeyKind::Private(PairKind::Ec(curve)) => {
-                let (parameters, d) = (curve::parameters(curve)?, material.ec_private()?.d);
+                let (parameters, d) = (curve::parameters(curve)?.to_vec(), material.ec_private()?.d);
                 self.token.call(Request::ImportEc { id, label, parameters, d }, cx).await?;
             }
             KeyKind::Private(other) => return Err(KsError::unsupported(format!("no {other} keys in tokens"))),

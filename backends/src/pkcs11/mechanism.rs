@@ -6,6 +6,7 @@ use crate::names;
 use crate::operation::MacScheme;
 use cryptoki_sys as ck;
 use keygate_kmip::HashingAlgorithm;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ptr;
 
@@ -109,7 +110,7 @@ pub(super) fn mac(scheme: MacScheme) -> Result<ck::CK_MECHANISM_TYPE> {
 }
 
 /// The mechanisms of a token with their flags, as probed.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Mechanisms(pub(super) BTreeMap<ck::CK_MECHANISM_TYPE, ck::CK_FLAGS>);
 
 impl Mechanisms {

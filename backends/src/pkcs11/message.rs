@@ -1,21 +1,24 @@
-//! What passes between a caller and the thread that owns a session: plain owned values in both directions, nothing of
-//! the caller's runtime and nothing of the module, so that the far side can one day be another process.
+//! What passes between the gateway and a worker process: plain owned values in both directions, nothing of the caller's
+//! runtime and nothing of the module. `wire.rs` makes octets of them.
 
 use super::mechanism::Mechanisms;
 use crate::key::{KeyClass, KeyId};
 use crate::keystore::KeyInfo;
+use super::wire::secret;
 use crate::local::RsaPrivate;
 use crate::secret::SecretBytes;
 use cryptoki_sys as ck;
+use serde::{Deserialize, Serialize};
 
 /// Which object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct KeyName {
     pub(super) id: KeyId,
     pub(super) class: KeyClass,
 }
 
 /// A request to a worker.
+#[derive(Serialize, Deserialize)]
 pub(super) enum Request {
     /// Asks for the mechanisms.
     Probe,
@@ -37,7 +40,8 @@ pub(super) enum Request {
     GenerateEc {
         id: KeyId,
         label: String,
-        parameters: &'static [u8],
+        #[serde(with = "serde_bytes")]
+        parameters: Vec<u8>,
     },
     /// An Ed25519 pair.
     GenerateEdwards {
@@ -48,33 +52,40 @@ pub(super) enum Request {
         id: KeyId,
         label: String,
         kind: SecretKind,
+        #[serde(with = "secret")]
         value: SecretBytes,
     },
     ImportRsa {
         id: KeyId,
         label: String,
+        #[serde(with = "RsaNumbers")]
         numbers: RsaPrivate,
     },
     ImportEc {
         id: KeyId,
         label: String,
-        parameters: &'static [u8],
+        #[serde(with = "serde_bytes")]
+        parameters: Vec<u8>,
+        #[serde(with = "secret")]
         d: SecretBytes,
     },
     /// A signature or MAC.
     Sign {
         key: KeyName,
         mechanism: SignMechanism,
+        #[serde(with = "serde_bytes")]
         data: Vec<u8>,
     },
     Encrypt {
         key: KeyName,
         mechanism: CipherMechanism,
+        #[serde(with = "secret")]
         data: SecretBytes,
     },
     Decrypt {
         key: KeyName,
         mechanism: CipherMechanism,
+        #[serde(with = "serde_bytes")]
         data: Vec<u8>,
     },
     /// Looks a key up and reads what tells it from others.
@@ -121,14 +132,48 @@ impl Request {
         }
     }
 
+    /// The id of the key that is used or changed.
+    pub(super) fn about(&self) -> Option<KeyId> {
+        match self {
+            Self::Sign { key, .. } | Self::Encrypt { key, .. } | Self::Decrypt { key, .. } | Self::Inspect { key } => {
+                Some(key.id)
+            }
+            Self::Destroy { id } => Some(*id),
+            Self::Probe | Self::Random { .. } | Self::List { .. } => None,
+            making => making.makes(),
+        }
+    }
+
     /// Whether the request would hold traffic up: it goes to a worker of its own.
     pub(super) fn is_slow(&self) -> bool {
         self.changes() || matches!(self, Self::Probe | Self::List { .. } | Self::Inspect { .. })
     }
 }
 
+/// [`RsaPrivate`] on the wire.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "RsaPrivate")]
+struct RsaNumbers {
+    #[serde(with = "serde_bytes")]
+    modulus: Vec<u8>,
+    #[serde(with = "serde_bytes")]
+    public_exponent: Vec<u8>,
+    #[serde(with = "serde_bytes")]
+    private_exponent: Vec<u8>,
+    #[serde(with = "serde_bytes")]
+    p: Vec<u8>,
+    #[serde(with = "serde_bytes")]
+    q: Vec<u8>,
+    #[serde(with = "serde_bytes")]
+    prime_exponent_p: Vec<u8>,
+    #[serde(with = "serde_bytes")]
+    prime_exponent_q: Vec<u8>,
+    #[serde(with = "serde_bytes")]
+    crt_coefficient: Vec<u8>,
+}
+
 /// The kind of a secret key object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum SecretKind {
     Aes,
     /// A generic secret, for HMAC.
@@ -136,7 +181,7 @@ pub(super) enum SecretKind {
 }
 
 /// How a signature or MAC is made.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) enum SignMechanism {
     /// On a digest; answered as r and s side by side.
     Ecdsa,
@@ -153,10 +198,11 @@ pub(super) enum SignMechanism {
 }
 
 /// How data is encrypted or decrypted.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum CipherMechanism {
     AesEcb,
     AesCbc {
+        #[serde(with = "serde_bytes")]
         iv: Vec<u8>,
     },
     AesCtr {
@@ -164,7 +210,9 @@ pub(super) enum CipherMechanism {
     },
     /// The tag stands behind the cipher text.
     AesGcm {
+        #[serde(with = "serde_bytes")]
         iv: Vec<u8>,
+        #[serde(with = "serde_bytes")]
         aad: Vec<u8>,
         tag_len: usize,
     },
@@ -173,30 +221,30 @@ pub(super) enum CipherMechanism {
     RsaOaep {
         hash: ck::CK_MECHANISM_TYPE,
         mgf: ck::CK_RSA_PKCS_MGF_TYPE,
+        #[serde(with = "serde_bytes")]
         label: Vec<u8>,
     },
     RsaRaw,
 }
 
 /// A worker's answer.
+#[derive(Serialize, Deserialize)]
 pub(super) enum Response {
-    Bytes(Vec<u8>),
+    Bytes(#[serde(with = "serde_bytes")] Vec<u8>),
     Done,
     Inspected(Inspected),
     Keys(Vec<KeyInfo>),
-    Probed {
-        mechanisms: Mechanisms,
-        device: String,
-    },
+    Probed(Mechanisms),
     /// A secret key was made or taken in; its check value, where the token has one.
     SecretKey {
         kcv: Option<[u8; 3]>,
     },
     PublicKey(PublicNumbers),
-    Secret(SecretBytes),
+    Secret(#[serde(with = "secret")] SecretBytes),
 }
 
 /// The public half of a pair as the token tells it.
+#[derive(Serialize, Deserialize)]
 pub(super) enum PublicNumbers {
     Rsa {
         n: Vec<u8>,
@@ -209,6 +257,7 @@ pub(super) enum PublicNumbers {
 }
 
 /// What a look-up found.
+#[derive(Serialize, Deserialize)]
 pub(super) struct Inspected {
     pub(super) info: KeyInfo,
     pub(super) kcv: Option<[u8; 3]>,

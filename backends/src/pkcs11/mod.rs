@@ -1,36 +1,52 @@
 //! PKCS#11 tokens: keys that never leave an HSM, and a wrapping key for the seal.
 //!
-//! [`Token`] is a logged-in token with its worker threads; [`Pkcs11Keystore`] and [`Pkcs11Kek`] use it and may share
-//! one. PKCS#11 v2.40 and later modules; what a module offers is probed, not configured.
+//! [`Token`] is a token with its worker processes; [`Pkcs11Keystore`] and [`Pkcs11Kek`] use it and may share one.
+//! PKCS#11 v2.40 and later modules; what a module offers is probed, not configured. No module is loaded into the
+//! gateway's process: one that hangs, crashes or keeps state that only a restart mends costs a worker, which is replaced.
 //!
 //! What happens when, from outside in:
 //! - `keystore.rs`, `crypto.rs`, `kek.rs`: the seams. Hashing, padding and DER happen here, outside the token; requests
 //!   are plain messages (`message.rs`).
-//! - `worker.rs`: threads that own a session and a cache of object handles; queues with deadlines; what a failure
-//!   means.
-//! - `object.rs`: one function per request, in a session.
-//! - `token.rs`: login, loss and return of a token. `module.rs`: the gate around C_Initialize and C_Finalize.
+//! - `token.rs`: opening and sharing a token. `pool.rs`, `job.rs`: queues, deadlines, who does what, and what becomes
+//!   of a dead worker's requests.
+//! - `supervisor.rs`, `process.rs`: one thread per worker process keeps it alive. `wire.rs`, `page.rs`: what passes
+//!   between them.
+//! - `worker/`: the worker process ([`worker_main`]): login, session, what a failure means. `object.rs`, `handles.rs`:
+//!   one function per request, and the handles it needs.
 //! - `raw.rs`, `template.rs`, `mechanism.rs`: the C calls. `ckr.rs`: return values to classes of error.
+//! - `select.rs`, `uri.rs`, `sunpkcs11.rs`: which token is meant, and two notations for it that others use.
 //!
-//! Known limits: a vendor call that never returns blocks its module until the process ends; two tokens of one module
-//! disturb each other while one is away (finding it again finalises the module for both); CKA_ALWAYS_AUTHENTICATE keys
-//! are not supported; searching is linear in most tokens, so a token is for hundreds of keys, not for hundreds of
-//! thousands.
+//! Known limits: CKA_ALWAYS_AUTHENTICATE keys are not supported; searching is linear in most tokens, so the first use
+//! of a key is dear where there are many.
 
 mod ckr;
 mod crypto;
 mod curve;
+mod handles;
+mod job;
 mod kek;
 mod keystore;
 mod mechanism;
 mod message;
-mod module;
 mod object;
+mod page;
+mod pool;
+mod process;
 mod raw;
+mod select;
+mod sunpkcs11;
+mod supervisor;
 mod template;
 mod token;
+mod uri;
+mod wire;
 mod worker;
 
 pub use kek::Pkcs11Kek;
 pub use keystore::Pkcs11Keystore;
+pub use process::Spawn;
+pub use select::TokenSelector;
+pub use sunpkcs11::{SUNPKCS11_OCTETS_MAX, SunPkcs11};
 pub use token::{Token, TokenConfig};
+pub use uri::{Pkcs11Uri, URI_OCTETS_MAX};
+pub use worker::worker_main;

@@ -5,43 +5,35 @@ use super::mechanism::Mechanisms;
 use super::message::{
     CipherMechanism, Inspected, KeyName, PublicNumbers, Request, Response, SecretKind, SignMechanism,
 };
-use super::raw::Session;
+use super::ckr;
+use super::handles::{Handle, Handles, class_of, find_one};
+use super::raw::{Functions, Session};
 use super::template::Template;
-use super::token::Shared;
-use super::{ckr, curve};
 use crate::error::{Class, KsError, Result};
 use crate::key::{KeyClass, KeyId};
 use crate::keystore::KeyInfo;
 use crate::local::RsaPrivate;
 use crate::secret::SecretBytes;
 use cryptoki_sys as ck;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-/// An object of this session's application, and what its use needs to know of it.
-#[derive(Clone, Copy)]
-pub(super) struct Handle {
-    object: ck::CK_OBJECT_HANDLE,
-    /// Octets of the order of an EC key's curve.
-    order_octets: Option<usize>,
-}
-
-/// Handles that a worker keeps at most; then it starts afresh.
-const HANDLES_MAX: usize = 10_000;
-
+/// Does what a request asks.
 pub(super) fn run(
     session: &Session,
-    handles: &mut HashMap<KeyName, Handle>,
-    shared: &Shared,
+    handles: &mut Handles,
+    functions: &Functions,
     slot: ck::CK_SLOT_ID,
     request: &Request,
 ) -> Result<Response> {
     match request {
-        Request::Probe => probe(shared, slot),
+        Request::Probe => probe(functions, slot),
         Request::Random { len } => SecretBytes::fill_with(*len, |out| session.random(out)).map(Response::Secret),
-        Request::GenerateSecret { id, label, kind, octets } => generate_secret(session, *id, label, *kind, *octets),
-        Request::GenerateRsa { id, label, bits } => generate_rsa(session, *id, label, *bits),
-        Request::GenerateEc { id, label, parameters } => generate_ec(session, *id, label, parameters),
-        Request::GenerateEdwards { id, label } => generate_edwards(session, *id, label),
+        Request::GenerateSecret { id, label, kind, octets } => {
+            generate_secret(session, handles, *id, label, *kind, *octets)
+        }
+        Request::GenerateRsa { id, label, bits } => generate_rsa(session, handles, *id, label, *bits),
+        Request::GenerateEc { id, label, parameters } => generate_ec(session, handles, *id, label, parameters),
+        Request::GenerateEdwards { id, label } => generate_edwards(session, handles, *id, label),
         Request::ImportSecret { id, label, kind, value } => {
             let template = secret_template(&id.0, label, *kind)
                 .number(ck::CKA_CLASS, ck::CKO_SECRET_KEY)
@@ -58,19 +50,22 @@ pub(super) fn run(
             session.create(&template).map(|_| Response::Done)
         }
         Request::Sign { key, mechanism, data } => {
-            with_key(session, handles, *key, |handle| sign(session, handle, *mechanism, data))
+            handles.with_key(session, *key, |handle| sign(session, handle, *mechanism, data))
         }
-        Request::Encrypt { key, mechanism, data } => with_key(session, handles, *key, |handle| {
+        Request::Encrypt { key, mechanism, data } => handles.with_key(session, *key, |handle| {
             session.encrypt(&mechanism.as_mechanism(), handle.object, data.expose()).map(Response::Bytes)
         }),
-        Request::Decrypt { key, mechanism, data } => with_key(session, handles, *key, |handle| {
+        Request::Decrypt { key, mechanism, data } => handles.with_key(session, *key, |handle| {
             session
                 .decrypt(&mechanism.as_mechanism(), handle.object, data)
                 .map(Response::Secret)
                 .map_err(opaque_failure)
         }),
         Request::Inspect { key } => inspect(session, *key),
-        Request::Destroy { id } => destroy(session, *id),
+        Request::Destroy { id } => {
+            handles.destroyed(*id);
+            destroy(session, *id)
+        }
         Request::List { prefix } => list(session, prefix),
     }
 }
@@ -88,60 +83,7 @@ pub(super) fn token_has_keys(session: &Session) -> Result<bool> {
     Ok(false)
 }
 
-/// Runs with the key's handle. A handle that has gone stale is looked up once more.
-fn with_key(
-    session: &Session,
-    handles: &mut HashMap<KeyName, Handle>,
-    key: KeyName,
-    run: impl Fn(&Handle) -> Result<Response>,
-) -> Result<Response> {
-    if let Some(handle) = handles.get(&key) {
-        match run(handle) {
-            Err(e) if ckr::is(&e, ck::CKR_OBJECT_HANDLE_INVALID) || ckr::is(&e, ck::CKR_KEY_HANDLE_INVALID) => {
-                handles.remove(&key)
-            }
-            other => return other,
-        };
-    }
-    let handle = look_up(session, key)?;
-    if handles.len() >= HANDLES_MAX {
-        handles.clear();
-    }
-    handles.insert(key, handle);
-    run(&handle)
-}
-
-fn look_up(session: &Session, key: KeyName) -> Result<Handle> {
-    let object = find_one(session, key)?;
-    let parameters = match key.class {
-        KeyClass::Private => session.attribute(object, ck::CKA_EC_PARAMS)?,
-        KeyClass::Secret => None,
-    };
-    Ok(Handle { object, order_octets: parameters.as_deref().and_then(curve::order_octets) })
-}
-
-/// CKA_ID is not unique by standard; ours is random, and two objects of one class under it are somebody's mistake.
-fn find_one(session: &Session, key: KeyName) -> Result<ck::CK_OBJECT_HANDLE> {
-    let template = Template::new()
-        .number(ck::CKA_CLASS, class_of(key.class))
-        .bytes(ck::CKA_ID, &key.id.0)
-        .flag(ck::CKA_TOKEN, true);
-    match session.find(&template, 2)?.as_slice() {
-        [object] => Ok(*object),
-        [] => Err(KsError::not_found(format!("the token has no {:?} key {}", key.class, key.id))),
-        _ => Err(KsError::new(Class::Corrupt, format!("the token has several {:?} keys {}", key.class, key.id))),
-    }
-}
-
-fn class_of(class: KeyClass) -> ck::CK_ULONG {
-    match class {
-        KeyClass::Private => ck::CKO_PRIVATE_KEY,
-        KeyClass::Secret => ck::CKO_SECRET_KEY,
-    }
-}
-
-fn probe(shared: &Shared, slot: ck::CK_SLOT_ID) -> Result<Response> {
-    let functions = shared.module.functions();
+fn probe(functions: &Functions, slot: ck::CK_SLOT_ID) -> Result<Response> {
     let mut mechanisms = BTreeMap::new();
     for kind in functions.mechanisms(slot)? {
         // Listed and then denied: not there.
@@ -149,7 +91,7 @@ fn probe(shared: &Shared, slot: ck::CK_SLOT_ID) -> Result<Response> {
             mechanisms.insert(kind, flags);
         }
     }
-    Ok(Response::Probed { mechanisms: Mechanisms(mechanisms), device: shared.device() })
+    Ok(Response::Probed(Mechanisms(mechanisms)))
 }
 
 fn secret_template<'a>(id: &'a [u8; 16], label: &'a str, kind: SecretKind) -> Template<'a> {
@@ -187,13 +129,21 @@ fn private_template<'a>(id: &'a [u8; 16], label: &'a str, kind: ck::CK_KEY_TYPE)
     if kind == ck::CKK_RSA { template.flag(ck::CKA_DECRYPT, true) } else { template }
 }
 
-fn generate_secret(session: &Session, id: KeyId, label: &str, kind: SecretKind, octets: usize) -> Result<Response> {
+fn generate_secret(
+    session: &Session,
+    handles: &mut Handles,
+    id: KeyId,
+    label: &str,
+    kind: SecretKind,
+    octets: usize,
+) -> Result<Response> {
     let mechanism = match kind {
         SecretKind::Aes => ck::CKM_AES_KEY_GEN,
         SecretKind::Generic => ck::CKM_GENERIC_SECRET_KEY_GEN,
     };
     let template = secret_template(&id.0, label, kind).number(ck::CKA_VALUE_LEN, octets as ck::CK_ULONG);
     let object = session.generate_key(&Mechanism::Plain(mechanism), &template)?;
+    handles.made(KeyName { id, class: KeyClass::Secret }, object);
     Ok(Response::SecretKey { kcv: kcv(session, object, kind)? })
 }
 
@@ -208,6 +158,8 @@ fn kcv(session: &Session, object: ck::CK_OBJECT_HANDLE, kind: SecretKind) -> Res
 /// The public half is a session object: it is read and destroyed, for the caller keeps it and verifies in software.
 fn generate_pair(
     session: &Session,
+    handles: &mut Handles,
+    id: KeyId,
     mechanism: ck::CK_MECHANISM_TYPE,
     public: Template<'_>,
     private: &Template<'_>,
@@ -219,7 +171,10 @@ fn generate_pair(
     // The session object dies with the session at the latest.
     let _ = session.destroy(public);
     match numbers {
-        Ok(numbers) => Ok(Response::PublicKey(numbers)),
+        Ok(numbers) => {
+            handles.made(KeyName { id, class: KeyClass::Private }, private);
+            Ok(Response::PublicKey(numbers))
+        }
         Err(e) => match session.destroy(private) {
             Ok(()) => Err(e),
             Err(_) => Err(e.into_class(Class::OutcomeUnknown)),
@@ -227,12 +182,14 @@ fn generate_pair(
     }
 }
 
-fn generate_rsa(session: &Session, id: KeyId, label: &str, bits: u32) -> Result<Response> {
+fn generate_rsa(session: &Session, handles: &mut Handles, id: KeyId, label: &str, bits: u32) -> Result<Response> {
     let public = Template::new()
         .number(ck::CKA_MODULUS_BITS, ck::CK_ULONG::from(bits))
         .bytes(ck::CKA_PUBLIC_EXPONENT, &[1, 0, 1]);
     generate_pair(
         session,
+        handles,
+        id,
         ck::CKM_RSA_PKCS_KEY_PAIR_GEN,
         public,
         &private_template(&id.0, label, ck::CKK_RSA),
@@ -243,19 +200,26 @@ fn generate_rsa(session: &Session, id: KeyId, label: &str, bits: u32) -> Result<
     )
 }
 
-fn generate_ec(session: &Session, id: KeyId, label: &str, parameters: &[u8]) -> Result<Response> {
+fn generate_ec(
+    session: &Session,
+    handles: &mut Handles,
+    id: KeyId,
+    label: &str,
+    parameters: &[u8],
+) -> Result<Response> {
     let public = Template::new().bytes(ck::CKA_EC_PARAMS, parameters);
-    generate_pair(session, ck::CKM_EC_KEY_PAIR_GEN, public, &private_template(&id.0, label, ck::CKK_EC), |object| {
+    let private = private_template(&id.0, label, ck::CKK_EC);
+    generate_pair(session, handles, id, ck::CKM_EC_KEY_PAIR_GEN, public, &private, |object| {
         let point = session.attribute(object, ck::CKA_EC_POINT)?.ok_or_else(|| hidden("the point"))?;
         Ok(PublicNumbers::Ec { point })
     })
 }
 
 /// PKCS#11 v3.0 §2.3.5: an Edwards pair; its key type is CKK_EC_EDWARDS.
-fn generate_edwards(session: &Session, id: KeyId, label: &str) -> Result<Response> {
+fn generate_edwards(session: &Session, handles: &mut Handles, id: KeyId, label: &str) -> Result<Response> {
     let public = Template::new().bytes(ck::CKA_EC_PARAMS, curve::ED25519);
     let private = private_template(&id.0, label, ck::CKK_EC_EDWARDS);
-    generate_pair(session, ck::CKM_EC_EDWARDS_KEY_PAIR_GEN, public, &private, |object| {
+    generate_pair(session, handles, id, ck::CKM_EC_EDWARDS_KEY_PAIR_GEN, public, &private, |object| {
         let point = session.attribute(object, ck::CKA_EC_POINT)?.ok_or_else(|| hidden("the point"))?;
         Ok(PublicNumbers::Ec { point })
     })

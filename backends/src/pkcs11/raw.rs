@@ -1,8 +1,7 @@
 //! Calls into a PKCS#11 module, and nothing else: pointers and lengths in, `Result` out.
 //!
 //! Together with `template.rs` and `mechanism.rs` this is all of the crate that speaks C to a module. Sessions close on
-//! drop. Which thread calls what when, and that nobody is inside when the module is finalised, is arranged by
-//! `module.rs`.
+//! drop. One thread of a worker process makes all of them.
 
 use super::ckr;
 use super::mechanism::Mechanism;
@@ -10,6 +9,7 @@ use super::template::Template;
 use crate::error::{Class, KsError, Result};
 use crate::secret::SecretBytes;
 use cryptoki_sys as ck;
+use serde::{Deserialize, Serialize};
 use std::ptr;
 use zeroize::Zeroize;
 
@@ -28,15 +28,10 @@ macro_rules! call {
 
 /// A loaded module. It stays loaded for the life of the process: modules start threads and install handlers that
 /// outlive unloading.
+#[derive(Clone, Copy)]
 pub(super) struct Functions {
     list: *mut ck::CK_FUNCTION_LIST,
 }
-
-// SAFETY: the list is a static table of the module, which is initialised with CKF_OS_LOCKING_OK and so admits calls
-// from any thread.
-unsafe impl Send for Functions {}
-// SAFETY: as above.
-unsafe impl Sync for Functions {}
 
 impl Functions {
     /// Loads a module from a file.
@@ -82,14 +77,15 @@ impl Functions {
         unsafe { call!(self, C_Finalize, ptr::null_mut()) }
     }
 
-    /// Slots with a token in them.
-    pub(super) fn slots(&self) -> Result<Vec<ck::CK_SLOT_ID>> {
+    /// All slots, or those with a token in them.
+    pub(super) fn slots(&self, with_token: bool) -> Result<Vec<ck::CK_SLOT_ID>> {
+        let with_token = if with_token { ck::CK_TRUE } else { ck::CK_FALSE };
         let mut count = 0;
         // SAFETY: a null list asks for the count.
-        unsafe { call!(self, C_GetSlotList, ck::CK_TRUE, ptr::null_mut(), &mut count)? };
+        unsafe { call!(self, C_GetSlotList, with_token, ptr::null_mut(), &mut count)? };
         let mut slots = vec![0; octets(count)];
         // SAFETY: the list has `count` entries.
-        unsafe { call!(self, C_GetSlotList, ck::CK_TRUE, slots.as_mut_ptr(), &mut count)? };
+        unsafe { call!(self, C_GetSlotList, with_token, slots.as_mut_ptr(), &mut count)? };
         slots.truncate(octets(count));
         Ok(slots)
     }
@@ -136,7 +132,7 @@ impl Functions {
 }
 
 /// What a token says of itself.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct TokenInfo {
     pub(super) label: String,
     pub(super) manufacturer: String,
@@ -146,24 +142,27 @@ pub(super) struct TokenInfo {
     pub(super) firmware: (u8, u8),
 }
 
+impl TokenInfo {
+    /// The device in one line, for status and log.
+    pub(super) fn describe(&self) -> String {
+        let Self { manufacturer, model, serial, label, firmware: (major, minor), .. } = self;
+        format!("{manufacturer} {model} {serial}, token {label:?}, firmware {major}.{minor}")
+    }
+}
+
 /// An open read-write session.
 pub(super) struct Session {
-    functions: &'static Functions,
+    functions: Functions,
     handle: ck::CK_SESSION_HANDLE,
 }
 
 impl Session {
-    pub(super) fn open(functions: &'static Functions, slot: ck::CK_SLOT_ID) -> Result<Self> {
+    pub(super) fn open(functions: Functions, slot: ck::CK_SLOT_ID) -> Result<Self> {
         let mut handle = 0;
         let flags = ck::CKF_SERIAL_SESSION | ck::CKF_RW_SESSION;
         // SAFETY: no callback; the handle is filled in on success.
         unsafe { call!(functions, C_OpenSession, slot, flags, ptr::null_mut(), None, &mut handle)? };
         Ok(Self { functions, handle })
-    }
-
-    /// Drops the session without a call: the module that made it has been finalised.
-    pub(super) fn forget(self) {
-        std::mem::forget(self);
     }
 
     /// Logs the user in. `None` is a protected authentication path (a PIN pad).

@@ -1,9 +1,9 @@
 //! Throw-away SoftHSM tokens.
 //!
-//! SoftHSM reads its configuration once per process, so all tests of a process share one directory of tokens; each
-//! makes its own token in it. Without SoftHSM the tests fail, unless KEYGATE_TEST_SKIP names `softhsm`.
+//! SoftHSM finds its tokens by the environment, so all tests of a process share one directory of tokens; each makes its
+//! own token in it. Without SoftHSM the tests fail, unless KEYGATE_TEST_SKIP names `softhsm`.
 
-use keygate_backends::pkcs11::{Token, TokenConfig};
+use keygate_backends::pkcs11::{Spawn, Token, TokenConfig, TokenSelector};
 use keygate_backends::{OpCx, SecretBytes};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,8 +20,7 @@ pub(crate) fn cx() -> OpCx {
     OpCx::within(Duration::from_secs(30))
 }
 
-/// Tests that finalise the module disturb those beside them, so token tests go one at a time. `None`: skipped on
-/// request.
+/// Token tests go one at a time: making a token disturbs those who list them. `None`: skipped on request.
 pub(crate) fn soft() -> Option<(&'static Soft, MutexGuard<'static, ()>)> {
     static SOFT: OnceLock<Option<Soft>> = OnceLock::new();
     static TURN: Mutex<()> = Mutex::new(());
@@ -39,25 +38,25 @@ impl Soft {
         let dir = tempfile::tempdir().unwrap().keep();
         let lines = make_token(&dir, "first");
         let value = |name: &str| lines.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned();
-        // SAFETY: set before the module is loaded and before any other thread reads it: every token test passes through
+        // SAFETY: set before a worker is started and before any other thread reads it: every token test passes through
         // here first.
         unsafe { std::env::set_var("SOFTHSM2_CONF", value("SOFTHSM2_CONF=")) };
         let pin = SecretBytes::new(std::fs::read(value("PIN_FILE=")).unwrap());
         Some(Self { module: value("MODULE=").into(), pin, dir })
     }
 
-    /// A new token, opened. Making it needs no module calls in this process, but seeing it does: it must exist before
-    /// the module is (re)initialised.
+    /// A new token, opened.
     pub(crate) fn token(&self, label: &str) -> std::sync::Arc<Token> {
         make_token(&self.dir, label);
         self.open_soon(self.config(label))
     }
 
     pub(crate) fn config(&self, label: &str) -> TokenConfig {
-        TokenConfig::new(&self.module, label, Some(self.pin.clone()))
+        let worker = Spawn::program(env!("CARGO_BIN_EXE_keygate-pkcs11-worker"), [""; 0]);
+        TokenConfig::new(&self.module, TokenSelector::label(label), Some(self.pin.clone()), worker)
     }
 
-    /// SoftHSM lists its tokens at C_Initialize alone; the supervisor's next attempt initialises.
+    /// Opens a token that is there.
     pub(crate) fn open_soon(&self, config: TokenConfig) -> std::sync::Arc<Token> {
         let token = Token::open_later(config).unwrap();
         settle(&token, |health| *health == keygate_backends::Health::Up);

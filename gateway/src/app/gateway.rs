@@ -103,11 +103,12 @@ fn open_as(name: KeystoreName, config: &KeystoreConfig, sealed: Option<&SecretTe
 }
 
 /// Follows the health of the keystores, so that readiness and log tell of a token that goes or returns. Device actions that
-/// were begun and not finished are reconciled at the start, when a token is back, and now and then while any are left.
+/// were begun and not finished are reconciled at the start, when a token is back, and now and then: a worker that died under one
+/// leaves it behind while the token stays.
 pub(super) async fn watch_keystores(app: Arc<App>, gateway: Arc<Gateway>) {
     let mut interval = tokio::time::interval(HEALTH_EVERY);
     let mut reconcile = true;
-    let mut again_in: Option<u32> = None;
+    let mut again_in = RECONCILE_ROUNDS;
     let mut rounds = 0;
     loop {
         interval.tick().await;
@@ -124,10 +125,10 @@ pub(super) async fn watch_keystores(app: Arc<App>, gateway: Arc<Gateway>) {
         if rounds == 0 {
             app.keystores.open_missing().await;
         }
-        again_in = again_in.map(|rounds| rounds.saturating_sub(1));
-        if std::mem::take(&mut reconcile) || again_in == Some(0) {
-            let left = operation::reconcile(&gateway).await.left;
-            again_in = (left > 0).then_some(RECONCILE_ROUNDS);
+        again_in = again_in.saturating_sub(1);
+        if std::mem::take(&mut reconcile) || again_in == 0 {
+            operation::reconcile(&gateway).await;
+            again_in = RECONCILE_ROUNDS;
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use keygate_backends::{
     Class, KeyId, KsError, OpCx, SecretBytes as BackendSecret,
-    pkcs11::{Pkcs11Kek, Token, TokenConfig},
+    pkcs11::{Pkcs11Kek, Spawn, Token, TokenConfig, TokenSelector},
 };
 use serde::{Deserialize, Serialize};
 
@@ -102,9 +102,9 @@ impl SlotKey for TokenSlotKey {
 /// The token of a configured keystore. It may come later.
 pub(super) fn keystore_token(config: &Pkcs11Config, sealed: Option<&SecretText>) -> Result<Arc<Token>, TokenError> {
     let mut token = match (&config.pin, sealed) {
-        (Some(source), _) => token_config(&config.module, &config.token_label, source)?,
+        (Some(source), _) => token_config(&config.module, config.token.clone(), source)?,
         // A secret of text is exposed to be handed to the token.
-        (None, Some(pin)) => TokenConfig::new(&config.module, &config.token_label, Some(BackendSecret::copy_of(pin.expose().as_bytes()))),
+        (None, Some(pin)) => TokenConfig::new(&config.module, config.token.clone(), Some(BackendSecret::copy_of(pin.expose().as_bytes()))),
         (None, None) => return Err(TokenError::NoPin),
     };
     token.workers = config.workers;
@@ -135,13 +135,16 @@ pub(super) enum TokenError {
 }
 
 fn open(module: &std::path::Path, label: &str, pin: &PinSource) -> Result<Arc<Token>, SlotKeyError> {
-    let config = token_config(module, label, pin).map_err(|error| SlotKeyError::Absent(crate::admin::chain(&error)))?;
+    let token = TokenSelector::label(label);
+    let config = token_config(module, token, pin).map_err(|error| SlotKeyError::Absent(crate::admin::chain(&error)))?;
     Token::open(config).map_err(slot_error)
 }
 
-fn token_config(module: &std::path::Path, label: &str, pin: &PinSource) -> Result<TokenConfig, SecretInputError> {
+fn token_config(module: &std::path::Path, token: TokenSelector, pin: &PinSource) -> Result<TokenConfig, SecretInputError> {
     let pin = pin.read()?;
-    Ok(TokenConfig::new(module, label, Some(BackendSecret::copy_of(pin.expose()))))
+    // The same binary; the subcommand is not for people.
+    let worker = Spawn::this_program(["pkcs11-worker"]);
+    Ok(TokenConfig::new(module, token, Some(BackendSecret::copy_of(pin.expose())), worker))
 }
 
 fn slot_error(error: KsError) -> SlotKeyError {

@@ -49,6 +49,7 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
         | Command::Import(_)
         | Command::Init(_)
         | Command::Kmip(_)
+        | Command::Pkcs11Worker
         | Command::Restore(_)
         | Command::Serve(_)
         | Command::Store(_)

@@ -123,6 +123,9 @@ pub(super) enum Command {
     Restore(Restore),
     /// Gives a share, or a passphrase, to a server that waits for it (serve --wait-for-unseal).
     Unseal(Unseal),
+    /// A process that the server starts for itself: the vendor's PKCS#11 library runs in it.
+    #[command(hide = true)]
+    Pkcs11Worker,
 }
 
 /// Where the data is, and how the seal opens when no server runs on it.

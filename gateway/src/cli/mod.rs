@@ -35,7 +35,11 @@ use args::{Arguments, Command};
 pub fn main() -> ExitCode {
     // Before the first secret is read. On kernels that refuse, core dumps stay as the administrator set them.
     let _ = crate::seal::harden_process();
-    match Arguments::parse().run() {
+    let arguments = Arguments::parse();
+    if matches!(arguments.command, Command::Pkcs11Worker) {
+        return ExitCode::from(keygate_backends::pkcs11::worker_main());
+    }
+    match arguments.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("error: {}", failure.message);

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     app::{self, App},
-    config::{Config, SETTINGS},
+    config::{Config, KeystoreConfig, SETTINGS},
     data_dir::{DataDir, DataDirError, DataDirLock},
     store::Commit,
     telemetry::init_logs,
@@ -44,8 +44,19 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
 pub(super) fn config(command: &ConfigCommand) -> Result<(), Failure> {
     match command {
         ConfigCommand::Check(arguments) => {
-            load(&arguments.data.data_dir, &arguments.set)?;
-            println!("{}", if arguments.data.json { "{\"ok\":true}" } else { "the settings are right" });
+            let (_, config) = load(&arguments.data.data_dir, &arguments.set)?;
+            let tokens = config.keystores.iter().filter_map(|keystore| match keystore {
+                KeystoreConfig::Local { .. } => None,
+                KeystoreConfig::Pkcs11(token) => Some(token.to_string()),
+            });
+            let tokens: Vec<String> = tokens.collect();
+            if arguments.data.json {
+                println!("{}", serde_json::json!({ "ok": true, "keystores": tokens }));
+            } else {
+                // As they were understood: what was pasted may have meant something else.
+                tokens.iter().for_each(|token| println!("{token}"));
+                println!("the settings are right");
+            }
         }
         ConfigCommand::Settings => {
             for setting in SETTINGS {

@@ -444,6 +444,44 @@ mod tests {
         assert!(problems.contains("keystore.hsm.pin") && !problems.contains("1234"), "{problems}");
     }
 
+    /// A token by URI or by pasted text is the same token as by settings; the result can be shown back, and a PIN is never taken.
+    #[test]
+    fn tokens_in_other_notations() {
+        use super::super::KeystoreConfig;
+        let shown = |settings: &str| match check(&format!("[[keystore]]\nname='hsm'\nkind='pkcs11'\n{settings}"), &[]) {
+            Ok(config) => {
+                let mut tokens = config.keystores.iter().filter(|keystore| matches!(keystore, KeystoreConfig::Pkcs11(_)));
+                match tokens.next().unwrap() {
+                    KeystoreConfig::Pkcs11(token) => token.to_string(),
+                    KeystoreConfig::Local { .. } => String::new(),
+                }
+            }
+            Err(problems) => problems.to_string(),
+        };
+        let plain = shown("module='/m.so'\ntoken-label='t'\npin-file='/p'");
+        assert_eq!(plain, "keystore hsm: PKCS#11 module /m.so, token labelled \"t\", PIN from file /p, workers 2");
+        assert_eq!(shown("uri='pkcs11:token=t?module-path=/m.so&pin-source=file:/p'"), plain);
+        assert_eq!(shown("uri='pkcs11:token=t?module-path=/m.so'\npin-file='/p'"), plain);
+        assert_eq!(shown("uri='pkcs11:token=t'\nmodule='/m.so'\npin-file='/p'"), plain);
+        assert_eq!(
+            shown("sunpkcs11='''\nname = x\nlibrary = /m.so\nslotListIndex = 1\nattributes = compatibility\n'''\npin-credential='c'\nworkers=1"),
+            "keystore hsm: PKCS#11 module /m.so, token in slot number 1 of the list, PIN from systemd credential c, workers 1; \
+             not used: attributes"
+        );
+        for (settings, why) in [
+            ("uri='pkcs11:token=t?module-path=/m.so&pin-value=1234'", "attribute pin-value is refused"),
+            ("uri='pkcs11:?module-path=/m.so'\npin-file='/p'", "names no token"),
+            ("uri='pkcs11:token=t'\npin-file='/p'", "keystore.hsm.module"),
+            ("uri='pkcs11:token=t?module-path=/m.so'", "pin-file"),
+            ("uri='pkcs11:token=t?module-path=/m.so'\nsunpkcs11='library=/m'\npin-file='/p'", "only one of"),
+            ("uri='pkcs11:token=t?module-path=/m.so'\npin-file='/p'\ntoken-label='t'", "keystore.hsm.token-label"),
+            ("sunpkcs11='library=m'\npin-file='/p'", "library is not an absolute path"),
+        ] {
+            let problems = shown(settings);
+            assert!(problems.contains(why) && !problems.contains("1234"), "{settings}: {problems}");
+        }
+    }
+
     /// `--set` lays over the file, needs no quotes, and never takes a secret or an unknown name.
     #[test]
     fn overrides_win_and_refuse_secrets() {

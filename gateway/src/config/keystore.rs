@@ -1,7 +1,8 @@
 //! The `[[keystore]]` tables.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
+use keygate_backends::pkcs11::{Pkcs11Uri, SunPkcs11, TokenSelector};
 use serde::{Deserialize, Serialize};
 use toml::Value;
 
@@ -31,12 +32,14 @@ pub struct Pkcs11Config {
     pub name: String,
     /// Path of the module.
     pub module: PathBuf,
-    /// Label of the token.
-    pub token_label: String,
+    /// Which token of the module.
+    pub token: TokenSelector,
     /// Where the user PIN comes from; `None`: it is sealed in the store.
     pub pin: Option<PinSource>,
-    /// Threads that own sessions with the token.
+    /// Worker processes for traffic.
     pub workers: usize,
+    /// Parts of a pasted configuration that have no meaning here.
+    pub unused: Vec<String>,
 }
 
 /// Where a PIN comes from. Never from an argument or a setting.
@@ -47,6 +50,20 @@ pub enum PinSource {
     File(PathBuf),
     /// A systemd credential: a file of this name in `$CREDENTIALS_DIRECTORY`.
     Credential(String),
+}
+
+impl fmt::Display for Pkcs11Config {
+    /// The settings as they were understood, in one line; the PIN's place, never the PIN.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, module, token, workers, .. } = self;
+        let pin = match &self.pin {
+            Some(PinSource::File(path)) => format!("file {}", path.display()),
+            Some(PinSource::Credential(name)) => format!("systemd credential {name}"),
+            None => "the store".into(),
+        };
+        write!(f, "keystore {name}: PKCS#11 module {}, token {token}, PIN from {pin}, workers {workers}", module.display())?;
+        if self.unused.is_empty() { Ok(()) } else { write!(f, "; not used: {}", self.unused.join(", ")) }
+    }
 }
 
 impl KeystoreConfig {
@@ -135,10 +152,19 @@ fn keystore(table: &mut Table<'_>) -> Option<KeystoreConfig> {
     }
 }
 
+/// Processes for traffic where nothing is said: a soft token serialises its calls within a process.
+const WORKERS: usize = 2;
+
+/// Module and token stand in settings of their own, in a PKCS#11 URI, or in pasted SunPKCS11 text; one of the three.
 fn pkcs11(table: &mut Table<'_>, name: String) -> Option<KeystoreConfig> {
-    let (module, token_label) = (table.required("module"), table.required("token-label"));
-    let pin = match (table.text("pin-file"), table.text("pin-credential")) {
-        (Some(path), None) if !table.sealed => Some(Some(PinSource::File(path.into()))),
+    let place = place(table);
+    let module = match place.as_ref().map(|place| place.module.clone()) {
+        Some(None) => table.required("module").map(PathBuf::from),
+        known => known.flatten(),
+    };
+    let pin_file = place.as_ref().and_then(|place| place.pin_file.clone());
+    let pin = match (table.text("pin-file").map(PathBuf::from).or(pin_file), table.text("pin-credential")) {
+        (Some(path), None) if !table.sealed => Some(Some(PinSource::File(path))),
         (None, Some(name)) if !table.sealed => Some(Some(PinSource::Credential(name))),
         (None, None) if table.sealed => Some(None),
         _ if table.sealed => {
@@ -150,15 +176,54 @@ fn pkcs11(table: &mut Table<'_>, name: String) -> Option<KeystoreConfig> {
             None
         }
     };
-    // Soft tokens serialise their calls: more workers only add switches between them.
-    let workers = table.count("workers", 1, 64);
-    Some(KeystoreConfig::Pkcs11(Pkcs11Config {
-        name,
-        module: module?.into(),
-        token_label: token_label?,
-        pin: pin?,
-        workers,
-    }))
+    let workers = table.count("workers", WORKERS, 64);
+    let Place { token, unused, .. } = place?;
+    if token.is_empty() {
+        table.problem("uri", "names no token; give at least token, serial or slot-id");
+        return None;
+    }
+    Some(KeystoreConfig::Pkcs11(Pkcs11Config { name, module: module?, token, pin: pin?, workers, unused }))
+}
+
+/// Where a token is, however it was written.
+#[derive(Default)]
+struct Place {
+    module: Option<PathBuf>,
+    token: TokenSelector,
+    pin_file: Option<PathBuf>,
+    unused: Vec<String>,
+}
+
+fn place(table: &mut Table<'_>) -> Option<Place> {
+    match (table.text("uri"), table.text("sunpkcs11")) {
+        (Some(uri), None) => match Pkcs11Uri::parse(&uri) {
+            Ok(uri) => {
+                Some(Place { module: uri.module, token: uri.token, pin_file: uri.pin_file, unused: Vec::new() })
+            }
+            Err(why) => {
+                table.problem("uri", &why);
+                None
+            }
+        },
+        (None, Some(text)) => match SunPkcs11::parse(&text) {
+            Ok(sun) => Some(Place { module: Some(sun.module), token: sun.token, pin_file: None, unused: sun.unused }),
+            Err(why) => {
+                table.problem("sunpkcs11", &why);
+                None
+            }
+        },
+        (Some(_), Some(_)) => {
+            table.problem("uri", "only one of uri and sunpkcs11 may be given");
+            None
+        }
+        (None, None) => {
+            let label = table.required("token-label");
+            let serial = table.text("token-serial");
+            // Without a label the problem is reported already.
+            let token = TokenSelector { label: Some(label.unwrap_or_default()), serial, ..TokenSelector::default() };
+            Some(Place { token, ..Place::default() })
+        }
+    }
 }
 
 /// One table and the list of problems it adds to.

@@ -1,0 +1,87 @@
+//! A page of memory that a worker shares with the gateway: which request it has begun, and which it has done.
+//!
+//! Answers are sent several at a time, so a worker that hangs or dies leaves answers unsent; the page tells exactly which
+//! request was under way. It is a file without a name, handed over as a descriptor.
+
+use crate::error::{Class, KsError, Result};
+use rustix::fs::{MemfdFlags, fcntl_add_seals, ftruncate, memfd_create};
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use std::ffi::c_void;
+use std::os::fd::{AsFd, OwnedFd};
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The mapped page.
+pub(super) struct Page(NonNull<c_void>);
+
+/// What is in it.
+#[repr(C)]
+struct Progress {
+    /// Number of the request begun last; requests are numbered from 1.
+    begun: AtomicU64,
+    /// Number of the request done last.
+    done: AtomicU64,
+}
+
+const LEN: usize = 4096;
+
+// SAFETY: the page holds atomics alone and stays mapped as long as this value.
+unsafe impl Send for Page {}
+// SAFETY: as above.
+unsafe impl Sync for Page {}
+
+impl Page {
+    /// A new page, and the descriptor to hand to the worker.
+    pub(super) fn create() -> Result<(Self, OwnedFd)> {
+        let file = memfd_create("keygate-pkcs11-progress", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING);
+        let file = file.map_err(|e| no_page(&e))?;
+        ftruncate(&file, LEN as u64).map_err(|e| no_page(&e))?;
+        // The other side cannot cut the file off under the mapping, which would be a SIGBUS here.
+        let seals = rustix::fs::SealFlags::SHRINK | rustix::fs::SealFlags::GROW | rustix::fs::SealFlags::SEAL;
+        fcntl_add_seals(&file, seals).map_err(|e| no_page(&e))?;
+        Ok((Self::map(&file)?, file))
+    }
+
+    /// The page behind a descriptor that was handed over.
+    pub(super) fn map(file: impl AsFd) -> Result<Self> {
+        // SAFETY: a new mapping at an address of the kernel's choosing; the file is of this length, sealed.
+        let page = unsafe {
+            mmap(ptr::null_mut(), LEN, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, file, 0)
+        };
+        let page = page.map_err(|e| no_page(&e))?;
+        NonNull::new(page).map(Self).ok_or_else(|| no_page(&rustix::io::Errno::NOMEM))
+    }
+
+    fn progress(&self) -> &Progress {
+        // SAFETY: mapped, aligned to a page, zeroed by the kernel at first, and both fields take any value.
+        unsafe { self.0.cast::<Progress>().as_ref() }
+    }
+
+    /// The worker begins a request.
+    pub(super) fn begin(&self, seq: u64) {
+        self.progress().begun.store(seq, Ordering::Release);
+    }
+
+    /// The worker has its result.
+    pub(super) fn done(&self, seq: u64) {
+        self.progress().done.store(seq, Ordering::Release);
+    }
+
+    /// The last request begun, and whether it is still under way.
+    pub(super) fn begun(&self) -> (u64, bool) {
+        let done = self.progress().done.load(Ordering::Acquire);
+        let begun = self.progress().begun.load(Ordering::Acquire);
+        (begun, begun != done)
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `map`; nobody holds a reference any more. A failure leaves a page behind, no more.
+        let _ = unsafe { munmap(self.0.as_ptr(), LEN) };
+    }
+}
+
+fn no_page(error: &rustix::io::Errno) -> KsError {
+    KsError::new(Class::RetryOther, format!("no memory to share with a token's worker: {error}"))
+}
