@@ -6,6 +6,7 @@ use super::message::{
     CipherMechanism, Inspected, KeyName, PublicNumbers, Request, Response, SecretKind, SignMechanism,
 };
 use super::ckr;
+use super::curve;
 use super::handles::{Handle, Handles, class_of, find_one};
 use super::raw::{Functions, Session};
 use super::template::Template;
