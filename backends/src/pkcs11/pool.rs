@@ -73,6 +73,8 @@ pub(super) struct Link {
     watched: (u64, Instant),
     /// It has been at one request for long: it gets no more.
     stalled: bool,
+    /// A new worker did not find the token: this one is replaced, to look again.
+    suspect: Option<KsError>,
 }
 
 /// A request that a worker has not answered.
@@ -270,6 +272,9 @@ impl Pool {
             other != index && member.takes != Takes::Slow && matches!(&member.phase, Phase::Ready(link) if !link.stalled)
         });
         let Some(link) = self.members[index].link() else { return Verdict::GoesOn };
+        if let Some(reason) = link.suspect.take() {
+            return Verdict::Ends(reason);
+        }
         link.flush();
         let Some(front) = link.sent.front() else { return Verdict::GoesOn };
         let grace = if front.changes { GRACE_CHANGE } else { GRACE };
@@ -288,6 +293,12 @@ impl Pool {
         Verdict::GoesOn
     }
 
+    /// The token was lost by one worker and not found by its successor: the others look for themselves.
+    pub(super) fn suspect(&mut self, index: usize, reason: &KsError) {
+        let others = self.members.iter_mut().enumerate().filter(|(other, _)| *other != index);
+        others.filter_map(|(_, member)| member.link()).for_each(|link| link.suspect = Some(reason.clone()));
+    }
+
     /// A process serves.
     pub(super) fn ready(&mut self, index: usize, socket: Arc<UnixStream>, page: Page, told: &mut Answers) {
         let member = &mut self.members[index];
@@ -301,6 +312,7 @@ impl Pool {
             page,
             watched: (0, Instant::now()),
             stalled: false,
+            suspect: None,
         });
         self.pump();
     }

@@ -24,6 +24,8 @@ pub(super) struct Supervisor {
     index: usize,
     /// Before the next start.
     pause: Duration,
+    /// Whether the last process of this place has served.
+    has_served: bool,
 }
 
 /// A worker that has logged in.
@@ -48,7 +50,7 @@ const UNDO_MAX: Duration = Duration::from_secs(30);
 
 impl Supervisor {
     pub(super) fn new(shared: Arc<Shared>, index: usize) -> Self {
-        Self { shared, index, pause: Duration::ZERO }
+        Self { shared, index, pause: Duration::ZERO, has_served: false }
     }
 
     /// Until the token is closed.
@@ -58,12 +60,16 @@ impl Supervisor {
                 Ok(Some(started)) => {
                     let since = Instant::now();
                     self.serve(started);
+                    self.has_served = true;
                     if since.elapsed() > GOOD {
                         self.pause = Duration::ZERO;
                     }
                 }
                 Ok(None) => return,
-                Err(reason) => self.not_started(reason),
+                Err(reason) => {
+                    self.not_started(reason);
+                    self.has_served = false;
+                }
             }
         }
     }
@@ -77,7 +83,8 @@ impl Supervisor {
             if pool.closed {
                 return false;
             }
-            if let (Some(refused), Phase::Starting) = (pool.circuit.clone(), &pool.members[self.index].phase) {
+            let starting = matches!(pool.members[self.index].phase, Phase::Starting);
+            if let Some(refused) = pool.circuit.clone().filter(|_| starting) {
                 // Whoever waits for this worker waits in vain.
                 let mut told = Answers::new();
                 pool.away(self.index, refused, &mut told);
@@ -103,14 +110,7 @@ impl Supervisor {
         if pool.closed {
             return;
         }
-        if reason.class() == Class::AuthStop {
-            if pool.circuit.is_none() {
-                tracing::error!(%token, error = %reason, "token refused the login; not trying again");
-                pool.circuit = Some(reason.clone());
-            }
-        } else {
-            tracing::debug!(%token, worker = self.index, error = %reason, "token worker did not start");
-        }
+        tracing::debug!(%token, worker = self.index, error = %reason, "token worker did not start");
         let first = matches!(pool.members[self.index].phase, Phase::Starting);
         if first && reason.class() != Class::AuthStop {
             tracing::warn!(%token, worker = self.index, error = %reason, "token is away; looking for it");
@@ -148,7 +148,7 @@ impl Supervisor {
             match next_note(&socket, &mut incoming, until)? {
                 Some(Note::LoggingIn) => logging_in = true,
                 Some(Note::Ready(info)) => break info,
-                Some(Note::Failed(error)) => return Err(error.into()),
+                Some(Note::Failed(error)) => return Err(self.refused(error.into())),
                 None => {
                     // A login that was not answered may have burnt a try.
                     self.shared.lock().wary |= logging_in;
@@ -175,6 +175,20 @@ impl Supervisor {
         self.tell(told);
         self.shared.changed.notify_all();
         Ok(Some(Started { process, socket, incoming }))
+    }
+
+    /// A worker was told no. A refused login is known to all before the next one's turn comes; a token that is not there
+    /// for a new worker may be gone for the old ones, which have not noticed.
+    fn refused(&self, reason: KsError) -> KsError {
+        let mut pool = self.shared.lock();
+        if reason.class() == Class::AuthStop {
+            let token = &self.shared.config.token;
+            tracing::error!(%token, error = %reason, "token refused the login; not trying again");
+            pool.circuit = Some(reason.clone());
+        } else if reason.class() == Class::TokenLost && self.has_served {
+            pool.suspect(self.index, &reason);
+        }
+        reason
     }
 
     fn start_failed(&self, process: &mut Process, what: &str) -> KsError {

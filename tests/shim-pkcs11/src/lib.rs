@@ -65,8 +65,11 @@ fn after(function: &str, code: CK_RV) -> CK_RV {
 }
 
 fn crash() -> ! {
-    // SAFETY: ends the process, which is the point.
-    unsafe { libc::raise(libc::SIGSEGV) };
+    // SAFETY: ends the process, which is the point; Rust's own handler would make another signal of it.
+    unsafe {
+        libc::signal(libc::SIGSEGV, libc::SIG_DFL);
+        libc::raise(libc::SIGSEGV);
+    }
     std::process::abort();
 }
 
