@@ -573,7 +573,11 @@ fn checked(name: &str, kind: &str, settings: toml::Table, sealed: bool) -> Resul
     if name.is_empty() || name.len() > 64 || !name.bytes().all(legal) {
         return Err(KeystoreError::Invalid("the name must be 1 to 64 letters, digits, hyphens or underscores".into()));
     }
-    check_one(name, kind, settings, sealed).map_err(KeystoreError::Settings)
+    let config = check_one(name, kind, settings, sealed).map_err(KeystoreError::Settings)?;
+    if sealed && matches!(config, KeystoreConfig::Local { .. }) {
+        return Err(KeystoreError::Invalid("a local keystore has no PIN or password".into()));
+    }
+    Ok(config)
 }
 
 fn check_secret(secret: Option<&SecretText>) -> Result<(), KeystoreError> {

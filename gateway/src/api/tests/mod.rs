@@ -2,5 +2,6 @@
 
 mod coverage;
 mod fixture;
+mod keystores;
 mod refusals;
 mod resources;

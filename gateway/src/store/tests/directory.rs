@@ -94,6 +94,15 @@ async fn every_kind_comes_back() {
             organisation,
             name: "k".into(),
             kind: "local".into(),
+            managed: Some(Box::new(ManagedKeystore {
+                state: KeystoreState::Draft { since_ms: 1 },
+                settings: "workers = 2\n".into(),
+                secret: Some(SecretText::new("pin").expect("a page")),
+                secret_since_ms: 1,
+                test: None,
+                default_since_ms: None,
+                created_ms: 1,
+            })),
         }),
         Entry::Intent(Intent {
             id: id(),
@@ -113,6 +122,9 @@ async fn every_kind_comes_back() {
     let directory = store.directory();
     assert_eq!(directory.certificates.len() + directory.users.len() + directory.groups.len(), 3);
     assert_eq!(directory.members.len() + directory.grants.len() + directory.keystores.len(), 3);
+    let managed = directory.keystores[0].managed.as_ref().expect("managed");
+    assert_eq!(managed.secret.as_ref().expect("a secret").expose().as_str(), "pin");
+    assert!(!format!("{managed:?}").contains("pin"));
     assert_eq!(directory.settings[&(organisation, "s".to_owned())].value.expose().as_str(), "v");
     assert_eq!(store.intents().len(), 1);
     assert!(entries.contains(&Entry::Intent(store.intents()[0].clone())));

@@ -61,3 +61,11 @@ async fn counting_beside_commits_is_exact() {
     assert_eq!(counted, again);
     assert_eq!(again.values().sum::<u64>(), 40);
 }
+
+/// A row from before keystores could be added is one of the settings file.
+#[test]
+fn an_old_row_is_of_the_settings_file() {
+    let id = KeystoreId::generate();
+    let old = format!(r#"{{"id":"{id}","organisation":"{ORGANISATION}","name":"vault","kind":"local"}}"#);
+    assert_eq!(serde_json::from_str::<KeystoreEntry>(&old).expect("read"), entry(id));
+}
