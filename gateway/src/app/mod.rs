@@ -142,7 +142,11 @@ impl App {
             quotas: config.limits.objects,
             ..StoreOptions::default()
         };
-        let id = crate::seal::Seal::load(dir.path()).map_err(UnlockError::Seal)?.store_id();
+        let seal = crate::seal::Seal::load(dir.path()).map_err(UnlockError::Seal)?;
+        if !seal.is_authentic(&unsealed.root) {
+            tracing::error!("seal.json was changed by something else than keygate: it opens, and is not changed further");
+        }
+        let id = seal.store_id();
         let store = Store::open(dir.path(), id, unsealed.root.clone(), options).await.map_err(AppError::Open)?;
         let directory = Arc::new(DirectoryHandle::new(DirectoryContent::from_store(&store)));
         let readiness = Arc::new(Readiness::default());
