@@ -131,10 +131,13 @@ impl KmipKeystore {
     async fn make_active(&self, id: KeyId, make: RequestPayload, algorithm: A, cx: OpCx) -> Result<Arc<str>> {
         let uid = match self.client.send_one(make, Effect::Change, cx).await {
             Ok(answer) => identifier(answer)?,
-            Err(lost) if lost.class() == Class::OutcomeUnknown => match self.locate(&self.name(id), cx).await {
-                Ok(Some(uid)) => uid,
-                _ => return Err(lost),
-            },
+            Err(lost) if lost.class() == Class::OutcomeUnknown => {
+                self.client.cluster.settle(cx).await;
+                match self.locate(&self.name(id), cx).await {
+                    Ok(Some(uid)) => uid,
+                    _ => return Err(lost),
+                }
+            }
             Err(error) => return Err(error),
         };
         let unique_identifier = Some(UniqueIdentifier::Text(uid.to_string()));

@@ -106,10 +106,13 @@ impl RestKeystore {
                 answer.check_name(&name).map_err(|error| error.into_class(Class::OutcomeUnknown))?;
                 Ok(answer.public_key("public").ok())
             }
-            Err(error) if error.class() == Class::OutcomeUnknown => match self.find(&name, cx).await {
-                Ok(()) => Ok(None),
-                Err(_) => Err(error),
-            },
+            Err(error) if error.class() == Class::OutcomeUnknown => {
+                self.client.cluster.settle(cx).await;
+                match self.find(&name, cx).await {
+                    Ok(()) => Ok(None),
+                    Err(_) => Err(error),
+                }
+            }
             Err(error) => Err(error),
         }
     }

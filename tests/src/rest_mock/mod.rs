@@ -36,6 +36,8 @@ pub enum Misbehaviour {
     Endless,
     /// A page of HTML, with status 200.
     Html,
+    /// As [`Misbehaviour::CloseAfter`], once.
+    LoseOneAnswer,
     /// It never answers.
     Silence,
 }
@@ -153,7 +155,10 @@ fn serve(shared: &Shared, tls: Arc<ServerConfig>, stream: TcpStream) -> io::Resu
             }
             Some(Misbehaviour::Html) => http::write(&mut stream, 200, "text/html", b"<html>Please log in</html>")?,
             Some(Misbehaviour::Endless) => return http::write_endless(&mut stream),
-            Some(Misbehaviour::CloseAfter) => {
+            Some(Misbehaviour::CloseAfter | Misbehaviour::LoseOneAnswer) => {
+                if how == Some(Misbehaviour::LoseOneAnswer) {
+                    *lock(&shared.misbehaviour) = None;
+                }
                 let _ = styles::answer(shared.style, &mut lock(&shared.keys), &request);
                 return Ok(());
             }

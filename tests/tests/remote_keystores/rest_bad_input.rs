@@ -135,6 +135,19 @@ async fn a_creation_whose_answer_is_lost_is_not_repeated() {
     assert_eq!(mock.key_count(), 0);
 }
 
+/// When the server is there again at once, the key is found by its name and the call succeeds after all.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_is_looked_for() {
+    let mock = RestMock::start(Style::Eskm).expect("a server");
+    let keystore = keystore(&mock, "eskm-style", false);
+    keystore.probe(cx()).await.expect("it is there");
+    mock.misbehave(Some(Misbehaviour::LoseOneAnswer));
+    let (_, key) = made(&keystore).await;
+    let creations = mock.requests().iter().filter(|request| request.starts_with("POST /api/key/v1/keys")).count();
+    assert_eq!((creations, mock.key_count()), (1, 1));
+    encrypt(&keystore, &key, cx()).await.expect("it is the key");
+}
+
 /// Two servers: a read goes to the second when the first does not answer as it should.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_goes_to_the_second_server() {
