@@ -179,7 +179,8 @@ fn tls(shown: &Shown, folder: &Path) -> io::Result<ServerConfig> {
     let mut parameters = CertificateParams::new(shown.names.clone()).map_err(io::Error::other)?;
     parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     if shown.is_expired {
-        (parameters.not_before, parameters.not_after) = (rcgen::date_time_ymd(2001, 1, 1), rcgen::date_time_ymd(2002, 1, 1));
+        (parameters.not_before, parameters.not_after) =
+            (rcgen::date_time_ymd(2001, 1, 1), rcgen::date_time_ymd(2002, 1, 1));
     }
     let certificate = parameters.self_signed(&key).map_err(io::Error::other)?;
     std::fs::write(folder.join("cert.pem"), certificate.pem())?;
