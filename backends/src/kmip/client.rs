@@ -86,7 +86,8 @@ impl Client {
             match answer {
                 Ok(ResponsePayload::DiscoverVersions(told)) => {
                     let common = ProtocolVersion::SUPPORTED.into_iter().find(|ours| told.versions.contains(ours));
-                    return common.ok_or_else(|| KsError::unsupported("the key server speaks no KMIP version that we speak"));
+                    return common
+                        .ok_or_else(|| KsError::unsupported("the key server speaks no KMIP version that we speak"));
                 }
                 Ok(_) => return Err(mismatch()),
                 // Refused as a message or as an operation: another version may do.
@@ -143,7 +144,9 @@ impl Client {
                 ItemResult::Success(answer) => {
                     return Err(unreadable(format!("it answers {} to {asked}", answer.operation())));
                 }
-                ItemResult::Undone(_) => Err(KsError::new(Class::RetrySame, format!("{asked} was undone by the key server"))),
+                ItemResult::Undone(_) => {
+                    Err(KsError::new(Class::RetrySame, format!("{asked} was undone by the key server")))
+                }
                 ItemResult::Failed { reason, message, .. } => Err(self.failure(asked, reason, &message)),
             });
         }
@@ -175,7 +178,8 @@ impl Client {
 }
 
 fn authentication(user: &UserPassword) -> Result<Authentication> {
-    let password = std::str::from_utf8(user.password.expose()).map_err(|_| KsError::parameters("the password is not UTF-8"))?;
+    let password =
+        std::str::from_utf8(user.password.expose()).map_err(|_| KsError::parameters("the password is not UTF-8"))?;
     let credential = Credential::UsernameAndPassword {
         username: user.user.clone(),
         password: Some(SecretText::new(password.to_owned())),

@@ -12,8 +12,8 @@ use crate::operation::{
 };
 use crate::secret::SecretBytes;
 use keygate_kmip::{
-    CryptographicAlgorithm, CryptographicParameters, DecryptRequest, EncryptRequest, GetRequest, MacRequest, Operation, ProtocolVersion, RequestPayload,
-    ResponsePayload, Secret, SignRequest,
+    CryptographicAlgorithm, CryptographicParameters, DecryptRequest, EncryptRequest, GetRequest, MacRequest, Operation,
+    ProtocolVersion, RequestPayload, ResponsePayload, Secret, SignRequest,
 };
 
 impl KmipKeystore {
@@ -64,7 +64,10 @@ impl KmipKeystore {
         let fetched = material::from_object(&make::fetched(&uid, answer)?, None)?;
         let check = crate::remote::check_of(&fetched)?;
         if key.check != crate::KeyCheck::None && check != key.check {
-            return Err(KsError::new(Class::Corrupt, format!("key {} in the key server is not the one that was made", key.id)));
+            return Err(KsError::new(
+                Class::Corrupt,
+                format!("key {} in the key server is not the one that was made", key.id),
+            ));
         }
         Ok(fetched)
     }
@@ -82,16 +85,18 @@ impl KmipKeystore {
             }
         };
         let drawn = needs_iv && matches!(op.iv, Iv::Random { .. });
-        let request = |at: &Located| RequestPayload::Encrypt(EncryptRequest {
-            unique_identifier: at.unique_identifier(),
-            cryptographic_parameters: Some(of(at, &given)),
-            data: Some(Secret::new(op.data.to_vec())),
-            iv_counter_nonce: iv.clone(),
-            correlation_value: None,
-            init_indicator: None,
-            final_indicator: None,
-            additional_data: (!op.aad.is_empty()).then(|| op.aad.to_vec()),
-        });
+        let request = |at: &Located| {
+            RequestPayload::Encrypt(EncryptRequest {
+                unique_identifier: at.unique_identifier(),
+                cryptographic_parameters: Some(of(at, &given)),
+                data: Some(Secret::new(op.data.to_vec())),
+                iv_counter_nonce: iv.clone(),
+                correlation_value: None,
+                init_indicator: None,
+                final_indicator: None,
+                additional_data: (!op.aad.is_empty()).then(|| op.aad.to_vec()),
+            })
+        };
         let ResponsePayload::Encrypt(answer) = self.ask_about(key, request, cx).await?.1 else {
             return Err(mismatch());
         };
@@ -115,17 +120,19 @@ impl KmipKeystore {
 
     async fn decrypt(&self, key: &KeyRef, op: DecryptOp<'_>, version: ProtocolVersion, cx: OpCx) -> Result<CryptoOut> {
         let given = parameters::encryption(op.scheme, version)?;
-        let request = |at: &Located| RequestPayload::Decrypt(DecryptRequest {
-            unique_identifier: at.unique_identifier(),
-            cryptographic_parameters: Some(of(at, &given)),
-            data: Some(op.data.to_vec()),
-            iv_counter_nonce: (!op.iv.is_empty()).then(|| op.iv.to_vec()),
-            correlation_value: None,
-            init_indicator: None,
-            final_indicator: None,
-            additional_data: (!op.aad.is_empty()).then(|| op.aad.to_vec()),
-            tag: op.tag.map(<[u8]>::to_vec),
-        });
+        let request = |at: &Located| {
+            RequestPayload::Decrypt(DecryptRequest {
+                unique_identifier: at.unique_identifier(),
+                cryptographic_parameters: Some(of(at, &given)),
+                data: Some(op.data.to_vec()),
+                iv_counter_nonce: (!op.iv.is_empty()).then(|| op.iv.to_vec()),
+                correlation_value: None,
+                init_indicator: None,
+                final_indicator: None,
+                additional_data: (!op.aad.is_empty()).then(|| op.aad.to_vec()),
+                tag: op.tag.map(<[u8]>::to_vec),
+            })
+        };
         match self.ask_about(key, request, cx).await?.1 {
             ResponsePayload::Decrypt(answer) => {
                 let plain = answer.data.as_ref().map(Secret::expose_bytes).unwrap_or_default();
@@ -146,20 +153,24 @@ impl KmipKeystore {
         let (data, digested_data) = match input {
             SignInput::Message(message) => (Some(message.to_vec()), None),
             SignInput::Digest(_) if version < ProtocolVersion::V1_4 => {
-                return Err(KsError::unsupported(format!("KMIP {version}, which the key server speaks, signs no digests")));
+                return Err(KsError::unsupported(format!(
+                    "KMIP {version}, which the key server speaks, signs no digests"
+                )));
             }
             SignInput::Digest(digest) => (None, Some(digest.to_vec())),
         };
         let given = parameters::signature(scheme, version)?;
-        let request = |at: &Located| RequestPayload::Sign(SignRequest {
-            unique_identifier: at.unique_identifier(),
-            cryptographic_parameters: Some(of(at, &given)),
-            data: data.clone(),
-            digested_data: digested_data.clone(),
-            correlation_value: None,
-            init_indicator: None,
-            final_indicator: None,
-        });
+        let request = |at: &Located| {
+            RequestPayload::Sign(SignRequest {
+                unique_identifier: at.unique_identifier(),
+                cryptographic_parameters: Some(of(at, &given)),
+                data: data.clone(),
+                digested_data: digested_data.clone(),
+                correlation_value: None,
+                init_indicator: None,
+                final_indicator: None,
+            })
+        };
         match self.ask_about(key, request, cx).await?.1 {
             ResponsePayload::Sign(answer) => answer.signature_data.map(CryptoOut::Signature).ok_or_else(mismatch),
             _ => Err(mismatch()),
@@ -168,14 +179,16 @@ impl KmipKeystore {
 
     async fn mac(&self, key: &KeyRef, scheme: MacScheme, data: &[u8], cx: OpCx) -> Result<CryptoOut> {
         let given = parameters::mac(scheme)?;
-        let request = |at: &Located| RequestPayload::Mac(MacRequest {
-            unique_identifier: at.unique_identifier(),
-            cryptographic_parameters: Some(of(at, &given)),
-            data: Some(data.to_vec()),
-            correlation_value: None,
-            init_indicator: None,
-            final_indicator: None,
-        });
+        let request = |at: &Located| {
+            RequestPayload::Mac(MacRequest {
+                unique_identifier: at.unique_identifier(),
+                cryptographic_parameters: Some(of(at, &given)),
+                data: Some(data.to_vec()),
+                correlation_value: None,
+                init_indicator: None,
+                final_indicator: None,
+            })
+        };
         match self.ask_about(key, request, cx).await?.1 {
             ResponsePayload::Mac(answer) => answer.mac_data.map(CryptoOut::Mac).ok_or_else(mismatch),
             _ => Err(mismatch()),

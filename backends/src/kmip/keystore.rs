@@ -9,8 +9,8 @@ use crate::operation::{CryptoOp, CryptoOut};
 use crate::remote::{Effect, RemoteConfig, UserPassword, check_of};
 use crate::secret::SecretBytes;
 use keygate_kmip::{
-    Attribute, AttributeName, CryptographicAlgorithm, GetAttributesRequest, Operation, RequestPayload, ResponsePayload, RngRetrieveRequest, State, Tag,
-    UniqueIdentifier,
+    Attribute, AttributeName, CryptographicAlgorithm, GetAttributesRequest, Operation, RequestPayload, ResponsePayload,
+    RngRetrieveRequest, State, Tag, UniqueIdentifier,
 };
 use quick_cache::sync::Cache;
 use std::sync::Arc;
@@ -192,7 +192,10 @@ impl KmipKeystore {
             },
         };
         if found != KeyCheck::None && found != key.check {
-            return Err(KsError::new(Class::Corrupt, format!("key {} in the key server is not the one that was made", key.id)));
+            return Err(KsError::new(
+                Class::Corrupt,
+                format!("key {} in the key server is not the one that was made", key.id),
+            ));
         }
         Ok(KeyInfo { id: key.id, class: key.class, label: self.name(key.id) })
     }

@@ -15,8 +15,8 @@ use crate::remote::Effect;
 use keygate_kmip::{
     ActivateRequest, Attribute, AttributeName, Attributes, CreateKeyPairRequest, CreateRequest,
     CryptographicAlgorithm as A, CryptographicDomainParameters, CryptographicUsageMask as Mask, DestroyRequest,
-    EncryptRequest, GetAttributesRequest, GetRequest, LocateRequest, ManagedObject, Name, ObjectType,
-    Operation, ProtocolVersion, RecommendedCurve, RegisterRequest, RequestPayload, ResponsePayload, RevocationReason,
+    EncryptRequest, GetAttributesRequest, GetRequest, LocateRequest, ManagedObject, Name, ObjectType, Operation,
+    ProtocolVersion, RecommendedCurve, RegisterRequest, RequestPayload, ResponsePayload, RevocationReason,
     RevocationReasonCode, RevokeRequest, Secret, State, Tag, UniqueIdentifier,
 };
 use std::sync::Arc;
@@ -77,8 +77,7 @@ impl KmipKeystore {
             PairSpec::Ed25519 => (A::Ed25519, Some(256), None),
             PairSpec::X25519 => return Err(KsError::unsupported("no X25519 keys behind KMIP")),
         };
-        let mut common =
-            vec![Attribute::ObjectGroup(self.group()), Attribute::CryptographicAlgorithm(algorithm)];
+        let mut common = vec![Attribute::ObjectGroup(self.group()), Attribute::CryptographicAlgorithm(algorithm)];
         let bits = bits.map(i32::try_from).transpose().map_err(|_| KsError::parameters("key too long"))?;
         common.extend(bits.map(Attribute::CryptographicLength));
         common.extend(curve.map(|curve| {
@@ -131,10 +130,13 @@ impl KmipKeystore {
     async fn make_active(&self, id: KeyId, make: RequestPayload, algorithm: A, cx: OpCx) -> Result<Arc<str>> {
         let uid = match self.client.send_one(make, Effect::Change, cx).await {
             Ok(answer) => identifier(answer)?,
-            Err(lost) if lost.class() == Class::OutcomeUnknown => match self.locate(&self.name(id), cx).await {
-                Ok(Some(uid)) => uid,
-                _ => return Err(lost),
-            },
+            Err(lost) if lost.class() == Class::OutcomeUnknown => {
+                self.client.cluster.settle(cx).await;
+                match self.locate(&self.name(id), cx).await {
+                    Ok(Some(uid)) => uid,
+                    _ => return Err(lost),
+                }
+            }
             Err(error) => return Err(error),
         };
         let unique_identifier = Some(UniqueIdentifier::Text(uid.to_string()));
@@ -210,7 +212,12 @@ impl KmipKeystore {
     }
 
     /// The public half of a pair, fetched.
-    pub(super) async fn public_half(&self, id: KeyId, curve: Option<RecommendedCurve>, cx: OpCx) -> Result<KeyMaterial> {
+    pub(super) async fn public_half(
+        &self,
+        id: KeyId,
+        curve: Option<RecommendedCurve>,
+        cx: OpCx,
+    ) -> Result<KeyMaterial> {
         let missing = || KsError::new(Class::Corrupt, "the key server does not have the public half of the key");
         let uid = self.locate(&self.public_name(id), cx).await?.ok_or_else(missing)?;
         let unique_identifier = Some(UniqueIdentifier::Text(uid.to_string()));
@@ -357,10 +364,7 @@ fn symmetric_mask(algorithm: A) -> Mask {
 /// Usage masks of the private and the public half.
 fn pair_masks(algorithm: A) -> (Mask, Mask) {
     match algorithm {
-        A::Rsa => (
-            Mask::SIGN | Mask::DECRYPT | Mask::UNWRAP_KEY,
-            Mask::VERIFY | Mask::ENCRYPT | Mask::WRAP_KEY,
-        ),
+        A::Rsa => (Mask::SIGN | Mask::DECRYPT | Mask::UNWRAP_KEY, Mask::VERIFY | Mask::ENCRYPT | Mask::WRAP_KEY),
         _ => (Mask::SIGN, Mask::VERIFY),
     }
 }

@@ -3,8 +3,8 @@
 use crate::error::{Class, KsError, Result};
 use crate::local::{KeyKind, KeyMaterial, PairKind, Role, RsaPublic};
 use keygate_kmip::{
-    Attributes, BigInteger, CryptographicAlgorithm, Key, KeyBlock, KeyFormatType, KeyMaterial as Value, KeyValue, ManagedObject,
-    RecommendedCurve, Secret,
+    Attributes, BigInteger, CryptographicAlgorithm, Key, KeyBlock, KeyFormatType, KeyMaterial as Value, KeyValue,
+    ManagedObject, RecommendedCurve, Secret,
 };
 
 /// Cryptographic Algorithm of a kind of key.

@@ -33,7 +33,8 @@ impl Peer {
     pub(super) fn capabilities(&self, fetch: bool) -> Capabilities {
         let symmetric = self.object_types.contains(&ObjectType::SymmetricKey);
         let private = self.object_types.contains(&ObjectType::PrivateKey);
-        let (create, pair) = (symmetric && self.does(Operation::Create), private && self.does(Operation::CreateKeyPair));
+        let (create, pair) =
+            (symmetric && self.does(Operation::Create), private && self.does(Operation::CreateKeyPair));
         let fetches = fetch && self.does(Operation::Get);
         let encrypt = fetches || self.does(Operation::Encrypt) && self.does(Operation::Decrypt);
         let aead = fetches || encrypt && self.version >= ProtocolVersion::V1_4;

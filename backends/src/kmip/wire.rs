@@ -28,10 +28,7 @@ impl Protocol for Wire {
         let mut octet = [0];
         let mut buffer = ReadBuf::new(&mut octet);
         // Nothing may come while nothing was asked: neither an end nor octets.
-        matches!(
-            Pin::new(connection).poll_read(&mut Context::from_waker(Waker::noop()), &mut buffer),
-            Poll::Pending
-        )
+        matches!(Pin::new(connection).poll_read(&mut Context::from_waker(Waker::noop()), &mut buffer), Poll::Pending)
     }
 
     async fn exchange(&self, connection: &mut Self::Connection, request: &[u8]) -> Result<Self::Response, Broken> {

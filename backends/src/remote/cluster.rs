@@ -14,7 +14,11 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio_rustls::client::TlsStream;
+
+/// Longest wait for an endpoint to be found again, before what became of a lost answer is looked up.
+const SETTLE_MAX: Duration = Duration::from_secs(2);
 
 /// What is said over a connection.
 pub(crate) trait Protocol: Send + Sync + 'static {
@@ -75,6 +79,8 @@ pub(crate) struct Cluster<P: Protocol> {
     pub(super) tls: TlsClient,
     pub(super) endpoints: Vec<Endpoint<P::Connection>>,
     pub(super) is_looking: AtomicBool,
+    /// Told when an endpoint is found again.
+    pub(super) found: Notify,
     call_timeout: Duration,
     stopped: Mutex<Option<String>>,
 }
@@ -94,6 +100,7 @@ impl<P: Protocol> Cluster<P> {
             tls: config.tls,
             endpoints: config.addresses.into_iter().map(endpoint).collect(),
             is_looking: AtomicBool::new(false),
+            found: Notify::new(),
             call_timeout: config.call_timeout,
             stopped: Mutex::new(None),
         });
@@ -140,6 +147,22 @@ impl<P: Protocol> Cluster<P> {
             last = Some(text);
         }
         Err(self.no_answer(last, effect, cx))
+    }
+
+    /// Waits a little for an endpoint that is not away: after a lost answer, whose connection is gone.
+    pub(crate) async fn settle(&self, cx: OpCx) {
+        let until = cx.deadline.min(Instant::now() + SETTLE_MAX);
+        loop {
+            let mut found = std::pin::pin!(self.found.notified());
+            // Registered before the states are looked at, so that no news is missed.
+            found.as_mut().enable();
+            if self.endpoints.iter().any(|endpoint| !matches!(endpoint.state(), State::Down(_))) {
+                return;
+            }
+            if tokio::time::timeout_at(until.into(), found).await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Answers nothing but [`Class::AuthStop`] from now on.

@@ -63,7 +63,9 @@ impl<C> Endpoint<C> {
             (State::Up | State::Unknown, State::Down(cause)) => {
                 tracing::warn!(endpoint = %self.address, cause, "a remote keystore's endpoint does not serve");
             }
-            (State::Down(_), State::Up) => tracing::info!(endpoint = %self.address, "a remote keystore's endpoint serves again"),
+            (State::Down(_), State::Up) => {
+                tracing::info!(endpoint = %self.address, "a remote keystore's endpoint serves again")
+            }
             _ => {}
         }
         if matches!(new, State::Down(_)) {

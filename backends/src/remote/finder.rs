@@ -33,6 +33,7 @@ async fn run<P: Protocol>(cluster: Weak<Cluster<P>>) {
                     Ok(connection) => {
                         endpoint.note(State::Up);
                         endpoint.keep(connection);
+                        cluster.found.notify_waiters();
                     }
                     Err(broken) => {
                         let why = format!("{}: {}", endpoint.address, broken.into_text());

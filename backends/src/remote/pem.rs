@@ -66,7 +66,11 @@ mod tests {
 
     fn pem() -> String {
         let key = rcgen::KeyPair::generate().expect("a key");
-        rcgen::CertificateParams::new(vec!["kms.example.com".into()]).expect("a name").self_signed(&key).expect("signs").pem()
+        rcgen::CertificateParams::new(vec!["kms.example.com".into()])
+            .expect("a name")
+            .self_signed(&key)
+            .expect("signs")
+            .pem()
     }
 
     #[test]
@@ -106,7 +110,8 @@ mod tests {
 
     #[test]
     fn a_private_key_that_is_none_tells_nothing_of_itself() {
-        let error = private_key_from_pem(&SecretBytes::copy_of(b"-----BEGIN PRIVATE KEY-----\nhunter2")).expect_err("no key");
+        let error =
+            private_key_from_pem(&SecretBytes::copy_of(b"-----BEGIN PRIVATE KEY-----\nhunter2")).expect_err("no key");
         assert!(!error.to_string().contains("hunter2"), "{error}");
     }
 }

@@ -130,10 +130,9 @@ impl ServerCertVerifier for Pinned {
         // The certificate is trusted as it is, also if it calls itself a CA: only the name is left to check.
         let parsed = webpki::EndEntityCert::try_from(end_entity).map_err(|_| CertificateError::BadEncoding)?;
         parsed.verify_is_valid_for_subject_name(server_name).map_err(|error| match error {
-            webpki::Error::CertNotValidForName(context) => CertificateError::NotValidForNameContext {
-                expected: context.expected,
-                presented: context.presented,
-            },
+            webpki::Error::CertNotValidForName(context) => {
+                CertificateError::NotValidForNameContext { expected: context.expected, presented: context.presented }
+            }
             _ => CertificateError::NotValidForName,
         })?;
         Ok(ServerCertVerified::assertion())

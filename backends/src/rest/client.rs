@@ -77,7 +77,9 @@ impl Client {
         match self.profile.auth {
             Auth::None => Ok(None),
             // RFC 7617 §2: user-id ":" password, base64; a user-id has no colon.
-            Auth::Basic if user.user.contains(':') => Err(KsError::parameters("a user name with a colon cannot be sent")),
+            Auth::Basic if user.user.contains(':') => {
+                Err(KsError::parameters("a user name with a colon cannot be sent"))
+            }
             Auth::Basic => {
                 let mut pair = Zeroizing::new(Vec::with_capacity(user.user.len() + user.password.len() + 1));
                 pair.extend_from_slice(user.user.as_bytes());
@@ -132,7 +134,11 @@ impl Client {
         let errors = &self.profile.errors;
         let text = |pointer: &Option<String>| {
             let text = pointer.as_ref().and_then(|pointer| json.pointer(pointer)).and_then(Value::as_str);
-            text.unwrap_or_default().chars().filter(|character| !character.is_control()).take(TEXT_MAX).collect::<String>()
+            text.unwrap_or_default()
+                .chars()
+                .filter(|character| !character.is_control())
+                .take(TEXT_MAX)
+                .collect::<String>()
         };
         let (reason, message) = (text(&errors.reason), text(&errors.message));
         let class = match errors.map.get(&reason) {
@@ -153,7 +159,10 @@ impl Client {
 
 impl Op {
     fn needs_no_answer(self) -> bool {
-        matches!(self, Self::Create | Self::CreatePair | Self::Destroy | Self::Import | Self::ImportPrivate | Self::Retire)
+        matches!(
+            self,
+            Self::Create | Self::CreatePair | Self::Destroy | Self::Import | Self::ImportPrivate | Self::Retire
+        )
     }
 }
 
@@ -243,7 +252,8 @@ fn request(operation: &Operation, values: &Values) -> Result<HttpRequest> {
 
 fn secret_header(kind: &str, secret: &str) -> Result<HeaderValue> {
     let text = Zeroizing::new(format!("{kind}{secret}"));
-    let mut header = HeaderValue::from_str(&text).map_err(|_| KsError::parameters("the credential cannot be sent in a header"))?;
+    let mut header =
+        HeaderValue::from_str(&text).map_err(|_| KsError::parameters("the credential cannot be sent in a header"))?;
     header.set_sensitive(true);
     Ok(header)
 }

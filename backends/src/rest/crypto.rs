@@ -59,7 +59,10 @@ impl RestKeystore {
         };
         let material = parsed.map_err(|error| error.into_class(Class::Corrupt))?;
         if key.check != crate::KeyCheck::None && crate::remote::check_of(&material)? != key.check {
-            return Err(KsError::new(Class::Corrupt, format!("key {} in the key server is not the one that was made", key.id)));
+            return Err(KsError::new(
+                Class::Corrupt,
+                format!("key {} in the key server is not the one that was made", key.id),
+            ));
         }
         Ok(material)
     }
@@ -74,7 +77,8 @@ impl RestKeystore {
             (Iv::Given(iv), _) => iv,
             (Iv::Random { .. }, drawn) => drawn.as_deref().unwrap_or_default(),
         };
-        if matches!(op.scheme, EncryptionScheme::RsaPkcs1 | EncryptionScheme::RsaOaep { .. } | EncryptionScheme::RsaRaw) {
+        if matches!(op.scheme, EncryptionScheme::RsaPkcs1 | EncryptionScheme::RsaOaep { .. } | EncryptionScheme::RsaRaw)
+        {
             return Err(KsError::unsupported("RSA encrypts with the public half, in software"));
         }
         let mut values = self.cipher_values(key, op.scheme, iv, op.aad)?;
@@ -95,7 +99,10 @@ impl RestKeystore {
         }
         let told = answer.optional_bytes("iv")?.filter(|told| usual > 0 && !told.is_empty());
         if tag.as_ref().map(Vec::len) != op.scheme.tag_len() || (told.is_some() && told.as_deref() != Some(iv)) {
-            return Err(KsError::new(Class::Corrupt, "the key server's cipher text has not the tag or IV that was asked for"));
+            return Err(KsError::new(
+                Class::Corrupt,
+                "the key server's cipher text has not the tag or IV that was asked for",
+            ));
         }
         Ok(CryptoOut::Encrypted(Encrypted { data, iv: drawn, tag }))
     }
@@ -111,7 +118,10 @@ impl RestKeystore {
         };
         let needs_block = padding.is_some_and(|padding| !matches!(padding, BlockPadding::None | BlockPadding::Zeros));
         if padding.is_some() && (!op.data.len().is_multiple_of(BLOCK) || (needs_block && op.data.is_empty())) {
-            return Err(KsError::data(format!("cipher text of {} octets is not whole blocks of {BLOCK}", op.data.len())));
+            return Err(KsError::data(format!(
+                "cipher text of {} octets is not whole blocks of {BLOCK}",
+                op.data.len()
+            )));
         }
         values.insert("data".into(), base64(op.data));
         values.insert("tag".into(), op.tag.map_or(Value::Null, base64));
@@ -163,7 +173,13 @@ impl RestKeystore {
         Ok(values)
     }
 
-    pub(super) async fn sign(&self, key: &KeyRef, scheme: SignatureScheme, input: SignInput<'_>, cx: OpCx) -> Result<CryptoOut> {
+    pub(super) async fn sign(
+        &self,
+        key: &KeyRef,
+        scheme: SignatureScheme,
+        input: SignInput<'_>,
+        cx: OpCx,
+    ) -> Result<CryptoOut> {
         let digest = local::digest_of(scheme, input)?;
         let mut values = named(&self.name(key.id));
         let name = match scheme {
@@ -172,7 +188,9 @@ impl RestKeystore {
                 values.insert("mgf-hash".into(), self.hash(mgf_hash)?);
                 values.insert("salt".into(), Value::from(salt_len.unwrap_or(digest.len())));
                 let says = |variable| self.client.profile.mentions(Op::Sign, variable);
-                if (hash != mgf_hash && !says("mgf-hash")) || (salt_len.is_some_and(|len| len != digest.len()) && !says("salt")) {
+                if (hash != mgf_hash && !says("mgf-hash"))
+                    || (salt_len.is_some_and(|len| len != digest.len()) && !says("salt"))
+                {
                     return Err(self.lacks("these parameters of PSS"));
                 }
                 "rsa-pss"

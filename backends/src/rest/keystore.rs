@@ -45,7 +45,8 @@ impl RestKeystore {
     /// # Errors
     /// `BadInput(Parameters)` without an address or user, or for a name that makes the server's names too long.
     pub fn new(id: KeystoreId, config: RestConfig) -> Result<Self> {
-        let keystore = Self { client: Client::new(config.remote, config.profile, config.user)?, fetch: config.fetch, id };
+        let keystore =
+            Self { client: Client::new(config.remote, config.profile, config.user)?, fetch: config.fetch, id };
         let (len, max) = (keystore.name(KeyId([0; 16])).len(), keystore.client.profile.name_bytes_max);
         if len > max {
             return Err(KsError::parameters(format!(
@@ -106,10 +107,13 @@ impl RestKeystore {
                 answer.check_name(&name).map_err(|error| error.into_class(Class::OutcomeUnknown))?;
                 Ok(answer.public_key("public").ok())
             }
-            Err(error) if error.class() == Class::OutcomeUnknown => match self.find(&name, cx).await {
-                Ok(()) => Ok(None),
-                Err(_) => Err(error),
-            },
+            Err(error) if error.class() == Class::OutcomeUnknown => {
+                self.client.cluster.settle(cx).await;
+                match self.find(&name, cx).await {
+                    Ok(()) => Ok(None),
+                    Err(_) => Err(error),
+                }
+            }
             Err(error) => Err(error),
         }
     }
@@ -181,7 +185,9 @@ impl RestKeystore {
                 _ => Ok(KeyCheck::None),
             },
             Ok(_) => Ok(KeyCheck::None),
-            Err(error) if matches!(error.class(), Class::Unsupported | Class::BadInput(_) | Class::Denied) => Ok(KeyCheck::None),
+            Err(error) if matches!(error.class(), Class::Unsupported | Class::BadInput(_) | Class::Denied) => {
+                Ok(KeyCheck::None)
+            }
             Err(error) => Err(error),
         }
     }
@@ -192,11 +198,16 @@ impl RestKeystore {
         let found = match key.check {
             KeyCheck::None => KeyCheck::None,
             KeyCheck::Kcv(_) => self.check_value(key, cx).await?,
-            KeyCheck::Public(_) if self.client.profile.has(Op::Public) => check_of(&self.public_half(key.id, cx).await?)?,
+            KeyCheck::Public(_) if self.client.profile.has(Op::Public) => {
+                check_of(&self.public_half(key.id, cx).await?)?
+            }
             KeyCheck::Public(_) => KeyCheck::None,
         };
         if found != KeyCheck::None && found != key.check {
-            return Err(KsError::new(Class::Corrupt, format!("key {} in the key server is not the one that was made", key.id)));
+            return Err(KsError::new(
+                Class::Corrupt,
+                format!("key {} in the key server is not the one that was made", key.id),
+            ));
         }
         Ok(KeyInfo { id: key.id, class: key.class, label: name })
     }
@@ -225,7 +236,8 @@ impl RestKeystore {
             ]);
             let answer = self.client.call(Op::List, &values, Effect::Read, cx).await?;
             for (name, algorithm) in answer.items()? {
-                let id = name.strip_prefix(&prefix).and_then(|id| hex::decode(id).ok()).and_then(|id| id.try_into().ok());
+                let id =
+                    name.strip_prefix(&prefix).and_then(|id| hex::decode(id).ok()).and_then(|id| id.try_into().ok());
                 if let (Some(id), Some(class)) = (id, self.class_of(&algorithm)) {
                     keys.push(KeyInfo { id: KeyId(id), class, label: name });
                 }

@@ -264,7 +264,11 @@ impl Profile {
 
 fn check_pointer(pointer: &str) -> Result<(), String> {
     // RFC 6901 §3: a pointer is empty or begins with "/".
-    if pointer.is_empty() || pointer.starts_with('/') { Ok(()) } else { Err(format!("{pointer:?} is not a JSON pointer")) }
+    if pointer.is_empty() || pointer.starts_with('/') {
+        Ok(())
+    } else {
+        Err(format!("{pointer:?} is not a JSON pointer"))
+    }
 }
 
 fn bad(why: &str) -> KsError {

@@ -139,7 +139,10 @@ mod tests {
     #[test]
     fn paths_are_encoded() {
         let values = Values::from([("name".into(), json!("../a b?c=d/é"))]);
-        assert_eq!(fill_path("/keys/{name}?type=name", &values).expect("fills"), "/keys/..%2Fa%20b%3Fc%3Dd%2F%C3%A9?type=name");
+        assert_eq!(
+            fill_path("/keys/{name}?type=name", &values).expect("fills"),
+            "/keys/..%2Fa%20b%3Fc%3Dd%2F%C3%A9?type=name"
+        );
         assert!(fill_path("/keys/{other}", &values).is_err());
     }
 }

@@ -80,8 +80,11 @@ impl Protocol for Http {
 }
 
 fn build(request: &HttpRequest, host: &str) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
-    let mut builder =
-        Request::builder().method(&request.method).uri(&request.path).header(HOST, host).header(ACCEPT, "application/json");
+    let mut builder = Request::builder()
+        .method(&request.method)
+        .uri(&request.path)
+        .header(HOST, host)
+        .header(ACCEPT, "application/json");
     if let Some(authorization) = &request.authorization {
         builder = builder.header(AUTHORIZATION, authorization);
     }

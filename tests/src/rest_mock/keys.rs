@@ -6,8 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use keygate_backends::local::{self, KeyMaterial, PreparedKey};
 use keygate_backends::{
-    BlockPadding, DecryptOp, EncryptOp, EncryptionScheme, Iv, KeySpec, KsError, MacScheme, PairSpec, SecretBytes, SignInput,
-    SignatureScheme,
+    BlockPadding, DecryptOp, EncryptOp, EncryptionScheme, Iv, KeySpec, KsError, MacScheme, PairSpec, SecretBytes,
+    SignInput, SignatureScheme,
 };
 use keygate_kmip::{CryptographicAlgorithm as A, HashingAlgorithm as H, RecommendedCurve};
 use serde_json::Value;
@@ -82,8 +82,12 @@ impl Keys {
             _ => None,
         };
         let (material, public) = match (symmetric, wanted.material) {
-            (Some(algorithm), Some(bytes)) => (KeyMaterial::symmetric(algorithm, SecretBytes::new(bytes)).map_err(refusal)?, None),
-            (Some(algorithm), None) => (local::generate(&KeySpec { algorithm, bits: wanted.bits }).map_err(refusal)?, None),
+            (Some(algorithm), Some(bytes)) => {
+                (KeyMaterial::symmetric(algorithm, SecretBytes::new(bytes)).map_err(refusal)?, None)
+            }
+            (Some(algorithm), None) => {
+                (local::generate(&KeySpec { algorithm, bits: wanted.bits }).map_err(refusal)?, None)
+            }
             (None, Some(der)) => {
                 let private = KeyMaterial::from_pkcs8(&der).map_err(refusal)?;
                 let public = private.public_half().map_err(refusal)?;
@@ -126,13 +130,26 @@ impl MockKey {
     }
 
     /// Text and tag.
-    pub(super) fn encrypt(&self, scheme: &EncryptionScheme, iv: &[u8], aad: &[u8], data: &[u8]) -> Result<(Vec<u8>, Option<Vec<u8>>), Refusal> {
+    pub(super) fn encrypt(
+        &self,
+        scheme: &EncryptionScheme,
+        iv: &[u8],
+        aad: &[u8],
+        data: &[u8],
+    ) -> Result<(Vec<u8>, Option<Vec<u8>>), Refusal> {
         let op = EncryptOp { scheme, iv: Iv::Given(iv), aad, data, legacy: false };
         let sealed = local::encrypt(&self.prepared()?, &op).map_err(refusal)?;
         Ok((sealed.data, sealed.tag))
     }
 
-    pub(super) fn decrypt(&self, scheme: &EncryptionScheme, iv: &[u8], aad: &[u8], data: &[u8], tag: Option<&[u8]>) -> Result<Vec<u8>, Refusal> {
+    pub(super) fn decrypt(
+        &self,
+        scheme: &EncryptionScheme,
+        iv: &[u8],
+        aad: &[u8],
+        data: &[u8],
+        tag: Option<&[u8]>,
+    ) -> Result<Vec<u8>, Refusal> {
         let op = DecryptOp { scheme, iv, aad, data, tag };
         Ok(local::decrypt(&self.prepared()?, &op).map_err(refusal)?.into_exposed())
     }
@@ -157,7 +174,11 @@ pub(super) fn refusal(error: KsError) -> Refusal {
 }
 
 /// A way to encrypt by any of the styles' spellings. The client pads.
-pub(super) fn scheme(mode: &str, tag_bits: Option<u64>, hashes: (Option<H>, Option<H>)) -> Result<EncryptionScheme, Refusal> {
+pub(super) fn scheme(
+    mode: &str,
+    tag_bits: Option<u64>,
+    hashes: (Option<H>, Option<H>),
+) -> Result<EncryptionScheme, Refusal> {
     Ok(match mode {
         "ECB" | "ecb" => EncryptionScheme::Ecb(BlockPadding::None),
         "CBC" | "cbc" | "AES_CBC_NO_PADDING" => EncryptionScheme::Cbc(BlockPadding::None),

@@ -36,6 +36,8 @@ pub enum Misbehaviour {
     Endless,
     /// A page of HTML, with status 200.
     Html,
+    /// As [`Misbehaviour::CloseAfter`], once.
+    LoseOneAnswer,
     /// It never answers.
     Silence,
 }
@@ -153,7 +155,10 @@ fn serve(shared: &Shared, tls: Arc<ServerConfig>, stream: TcpStream) -> io::Resu
             }
             Some(Misbehaviour::Html) => http::write(&mut stream, 200, "text/html", b"<html>Please log in</html>")?,
             Some(Misbehaviour::Endless) => return http::write_endless(&mut stream),
-            Some(Misbehaviour::CloseAfter) => {
+            Some(Misbehaviour::CloseAfter | Misbehaviour::LoseOneAnswer) => {
+                if how == Some(Misbehaviour::LoseOneAnswer) {
+                    *lock(&shared.misbehaviour) = None;
+                }
                 let _ = styles::answer(shared.style, &mut lock(&shared.keys), &request);
                 return Ok(());
             }
@@ -174,7 +179,8 @@ fn tls(shown: &Shown, folder: &Path) -> io::Result<ServerConfig> {
     let mut parameters = CertificateParams::new(shown.names.clone()).map_err(io::Error::other)?;
     parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     if shown.is_expired {
-        (parameters.not_before, parameters.not_after) = (rcgen::date_time_ymd(2001, 1, 1), rcgen::date_time_ymd(2002, 1, 1));
+        (parameters.not_before, parameters.not_after) =
+            (rcgen::date_time_ymd(2001, 1, 1), rcgen::date_time_ymd(2002, 1, 1));
     }
     let certificate = parameters.self_signed(&key).map_err(io::Error::other)?;
     std::fs::write(folder.join("cert.pem"), certificate.pem())?;

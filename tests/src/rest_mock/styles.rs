@@ -117,12 +117,20 @@ fn eskm(keys: &mut Keys, request: &Request) -> Result<Value, Refusal> {
             let name = text(body, "name")?;
             let key = keys.find(name)?;
             let hash = |field: &str| body.get(field).and_then(Value::as_str).and_then(keys::hash);
-            let scheme = || keys::scheme(text(body, "mode")?, body.get("tagLength").and_then(Value::as_u64), (hash("hash"), hash("mgfHash")));
+            let scheme = || {
+                keys::scheme(
+                    text(body, "mode")?,
+                    body.get("tagLength").and_then(Value::as_u64),
+                    (hash("hash"), hash("mgfHash")),
+                )
+            };
             let (iv, aad) = (decode(&body["iv"])?, decode(&body["aad"])?);
             match *use_of {
                 "encrypt" => {
                     let (data, tag) = key.encrypt(&scheme()?, &iv, &aad, &decode(&body["data"])?)?;
-                    Ok(json!({"name": name, "data": encode(&data), "iv": body["iv"], "tag": tag.map(|tag| encode(&tag))}))
+                    Ok(
+                        json!({"name": name, "data": encode(&data), "iv": body["iv"], "tag": tag.map(|tag| encode(&tag))}),
+                    )
                 }
                 "decrypt" => {
                     let tag = body.get("tag").map(decode).transpose()?;
@@ -130,11 +138,17 @@ fn eskm(keys: &mut Keys, request: &Request) -> Result<Value, Refusal> {
                     Ok(json!({"name": name, "data": encode(&plain)}))
                 }
                 "sign" => {
-                    let salt_len = body.get("saltLength").and_then(Value::as_u64).and_then(|len| usize::try_from(len).ok());
-                    let scheme = signature(text(body, "scheme")?, hash("hash").ok_or(BAD_FIELD)?, hash("mgfHash"), salt_len)?;
-                    Ok(json!({"name": name, "signature": encode(&key.sign(scheme, SignInput::Digest(&decode(&body["digest"])?))?)}))
+                    let salt_len =
+                        body.get("saltLength").and_then(Value::as_u64).and_then(|len| usize::try_from(len).ok());
+                    let scheme =
+                        signature(text(body, "scheme")?, hash("hash").ok_or(BAD_FIELD)?, hash("mgfHash"), salt_len)?;
+                    Ok(
+                        json!({"name": name, "signature": encode(&key.sign(scheme, SignInput::Digest(&decode(&body["digest"])?))?)}),
+                    )
                 }
-                "mac" => Ok(json!({"name": name, "mac": encode(&key.mac(hash("hash").ok_or(BAD_FIELD)?, &decode(&body["data"])?)?)})),
+                "mac" => Ok(
+                    json!({"name": name, "mac": encode(&key.mac(hash("hash").ok_or(BAD_FIELD)?, &decode(&body["data"])?)?)}),
+                ),
                 _ => Err((404, "OPERATION_NOT_SUPPORTED")),
             }
         }
@@ -142,7 +156,12 @@ fn eskm(keys: &mut Keys, request: &Request) -> Result<Value, Refusal> {
     }
 }
 
-fn signature(scheme: &str, hash: keygate_kmip::HashingAlgorithm, mgf_hash: Option<keygate_kmip::HashingAlgorithm>, salt_len: Option<usize>) -> Result<SignatureScheme, Refusal> {
+fn signature(
+    scheme: &str,
+    hash: keygate_kmip::HashingAlgorithm,
+    mgf_hash: Option<keygate_kmip::HashingAlgorithm>,
+    salt_len: Option<usize>,
+) -> Result<SignatureScheme, Refusal> {
     Ok(match scheme {
         "RSASSA-PKCS1" => SignatureScheme::RsaPkcs1(hash),
         "RSASSA-PSS" => SignatureScheme::RsaPss { hash, mgf_hash: mgf_hash.unwrap_or(hash), salt_len },
@@ -231,9 +250,14 @@ fn securosys(keys: &mut Keys, request: &Request) -> Result<Value, Refusal> {
         ("GET", ["v1", "generateRandom", length]) => random(length.parse().ok(), "randomData"),
         ("POST", ["v1", "encrypt"]) => {
             let body = &body["encryptRequest"];
-            let scheme = keys::scheme(text(body, "cipherAlgorithm")?, body.get("tagLength").and_then(Value::as_u64), (None, None))?;
+            let scheme = keys::scheme(
+                text(body, "cipherAlgorithm")?,
+                body.get("tagLength").and_then(Value::as_u64),
+                (None, None),
+            )?;
             let (iv, aad) = (decode(&body["initializationVector"])?, decode(&body["additionalAuthenticationData"])?);
-            let (data, tag) = keys.find(text(body, "encryptKeyName")?)?.encrypt(&scheme, &iv, &aad, &decode(&body["payload"])?)?;
+            let (data, tag) =
+                keys.find(text(body, "encryptKeyName")?)?.encrypt(&scheme, &iv, &aad, &decode(&body["payload"])?)?;
             Ok(json!({
                 "encryptedPayload": encode(&data),
                 "initializationVector": body["initializationVector"],
@@ -242,11 +266,17 @@ fn securosys(keys: &mut Keys, request: &Request) -> Result<Value, Refusal> {
         }
         ("POST", ["v1", "decrypt"]) => {
             let body = &body["decryptRequest"];
-            let scheme = keys::scheme(text(body, "cipherAlgorithm")?, body.get("tagLength").and_then(Value::as_u64), (None, None))?;
+            let scheme = keys::scheme(
+                text(body, "cipherAlgorithm")?,
+                body.get("tagLength").and_then(Value::as_u64),
+                (None, None),
+            )?;
             let (iv, aad) = (decode(&body["initializationVector"])?, decode(&body["additionalAuthenticationData"])?);
             let tag = body.get("messageAuthenticationCode").map(decode).transpose()?;
             let key = keys.find(text(body, "decryptKeyName")?)?;
-            Ok(json!({"payload": encode(&key.decrypt(&scheme, &iv, &aad, &decode(&body["encryptedPayload"])?, tag.as_deref())?)}))
+            Ok(
+                json!({"payload": encode(&key.decrypt(&scheme, &iv, &aad, &decode(&body["encryptedPayload"])?, tag.as_deref())?)}),
+            )
         }
         ("POST", ["v1", "synchronousSign"]) => {
             let body = &body["signRequest"];

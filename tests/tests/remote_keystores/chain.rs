@@ -14,7 +14,8 @@ const V2_1: (i32, i32) = (2, 1);
 
 /// The `[[keystore]]` table for a KMIP server.
 pub(crate) fn table(address: &str, client: &Path, more: &str) -> String {
-    let mut table = format!("\n[[keystore]]\nname = \"far\"\nkind = \"kmip\"\ndefault = true\naddresses = [\"{address}\"]\n");
+    let mut table =
+        format!("\n[[keystore]]\nname = \"far\"\nkind = \"kmip\"\ndefault = true\naddresses = [\"{address}\"]\n");
     for (setting, file) in [("ca-file", "ca.pem"), ("cert-file", "cert.pem"), ("key-file", "key.pem")] {
         writeln!(table, "{setting} = \"{}\"", client.join(file).display()).expect("a string takes it");
     }
@@ -41,7 +42,12 @@ pub(crate) fn create(client: &mut TlsKmipClient) -> String {
 }
 
 /// AES-CBC with PKCS#5, in either direction.
-pub(crate) fn cipher(client: &mut TlsKmipClient, operation: Operation, id: &str, data: &[u8]) -> Result<Vec<u8>, (u32, String)> {
+pub(crate) fn cipher(
+    client: &mut TlsKmipClient,
+    operation: Operation,
+    id: &str,
+    data: &[u8],
+) -> Result<Vec<u8>, (u32, String)> {
     let parameters = vec![enumeration(Tag::BLOCK_CIPHER_MODE, 1), enumeration(Tag::PADDING_METHOD, 3)];
     let payload = vec![
         text(Tag::UNIQUE_IDENTIFIER, id),
@@ -62,7 +68,10 @@ pub(crate) fn revoke_and_destroy(client: &mut TlsKmipClient, id: &str) {
 
 /// Identifiers of the objects that a client of the gateway sees.
 pub(crate) fn located(gateway: &TestGateway, client: &str) -> usize {
-    let found = ask(&mut gateway.connect(client), &request::message(V2_1, vec![(Operation::Locate, vec![structure(Tag::ATTRIBUTES, Vec::new())])]));
+    let found = ask(
+        &mut gateway.connect(client),
+        &request::message(V2_1, vec![(Operation::Locate, vec![structure(Tag::ATTRIBUTES, Vec::new())])]),
+    );
     found.expect("Locate").fields().iter().filter(|field| field.tag == Tag::UNIQUE_IDENTIFIER.0).count()
 }
 
@@ -85,7 +94,8 @@ fn a_key_in_the_second_gateway_is_used_through_the_first() {
 #[test]
 fn a_pair_in_the_second_gateway_signs() {
     let second = Setup::new().start();
-    let first = before(&second.address("kmip").to_string().replace("127.0.0.1", "localhost"), &second.client_folder("a"), "");
+    let first =
+        before(&second.address("kmip").to_string().replace("127.0.0.1", "localhost"), &second.client_folder("a"), "");
     let mut client = first.connect("b");
     let common = vec![
         request::attribute("Cryptographic Algorithm", Value::Enumeration(6)),
@@ -98,10 +108,17 @@ fn a_pair_in_the_second_gateway_signs() {
         structure(Tag::PRIVATE_KEY_TEMPLATE_ATTRIBUTE, usage(1)),
         structure(Tag::PUBLIC_KEY_TEMPLATE_ATTRIBUTE, usage(2)),
     ];
-    let made = ask(&mut client, &request::message(V1_4, vec![(Operation::CreateKeyPair, payload)])).expect("Create Key Pair");
+    let made =
+        ask(&mut client, &request::message(V1_4, vec![(Operation::CreateKeyPair, payload)])).expect("Create Key Pair");
     let identifier = |tag: Tag| made.field(tag.0).and_then(Item::text).expect("an identifier").to_owned();
-    let (private, public) = (identifier(Tag::PRIVATE_KEY_UNIQUE_IDENTIFIER), identifier(Tag::PUBLIC_KEY_UNIQUE_IDENTIFIER));
-    let parameters = || structure(Tag::CRYPTOGRAPHIC_PARAMETERS, vec![enumeration(Tag::HASHING_ALGORITHM, 6), enumeration(Tag::CRYPTOGRAPHIC_ALGORITHM, 6)]);
+    let (private, public) =
+        (identifier(Tag::PRIVATE_KEY_UNIQUE_IDENTIFIER), identifier(Tag::PUBLIC_KEY_UNIQUE_IDENTIFIER));
+    let parameters = || {
+        structure(
+            Tag::CRYPTOGRAPHIC_PARAMETERS,
+            vec![enumeration(Tag::HASHING_ALGORITHM, 6), enumeration(Tag::CRYPTOGRAPHIC_ALGORITHM, 6)],
+        )
+    };
     let payload = vec![text(Tag::UNIQUE_IDENTIFIER, &private), parameters(), bytes(Tag::DATA, b"to be signed")];
     let signed = ask(&mut client, &request::message(V1_4, vec![(Operation::Sign, payload)])).expect("Sign");
     let signature = signed.field(Tag::SIGNATURE_DATA.0).and_then(Item::bytes).expect("a signature").to_vec();
@@ -111,7 +128,8 @@ fn a_pair_in_the_second_gateway_signs() {
         bytes(Tag::DATA, b"to be signed"),
         bytes(Tag::SIGNATURE_DATA, &signature),
     ];
-    let verified = ask(&mut client, &request::message(V1_4, vec![(Operation::SignatureVerify, payload)])).expect("Signature Verify");
+    let verified = ask(&mut client, &request::message(V1_4, vec![(Operation::SignatureVerify, payload)]))
+        .expect("Signature Verify");
     assert_eq!(verified.field(Tag::VALIDITY_INDICATOR.0).and_then(Item::code), Some(1));
 }
 
@@ -119,7 +137,11 @@ fn a_pair_in_the_second_gateway_signs() {
 #[test]
 fn a_key_that_may_be_fetched_is_handed_out() {
     let second = Setup::new().start();
-    let first = before(&second.address("kmip").to_string().replace("127.0.0.1", "localhost"), &second.client_folder("a"), "fetch = true\n");
+    let first = before(
+        &second.address("kmip").to_string().replace("127.0.0.1", "localhost"),
+        &second.client_folder("a"),
+        "fetch = true\n",
+    );
     let mut client = first.connect("b");
     let id = create(&mut client);
     let got = ask(&mut client, &request::on(V1_4, Operation::Get, &id)).expect("Get");
@@ -129,7 +151,11 @@ fn a_key_that_may_be_fetched_is_handed_out() {
     let key = aws_lc_rs::cipher::UnboundCipherKey::new(&aws_lc_rs::cipher::AES_256, &value).expect("a key");
     let context = aws_lc_rs::cipher::DecryptionContext::Iv128([7; 16].into());
     let mut data = sealed;
-    let plain = aws_lc_rs::cipher::PaddedBlockDecryptingKey::cbc_pkcs7(key).expect("CBC").decrypt(&mut data, context).expect("decrypts").to_vec();
+    let plain = aws_lc_rs::cipher::PaddedBlockDecryptingKey::cbc_pkcs7(key)
+        .expect("CBC")
+        .decrypt(&mut data, context)
+        .expect("decrypts")
+        .to_vec();
     assert_eq!(plain, b"one block of it");
     revoke_and_destroy(&mut client, &id);
 }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use keygate_backends::faulty::Faulty;
 use keygate_backends::kmip::{KmipConfig, KmipKeystore};
-use keygate_backends::remote::{Address, Identity, RemoteConfig, TlsClient, Trust, certificates_from_pem, private_key_from_pem};
+use keygate_backends::remote::{
+    Address, Identity, RemoteConfig, TlsClient, Trust, certificates_from_pem, private_key_from_pem,
+};
 use keygate_backends::{Class, Health, KeystoreId, OpCx, SecretBytes};
 use keygate_tests::gateway::Setup;
 
@@ -44,7 +46,11 @@ async fn a_server_that_refuses_our_certificate() {
     let (gateway, other) = (Setup::new().start(), Setup::new().init(&["--client", "stranger"]).start());
     let folder = gateway.scratch().join("mixed");
     std::fs::create_dir(&folder).expect("a folder");
-    for (from, name) in [(other.client_folder("a"), "cert.pem"), (other.client_folder("a"), "key.pem"), (gateway.client_folder("a"), "ca.pem")] {
+    for (from, name) in [
+        (other.client_folder("a"), "cert.pem"),
+        (other.client_folder("a"), "key.pem"),
+        (gateway.client_folder("a"), "ca.pem"),
+    ] {
         std::fs::copy(from.join(name), folder.join(name)).expect(name);
     }
     let keystore = keystore(&[gateway.address("kmip")], &folder, false);

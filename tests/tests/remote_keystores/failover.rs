@@ -25,7 +25,8 @@ async fn encrypt(keystore: &dyn Keystore, key: &KeyRef) -> Result<(), keygate_ba
 #[tokio::test(flavor = "multi_thread")]
 async fn reads_go_on_when_the_first_endpoint_dies_under_load() {
     let gateway = Setup::new().start();
-    let (first, second) = (Forwarder::to(gateway.address("kmip")).unwrap(), Forwarder::to(gateway.address("kmip")).unwrap());
+    let (first, second) =
+        (Forwarder::to(gateway.address("kmip")).unwrap(), Forwarder::to(gateway.address("kmip")).unwrap());
     let keystore = Arc::new(keystore(&[first.address(), second.address()], &gateway.client_folder("a"), false));
     let id = KeyId::random().unwrap();
     let Held::Reference(key) = keystore.generate(id, &AES, OpCx::within(Duration::from_secs(20))).await.unwrap() else {
@@ -34,7 +35,8 @@ async fn reads_go_on_when_the_first_endpoint_dies_under_load() {
     let (served, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
     let load: Vec<_> = (0..4)
         .map(|_| {
-            let (keystore, key, served, stop) = (Arc::clone(&keystore), key.clone(), Arc::clone(&served), Arc::clone(&stop));
+            let (keystore, key, served, stop) =
+                (Arc::clone(&keystore), key.clone(), Arc::clone(&served), Arc::clone(&stop));
             tokio::spawn(async move {
                 let mut longest = Duration::ZERO;
                 while !stop.load(Ordering::SeqCst) {

@@ -29,7 +29,8 @@ pub(crate) fn remote(mocks: &[&RestMock], host: &str) -> RemoteConfig {
     let pem = |mock: &RestMock| std::fs::read_to_string(mock.certificate_file()).expect("a certificate");
     let pinned = mocks.iter().flat_map(|mock| certificates_from_pem(&pem(mock)).expect("PEM")).collect();
     let tls = TlsClient::new(Trust::Pinned(pinned), None, None).expect("TLS");
-    let address = |mock: &&RestMock| Address::parse(&format!("{host}:{}", mock.address().port()), 8443).expect("an address");
+    let address =
+        |mock: &&RestMock| Address::parse(&format!("{host}:{}", mock.address().port()), 8443).expect("an address");
     RemoteConfig::new(mocks.iter().map(address).collect(), tls)
 }
 
@@ -63,12 +64,16 @@ async fn aes_lives(keystore: &dyn Keystore, scheme: EncryptionScheme) {
     let id = KeyId::random().unwrap();
     let Held::Reference(key) = keystore.generate(id, &AES, cx()).await.expect("made") else { panic!("it stays there") };
     let op = EncryptOp { scheme: &scheme, iv: Iv::Random { len: None }, aad: b"", data: b"some octets", legacy: false };
-    let CryptoOut::Encrypted(sealed) = keystore.crypto(Key::Reference(&key), CryptoOp::Encrypt(op), cx()).await.expect("encrypts") else {
+    let CryptoOut::Encrypted(sealed) =
+        keystore.crypto(Key::Reference(&key), CryptoOp::Encrypt(op), cx()).await.expect("encrypts")
+    else {
         panic!("a cipher text")
     };
     let iv = sealed.iv.expect("drawn");
     let op = DecryptOp { scheme: &scheme, iv: &iv, aad: b"", data: &sealed.data, tag: sealed.tag.as_deref() };
-    let CryptoOut::Decrypted(plain) = keystore.crypto(Key::Reference(&key), CryptoOp::Decrypt(op), cx()).await.expect("decrypts") else {
+    let CryptoOut::Decrypted(plain) =
+        keystore.crypto(Key::Reference(&key), CryptoOp::Decrypt(op), cx()).await.expect("decrypts")
+    else {
         panic!("a plain text")
     };
     assert_eq!(plain.expose(), b"some octets");
@@ -100,7 +105,9 @@ async fn securosys_keeps_keys_and_signs() {
     let pair = keystore.generate_pair(id, &spec, cx()).await.expect("made");
     let Held::Reference(key) = pair.private else { panic!("it stays there") };
     let (scheme, input) = (SignatureScheme::Ecdsa(HashingAlgorithm::Sha256), SignInput::Message(b"message"));
-    let CryptoOut::Signature(signature) = keystore.crypto(Key::Reference(&key), CryptoOp::Sign(scheme, input), cx()).await.expect("signs") else {
+    let CryptoOut::Signature(signature) =
+        keystore.crypto(Key::Reference(&key), CryptoOp::Sign(scheme, input), cx()).await.expect("signs")
+    else {
         panic!("a signature")
     };
     assert!(local::verify(&PreparedKey::new(&pair.public).unwrap(), scheme, input, &signature).unwrap());

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use keygate_backends::{BlockPadding, Class, CryptoOp, EncryptOp, EncryptionScheme, Health, Held, Iv, Key, KeyId, KeyRef, Keystore, KsError, OpCx};
+use keygate_backends::{
+    BlockPadding, Class, CryptoOp, EncryptOp, EncryptionScheme, Health, Held, Iv, Key, KeyId, KeyRef, Keystore,
+    KsError, OpCx,
+};
 use keygate_tests::rest_mock::{Misbehaviour, PASSWORD, RestMock, Shown, Style};
 
 use super::rest::{AES, cx, keystore, keystore_of, remote};
@@ -47,7 +50,8 @@ async fn a_certificate_that_is_not_right_is_refused_with_the_reason() {
 /// A server that shows another certificate than the pinned one.
 #[tokio::test(flavor = "multi_thread")]
 async fn another_certificate_than_the_pinned_one_is_refused() {
-    let (mock, other) = (RestMock::start(Style::Eskm).expect("a server"), RestMock::start(Style::Eskm).expect("another"));
+    let (mock, other) =
+        (RestMock::start(Style::Eskm).expect("a server"), RestMock::start(Style::Eskm).expect("another"));
     let mut remote_config = remote(&[&other], "localhost");
     remote_config.addresses = remote(&[&mock], "localhost").addresses;
     let error = keystore_of(remote_config, "eskm-style", PASSWORD, false).probe(cx()).await.expect_err("not pinned");
@@ -58,7 +62,9 @@ async fn another_certificate_than_the_pinned_one_is_refused() {
 /// A wrong password is offered once, whatever is asked afterwards.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_is_offered_once() {
-    for (style, profile) in [(Style::Eskm, "eskm-style"), (Style::CipherTrust, "ciphertrust"), (Style::Securosys, "securosys")] {
+    for (style, profile) in
+        [(Style::Eskm, "eskm-style"), (Style::CipherTrust, "ciphertrust"), (Style::Securosys, "securosys")]
+    {
         let mock = RestMock::start(style).expect("a server");
         let keystore = keystore_of(remote(&[&mock], "localhost"), profile, "wrong horse", false);
         for _ in 0..5 {
@@ -108,7 +114,8 @@ async fn a_silent_server_costs_the_deadline() {
     let (patience, begun) = (Duration::from_millis(300), Instant::now());
     let error = encrypt(&keystore, &key, OpCx::within(patience)).await.expect_err("no answer");
     assert_eq!(error.class(), Class::RetryOther, "{error}");
-    let error = keystore.generate(KeyId::random().unwrap(), &AES, OpCx::within(patience)).await.err().expect("no answer");
+    let error =
+        keystore.generate(KeyId::random().unwrap(), &AES, OpCx::within(patience)).await.err().expect("no answer");
     assert_eq!(error.class(), Class::OutcomeUnknown, "{error}");
     assert!(begun.elapsed() < Duration::from_secs(5));
 }
@@ -135,10 +142,24 @@ async fn a_creation_whose_answer_is_lost_is_not_repeated() {
     assert_eq!(mock.key_count(), 0);
 }
 
+/// When the server is there again at once, the key is found by its name and the call succeeds after all.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_is_looked_for() {
+    let mock = RestMock::start(Style::Eskm).expect("a server");
+    let keystore = keystore(&mock, "eskm-style", false);
+    keystore.probe(cx()).await.expect("it is there");
+    mock.misbehave(Some(Misbehaviour::LoseOneAnswer));
+    let (_, key) = made(&keystore).await;
+    let creations = mock.requests().iter().filter(|request| request.starts_with("POST /api/key/v1/keys")).count();
+    assert_eq!((creations, mock.key_count()), (1, 1));
+    encrypt(&keystore, &key, cx()).await.expect("it is the key");
+}
+
 /// Two servers: a read goes to the second when the first does not answer as it should.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_goes_to_the_second_server() {
-    let (first, second) = (RestMock::start(Style::Eskm).expect("a server"), RestMock::start(Style::Eskm).expect("another"));
+    let (first, second) =
+        (RestMock::start(Style::Eskm).expect("a server"), RestMock::start(Style::Eskm).expect("another"));
     let mut config = remote(&[&first, &second], "localhost");
     config.call_timeout = Duration::from_millis(300);
     let keystore = keystore_of(config, "eskm-style", PASSWORD, false);
