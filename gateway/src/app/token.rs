@@ -104,7 +104,7 @@ pub(super) fn keystore_token(config: &Pkcs11Config, sealed: Option<&SecretText>)
     let mut token = match (&config.pin, sealed) {
         (Some(source), _) => token_config(&config.module, config.token.clone(), source)?,
         // A secret of text is exposed to be handed to the token.
-        (None, Some(pin)) => TokenConfig::new(&config.module, config.token.clone(), Some(BackendSecret::copy_of(pin.expose().as_bytes()))),
+        (None, Some(pin)) => token_with(&config.module, config.token.clone(), BackendSecret::copy_of(pin.expose().as_bytes())),
         (None, None) => return Err(TokenError::NoPin),
     };
     token.workers = config.workers;
@@ -141,10 +141,12 @@ fn open(module: &std::path::Path, label: &str, pin: &PinSource) -> Result<Arc<To
 }
 
 fn token_config(module: &std::path::Path, token: TokenSelector, pin: &PinSource) -> Result<TokenConfig, SecretInputError> {
-    let pin = pin.read()?;
+    Ok(token_with(module, token, BackendSecret::copy_of(pin.read()?.expose())))
+}
+
+fn token_with(module: &std::path::Path, token: TokenSelector, pin: BackendSecret) -> TokenConfig {
     // The same binary; the subcommand is not for people.
-    let worker = Spawn::this_program(["pkcs11-worker"]);
-    Ok(TokenConfig::new(module, token, Some(BackendSecret::copy_of(pin.expose())), worker))
+    TokenConfig::new(module, token, Some(pin), Spawn::this_program(["pkcs11-worker"]))
 }
 
 fn slot_error(error: KsError) -> SlotKeyError {

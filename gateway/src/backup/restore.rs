@@ -168,7 +168,7 @@ async fn fill(order: RestoreOrder<'_>, part: &Path) -> Result<Restored, RestoreE
     let dir = part.to_owned();
     // Argon2id and tokens block, and a token's calls may not be made on the runtime.
     let made = tokio::task::spawn_blocking(move || slot.make(|new| Seal::create_for(&dir, store, new))).await;
-    let (seal, root) = made.map_err(|error| io_of(part)(io::Error::other(error)))??;
+    let (seal, root) = made.map_err(|error| io_of(part)(io::Error::other(error)))??.value;
     let root = Arc::new(root);
     let mut restoring = Restoring::begin(part, &head.store, &copy_root, &copy_terms, &root).await?;
     let known = known(&restoring, &head, anchor, not_older_than, accept_older)?;

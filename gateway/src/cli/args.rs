@@ -208,7 +208,7 @@ pub(super) struct TokenArguments {
 }
 
 /// Who gets the shares of a shamir seal slot.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub(super) struct ShamirArguments {
     /// For a shamir slot: how many shares open it, 2 to 16.
     #[arg(long, value_name = "K")]

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{
     Failure,
-    args::{Data, TokenArguments},
+    args::{Data, ShamirArguments, TokenArguments},
     code,
     files::{secret_text_of, text_of},
     out_file::OutFile,
@@ -151,7 +151,11 @@ pub(super) struct Restore {
 pub(super) fn restore(arguments: &Restore) -> Result<(), Failure> {
     let sha256 = arguments.sha256.as_deref().map(digest_of).transpose()?;
     let passphrase = arguments.new_passphrase_file.clone().map(SecretInput::File);
-    let slot = SlotArguments::parse(&arguments.seal, &arguments.token, passphrase, "--new-passphrase")?.read()?;
+    if arguments.seal == "shamir" {
+        return Err(Failure::new(code::USAGE, "a restored store is sealed by another kind of slot first; then `keygate seal add shamir`"));
+    }
+    let no_shares = ShamirArguments::default();
+    let slot = SlotArguments::parse(&arguments.seal, &arguments.token, &no_shares, passphrase, "--new-passphrase")?.read()?;
     let opener = arguments.opener.read()?;
     let mut line = ProgressLine::default();
     let order = RestoreOrder {

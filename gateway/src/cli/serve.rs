@@ -46,7 +46,7 @@ pub(super) fn config(command: &ConfigCommand) -> Result<(), Failure> {
         ConfigCommand::Check(arguments) => {
             let (_, config) = load(&arguments.data.data_dir, &arguments.set)?;
             let tokens = config.keystores.iter().filter_map(|keystore| match keystore {
-                KeystoreConfig::Local { .. } => None,
+                KeystoreConfig::Local { .. } | KeystoreConfig::Remote(_) => None,
                 KeystoreConfig::Pkcs11(token) => Some(token.to_string()),
             });
             let tokens: Vec<String> = tokens.collect();

@@ -7,7 +7,6 @@ use keygate_kmip::{
     GetRequest, GetResponse, KeyCompressionType, KeyWrapType, ManagedObject, ObjectType, Operation, Tag,
 };
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Exchange, OperationError, wrap};
@@ -61,7 +60,7 @@ async fn fetch(exchange: &Exchange<'_>, permit: &Permit, key: &KeyRef) -> Result
     }
     let (object_type, length) = (object.object_type, object.attributes.cryptographic_length().unwrap_or_default());
     let algorithm = object.attributes.cryptographic_algorithm().ok_or(OperationError::Internal)?;
-    let keystore = Arc::clone(exchange.gateway.keystores.get(object.keystore)?);
+    let keystore = exchange.gateway.keystores.get(object.keystore)?;
     let material = match keystore.export(Key::Reference(key), OpCx::within(FETCH_DEADLINE)).await {
         Err(error) if error.class() == Class::Denied => return Err(OperationError::NotExtractable),
         other => other?,

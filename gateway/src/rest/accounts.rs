@@ -252,7 +252,7 @@ fn checked(password: Zeroizing<String>) -> Result<Zeroizing<String>, AccountErro
 fn generated() -> Result<Zeroizing<String>, AccountError> {
     let mut octets = Zeroizing::new([0; 24]);
     aws_lc_rs::rand::fill(octets.as_mut()).map_err(|_| AccountError::Password)?;
-    Ok(Zeroizing::new(URL_SAFE_NO_PAD.encode(octets.as_ref())))
+    Ok(Zeroizing::new(URL_SAFE_NO_PAD.encode(octets.as_slice())))
 }
 
 async fn hashed(password: &Zeroizing<String>) -> Result<String, AccountError> {

@@ -97,7 +97,7 @@ impl KeyView {
                 Attribute::ObjectGroup(group) => Some(group),
                 _ => None,
             }),
-            keystore: exchange.gateway.keystores.name(object.keystore).map(str::to_owned),
+            keystore: exchange.gateway.keystores.name(object.keystore).map(|name| name.to_string()),
             created: rfc3339(object.created_ms),
             public_key: linked(object, LinkType::PublicKeyLink).filter(|_| object.object_type == ObjectType::PrivateKey).map(|id| id.to_string()),
             replaced_by: linked(object, LinkType::ReplacementObjectLink).map(|id| id.to_string()),
