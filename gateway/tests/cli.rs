@@ -389,7 +389,7 @@ fn users_groups_and_grants_are_administered() {
 #[test]
 fn the_help_is_the_contract() {
     let help = text(&Command::new(env!("CARGO_BIN_EXE_keygate")).arg("--help").output().unwrap());
-    for part in ["0.0.0.0:5696", "127.0.0.1:9696", "listeners.json", "Exit codes", "no seal slot opens"] {
+    for part in ["0.0.0.0:5696", "127.0.0.1:9696", "listeners.json", "Exit codes", "not enough seal slots open"] {
         assert!(help.contains(part), "{part} is missing from the help");
     }
 }

@@ -175,7 +175,7 @@ impl KeystoreService {
 
     /// Notes how a keystore does from now on.
     pub fn observe(&self, id: KeystoreId, keystore: Arc<dyn Keystore>) -> Arc<dyn Keystore> {
-        let (observed, notes) = observed::Observed::new(keystore);
+        let (observed, notes) = observed::Observed::around(keystore);
         lock(&self.notes).insert(id, notes);
         observed
     }

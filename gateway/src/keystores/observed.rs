@@ -48,7 +48,7 @@ pub struct Noted {
 
 impl Observed {
     /// Around `inner`; the notes are shared with whoever reads them.
-    pub(super) fn new(inner: Arc<dyn Keystore>) -> (Arc<dyn Keystore>, Arc<Notes>) {
+    pub(super) fn around(inner: Arc<dyn Keystore>) -> (Arc<dyn Keystore>, Arc<Notes>) {
         let notes = Arc::new(Notes::default());
         (Arc::new(Self { inner, notes: Arc::clone(&notes) }), notes)
     }

@@ -16,7 +16,7 @@ use keygate_backends::{
 use keygate_kmip::{CryptographicAlgorithm, HashingAlgorithm, RecommendedCurve};
 
 use super::{Open, chain};
-use crate::config::KeystoreConfig;
+use crate::config::{KeystoreConfig, RemoteKeystoreConfig};
 use crate::operation::Gateway;
 use crate::operation::intent::{self, NewKey, Place};
 use crate::seal::SecretText;
@@ -115,15 +115,16 @@ pub(super) async fn run(gateway: &Gateway, open: &Open, subject: Subject, now_ms
 
 async fn steps_of(gateway: &Gateway, open: &Open, subject: &Subject, steps: &mut Steps) -> Option<(Descriptor, Option<u64>)> {
     steps.run("resolve", STEP_WAIT, resolve(&subject.config)).await?;
-    let keystore = steps.run("connect", 2 * STEP_WAIT, connect(open, subject)).await?;
-    let is_local = matches!(subject.config, KeystoreConfig::Local { .. });
-    // Kinds that speak TLS have verified their peer by the time they are connected.
-    if matches!(subject.config, KeystoreConfig::Local { .. } | KeystoreConfig::Pkcs11(_)) {
-        steps.not_needed("tls", "no network between the gateway and this keystore");
+    let keystore = if let KeystoreConfig::Remote(config) = &subject.config {
+        steps.run("connect", STEP_WAIT, reach(config)).await?;
+        // Opening it shakes hands: our certificate and theirs are verified here.
+        steps.run("tls", 2 * STEP_WAIT, connect(open, subject)).await?
     } else {
-        steps.run("tls", STEP_WAIT, async { Ok(((), "verified while connecting".to_owned())) }).await?;
-    }
-    if is_local {
+        let keystore = steps.run("connect", 2 * STEP_WAIT, connect(open, subject)).await?;
+        steps.not_needed("tls", "no network between the gateway and this keystore");
+        keystore
+    };
+    if matches!(subject.config, KeystoreConfig::Local { .. }) {
         steps.not_needed("log in", "nobody logs in to the local keystore");
     } else {
         steps.run("log in", STEP_WAIT, log_in(&keystore)).await?;
@@ -138,11 +139,41 @@ async fn steps_of(gateway: &Gateway, open: &Open, subject: &Subject, steps: &mut
 async fn resolve(config: &KeystoreConfig) -> Result<((), String), Failure> {
     match config {
         KeystoreConfig::Pkcs11(config) => module(&config.module).map(|text| ((), text)),
-        _ => Ok(((), "nothing to look for".into())),
+        KeystoreConfig::Remote(config) => names_of(config).await.map(|text| ((), text)),
+        KeystoreConfig::Local { .. } => Ok(((), "nothing to look for".into())),
     }
 }
 
-/// The module is loaded into this process: what others may replace is refused.
+/// Every address has a host that is known.
+async fn names_of(config: &RemoteKeystoreConfig) -> Result<String, Failure> {
+    let mut known = Vec::new();
+    for address in &config.addresses {
+        let found = tokio::net::lookup_host((address.host(), address.port())).await;
+        let found = found.map_err(|error| Failure::new(format!("{address}: {error}"), "mend `addresses`, or the name service"))?;
+        known.push(format!("{address} is {}", found.map(|place| place.ip().to_string()).collect::<Vec<_>>().join(", ")));
+    }
+    Ok(known.join("; "))
+}
+
+/// At least one address takes a connection; those that do not are named.
+async fn reach(config: &RemoteKeystoreConfig) -> Result<((), String), Failure> {
+    let (mut open, mut closed) = (Vec::new(), Vec::new());
+    for address in &config.addresses {
+        let connecting = tokio::net::TcpStream::connect((address.host(), address.port()));
+        match tokio::time::timeout(config.connect_timeout, connecting).await {
+            Ok(Ok(_)) => open.push(address.to_string()),
+            Ok(Err(error)) => closed.push(format!("{address}: {error}")),
+            Err(_) => closed.push(format!("{address}: no answer in {} ms", config.connect_timeout.as_millis())),
+        }
+    }
+    if open.is_empty() {
+        return Err(Failure::new(closed.join("; "), "see that the server runs, and that no firewall is between"));
+    }
+    let missing = if closed.is_empty() { String::new() } else { format!("; NOT {}", closed.join("; ")) };
+    Ok(((), format!("connected to {}{missing}", open.join(", "))))
+}
+
+/// The module is loaded into worker processes that run as this user: what others may replace is refused.
 fn module(path: &Path) -> Result<String, Failure> {
     use std::os::unix::fs::MetadataExt as _;
     let shown = path.display();

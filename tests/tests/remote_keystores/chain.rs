@@ -181,3 +181,43 @@ fn a_second_gateway_that_is_away_is_an_error_that_passes() {
     }
     assert_eq!(located(&second, "a"), 1, "the refused Create left nothing");
 }
+
+/// The same by commands while the gateway serves: each step of the test tells its own failure, and the last word is `Success`.
+#[test]
+fn a_second_gateway_is_added_tested_and_activated() {
+    let (second, first) = (Setup::new().start(), Setup::new().start());
+    let folder = second.client_folder("a");
+    let address = second.address("kmip").to_string().replace("127.0.0.1", "localhost");
+    let file = |setting: &str, path: &Path| format!("{setting}={}", path.display());
+    let (ca, cert, key) = (
+        file("ca-file", &folder.join("ca.pem")),
+        file("cert-file", &folder.join("cert.pem")),
+        file("key-file", &folder.join("key.pem")),
+    );
+    let addresses = format!("addresses=[\"{address}\"]");
+    let add = ["keystore", "add", "far", "--kind", "kmip", "--set", &addresses, "--set", &ca, "--set", &cert, "--set", &key];
+    first.keygate_ok(&add);
+    let strangers = file("ca-file", &first.client_folder("a").join("ca.pem"));
+    for (wrong, step, right) in [
+        ("addresses=[\"no-such-host.invalid\"]", "resolve", &addresses),
+        ("addresses=[\"localhost:1\"]", "connect", &addresses),
+        (&strangers, "tls", &ca),
+    ] {
+        first.keygate_ok(&["keystore", "set", "far", "--set", wrong]);
+        let output = first.keygate(&["keystore", "test", "far", "--json"]).expect("the command runs");
+        assert!(!output.status.success(), "{step}");
+        let shown = first.keygate_ok(&["keystore", "show", "far", "--json"]);
+        let shown: serde_json::Value = serde_json::from_str(&shown).expect("JSON");
+        let last = shown["test"]["steps"].as_array().and_then(|steps| steps.last()).cloned().unwrap_or_default();
+        assert_eq!((last["name"].as_str(), last["outcome"].as_str()), (Some(step), Some("failed")), "{shown}");
+        first.keygate_ok(&["keystore", "set", "far", "--set", right]);
+    }
+    let tested = first.keygate_ok(&["keystore", "test", "far"]);
+    assert!(tested.trim_end().ends_with("Success"), "{tested}");
+    assert_eq!(located(&second, "a"), 0, "the probe key is gone");
+    first.keygate_ok(&["keystore", "activate", "far", "--confirm", "far"]);
+    let mut client = first.connect("b");
+    let id = create(&mut client);
+    assert_eq!(located(&second, "a"), 1, "the key is in the second gateway");
+    revoke_and_destroy(&mut client, &id);
+}
