@@ -88,7 +88,7 @@ fn arrives(file: &Path, arguments: &[&str], keys: &[(String, String, Vec<u8>)]) 
     };
     let dry = with(&["--dry-run"]);
     assert_eq!(dry["imported"].as_array().map(Vec::len), Some(keys.len()), "{dry}");
-    assert_eq!(gateway.keygate_ok(&["keys", "list"]).trim(), "", "a dry run changes nothing");
+    assert_eq!(gateway.keygate_ok(&["keys", "list"]).lines().count(), 1, "a heading: a dry run changes nothing");
     let report = with(&[]);
     assert_eq!(report["imported"].as_array().map(Vec::len), Some(keys.len()), "{report}");
     let mut client = gateway.connect("a");
@@ -167,7 +167,7 @@ fn age_file() {
         let refused =
             other.keygate(&["import", "--from", &text(&bad), "--identity", &text(&identity)]).expect("started");
         assert!(complaint(&refused).contains("cut off"), "{}", complaint(&refused));
-        assert_eq!(other.keygate_ok(&["keys", "list"]).trim(), "");
+        assert_eq!(other.keygate_ok(&["keys", "list"]).lines().count(), 1);
     }
 }
 

@@ -87,7 +87,13 @@ pub(super) fn print(reply: &AdminReply, json: bool) {
         }
         AdminReply::Seal(slot) => print_slot(slot),
         AdminReply::SealStatus(status) => {
-            status.slots.iter().for_each(print_slot);
+            let mut table = Table::new(["ID", "KIND", "WHERE", "MADE", "OPENED"]);
+            for slot in &status.slots {
+                let warning = slot.warning.iter().map(|warning| format!("warning: {warning}"));
+                let cells = [slot.id.clone(), slot.kind.clone(), slot.detail.clone(), day_made(slot), opened(slot)];
+                table.row_with(cells, warning.collect());
+            }
+            table.print();
             println!("{}", if status.needed == 2 { "two of them together open the store" } else { "each of them opens the store" });
             let terms: Vec<String> = status.terms.iter().map(u32::to_string).collect();
             match &status.sealed {
@@ -145,12 +151,19 @@ fn braced(value: &Value) -> String {
 }
 
 fn print_slot(slot: &SealView) {
-    let made = slot.made.as_deref().map(|made| made.get(..10).unwrap_or(made));
-    let shown = if slot.shown { "  opened since the start" } else { "" };
-    println!("{}  {}  {}{}{shown}", slot.id, slot.kind, slot.detail, or_nothing("  made ", made));
+    println!("{}  {}  {}  {}  {}", slot.id, slot.kind, slot.detail, day_made(slot), opened(slot));
     if let Some(warning) = &slot.warning {
         println!("    warning: {warning}");
     }
+}
+
+/// The day a slot was made, where it is known.
+fn day_made(slot: &SealView) -> String {
+    slot.made.as_deref().map(|made| made.get(..10).unwrap_or(made).to_owned()).unwrap_or_default()
+}
+
+fn opened(slot: &SealView) -> String {
+    if slot.shown { "since the start" } else { "" }.into()
 }
 
 /// Prints what was issued or pinned, and where it was written.

@@ -185,7 +185,8 @@ fn a_second_gateway_that_is_away_is_an_error_that_passes() {
 /// The same by commands while the gateway serves: each step of the test tells its own failure, and the last word is `Success`.
 #[test]
 fn a_second_gateway_is_added_tested_and_activated() {
-    let (second, first) = (Setup::new().start(), Setup::new().start());
+    // One with authorities of its own: the others are copies of one folder.
+    let (second, first) = (Setup::new().start(), Setup::new().init(&["--seal", "keyfile"]).start());
     let folder = second.client_folder("a");
     let address = second.address("kmip").to_string().replace("127.0.0.1", "localhost");
     let file = |setting: &str, path: &Path| format!("{setting}={}", path.display());
