@@ -232,11 +232,10 @@ struct Sender<'a> {
 impl Sender<'_> {
     fn put(&mut self, item: ImportItem) -> Result<(), ImportError> {
         let bytes = item.object.0.len() + item.attributes.len() + 2 * item.label.len() + 200;
-        if self.batch.len() >= BATCH_ITEMS || !self.batch.is_empty() && self.bytes + bytes > BATCH_BYTES {
-            if let Err(failure) = self.send() {
-                self.failure = Some(failure);
-                return Err(ImportError::Content("the server refuses".into()));
-            }
+        let is_full = self.batch.len() >= BATCH_ITEMS || !self.batch.is_empty() && self.bytes + bytes > BATCH_BYTES;
+        if is_full && let Err(failure) = self.send() {
+            self.failure = Some(failure);
+            return Err(ImportError::Content("the server refuses".into()));
         }
         self.bytes += bytes;
         self.batch.push(item);

@@ -70,7 +70,8 @@ fn estimate(password: &str) -> f64 {
 /// Characters, those that repeat one of the two before counted a quarter, times the bits of their alphabet.
 fn by_kind(password: &str) -> f64 {
     let characters: Vec<char> = password.chars().collect();
-    let kinds: [(fn(&char) -> bool, u32); 4] = [
+    type Kind = fn(&char) -> bool;
+    let kinds: [(Kind, u32); 4] = [
         (|c| c.is_lowercase(), 26),
         (|c| c.is_uppercase(), 26),
         (|c| c.is_numeric(), 10),
