@@ -314,7 +314,7 @@ fn receive(socket: &UnixStream, incoming: &mut Incoming) -> Result<bool> {
         let len = room.len();
         let read = rustix::net::recv(socket, room, RecvFlags::DONTWAIT);
         let octets = read.as_ref().map_or(0, |(octets, _)| *octets);
-        incoming.filled(len, octets);
+        incoming.filled(octets);
         match read {
             Ok((0, _)) => return Ok(false),
             // A full room means that there may be more.

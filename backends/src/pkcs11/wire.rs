@@ -166,40 +166,48 @@ pub(super) fn parse_answer(frame: &[u8]) -> Result<Answer> {
     Ok(Answer { seq, after, result: result.map_err(KsError::from) })
 }
 
-/// Octets received and not yet taken apart.
+/// Octets received and not yet taken apart. The buffer is kept between reads, and what was taken is wiped before the next one: to
+/// clear and wipe room that nothing was read into costs more than a signature does.
 #[derive(Default)]
 pub(super) struct Incoming {
     buffer: Zeroizing<Vec<u8>>,
     /// Where the first frame that was not taken begins.
     start: usize,
+    /// Where the octets received end.
+    end: usize,
 }
+
+/// Least room for a read.
+const ROOM_MIN: usize = 32 << 10;
+/// A larger buffer does not outlive the frames that it was needed for.
+const BUFFER_KEPT: usize = 1 << 20;
 
 impl Incoming {
     /// Room for a read of some size; what was read is added with [`Self::filled`].
     pub(super) fn room(&mut self) -> &mut [u8] {
-        const READ: usize = 64 << 10;
-        if self.start > 0 {
-            let rest = self.start..self.buffer.len();
-            let kept = rest.len();
-            self.buffer.copy_within(rest, 0);
-            self.buffer.truncate(kept);
-            self.start = 0;
+        let pending = self.end - self.start;
+        let is_oversized = pending == 0 && self.buffer.len() > BUFFER_KEPT;
+        if is_oversized || self.buffer.len() - pending < ROOM_MIN {
+            // A new buffer, not a longer one: the old one is wiped as a whole.
+            let mut other = Zeroizing::new(vec![0; 2 * pending.max(ROOM_MIN)]);
+            other[..pending].copy_from_slice(&self.buffer[self.start..self.end]);
+            self.buffer = other;
+        } else if self.start > 0 {
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.buffer[pending..self.end].zeroize();
         }
-        let filled = self.buffer.len();
-        self.buffer.resize(filled + READ, 0);
-        &mut self.buffer[filled..]
+        (self.start, self.end) = (0, pending);
+        &mut self.buffer[pending..]
     }
 
     /// Says how much of the room was filled.
-    pub(super) fn filled(&mut self, room: usize, octets: usize) {
-        let len = self.buffer.len() - room + octets;
-        self.buffer[len..].zeroize();
-        self.buffer.truncate(len);
+    pub(super) fn filled(&mut self, octets: usize) {
+        self.end += octets;
     }
 
     /// The next whole frame, without its length.
     pub(super) fn next(&mut self) -> Result<Option<&[u8]>> {
-        let pending = &self.buffer[self.start..];
+        let pending = &self.buffer[self.start..self.end];
         let Some((len, rest)) = pending.split_first_chunk::<LEN>() else { return Ok(None) };
         let len = u32::from_le_bytes(*len) as usize;
         if len > FRAME_MAX {

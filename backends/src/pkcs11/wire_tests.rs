@@ -11,9 +11,9 @@ fn sign(data: Vec<u8>) -> Request {
 fn fill(incoming: &mut Incoming, mut octets: &[u8]) {
     while !octets.is_empty() {
         let room = incoming.room();
-        let (len, taken) = (room.len(), octets.len().min(room.len()));
+        let taken = octets.len().min(room.len());
         room[..taken].copy_from_slice(&octets[..taken]);
-        incoming.filled(len, taken);
+        incoming.filled(taken);
         octets = &octets[taken..];
     }
 }

@@ -85,14 +85,13 @@ fn take_streams() -> io::Result<(UnixStream, OwnedFd)> {
 /// Reads what there is. False at the end of the stream.
 fn receive(socket: &mut UnixStream, incoming: &mut Incoming) -> io::Result<bool> {
     let room = incoming.room();
-    let len = room.len();
     let read = loop {
         match socket.read(room) {
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             other => break other,
         }
     };
-    incoming.filled(len, *read.as_ref().unwrap_or(&0));
+    incoming.filled(*read.as_ref().unwrap_or(&0));
     match read {
         Ok(octets) => Ok(octets > 0),
         // The gateway died.
