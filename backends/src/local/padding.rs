@@ -4,7 +4,8 @@
 //! authentication has one by nature); it keeps texts and timing from adding to it.
 
 use crate::error::{KsError, Result};
-use crate::operation::BlockPadding;
+use crate::operation::{BlockPadding, DecryptOp, EncryptionScheme};
+use crate::secret::SecretBytes;
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq, ConstantTimeLess};
 
 /// The octets to append to a message of this length.
@@ -35,6 +36,36 @@ pub(crate) fn message_len(padding: BlockPadding, last: &[u8]) -> Result<usize> {
         BlockPadding::AnsiX923 => counted_len(last, |octet, _| octet.ct_eq(&0)),
         BlockPadding::Iso10126 => counted_len(last, |_, _| Choice::from(1)),
     }
+}
+
+/// The padding of a scheme that works on whole blocks, for keystores whose device pads nothing. The tag and the length of the
+/// cipher text are checked here as the local keystore checks them.
+pub(crate) fn before_decrypt(op: &DecryptOp<'_>, block: usize) -> Result<Option<BlockPadding>> {
+    if op.tag.map(<[u8]>::len) != op.scheme.tag_len() {
+        return Err(KsError::parameters("the authentication tag has not the length that the scheme has"));
+    }
+    let padding = match op.scheme {
+        EncryptionScheme::Ecb(padding) | EncryptionScheme::Cbc(padding) => Some(*padding),
+        _ => None,
+    };
+    let needs_block = padding.is_some_and(|padding| !matches!(padding, BlockPadding::None | BlockPadding::Zeros));
+    if padding.is_some() && (!op.data.len().is_multiple_of(block) || (needs_block && op.data.is_empty())) {
+        return Err(KsError::data(format!("cipher text of {} octets is not whole blocks of {block}", op.data.len())));
+    }
+    Ok(padding)
+}
+
+/// The message in what such a device has decrypted.
+pub(crate) fn after_decrypt(
+    padding: Option<BlockPadding>,
+    mut plain: SecretBytes,
+    block: usize,
+) -> Result<SecretBytes> {
+    if let (Some(padding), Some(last)) = (padding, plain.len().checked_sub(block)) {
+        let keep = message_len(padding, &plain.expose()[last..])?;
+        plain.truncate(last + keep);
+    }
+    Ok(plain)
 }
 
 /// Checks a block whose last octet is the count, in time that does not depend on its content.

@@ -7,8 +7,7 @@ use crate::error::{Class, KsError, Result};
 use crate::keystore::OpCx;
 use crate::local::{self, KeyKind};
 use crate::operation::{
-    BlockPadding, CryptoOut, DecryptOp, EncryptOp, Encrypted, EncryptionScheme, Iv, MacScheme, SignInput,
-    SignatureScheme,
+    CryptoOut, DecryptOp, EncryptOp, Encrypted, EncryptionScheme, Iv, MacScheme, SignInput, SignatureScheme,
 };
 use crate::secret::SecretBytes;
 use cryptoki_sys as ck;
@@ -87,30 +86,13 @@ impl Pkcs11Keystore {
 
     pub(super) async fn decrypt(&self, key: KeyName, op: DecryptOp<'_>, cx: OpCx) -> Result<CryptoOut> {
         let (kind, mechanism) = cipher(op.scheme, op.iv, op.aad, false)?;
-        if op.tag.map(<[u8]>::len) != op.scheme.tag_len() {
-            return Err(KsError::parameters("the authentication tag has not the length that the scheme has"));
-        }
-        let padding = match op.scheme {
-            EncryptionScheme::Ecb(padding) | EncryptionScheme::Cbc(padding) => Some(*padding),
-            _ => None,
-        };
-        let needs_block = padding.is_some_and(|padding| !matches!(padding, BlockPadding::None | BlockPadding::Zeros));
-        if padding.is_some() && (!op.data.len().is_multiple_of(BLOCK) || (needs_block && op.data.is_empty())) {
-            return Err(KsError::data(format!(
-                "cipher text of {} octets is not whole blocks of {BLOCK}",
-                op.data.len()
-            )));
-        }
+        let padding = local::padding::before_decrypt(&op, BLOCK)?;
         self.require(kind, ck::CKF_DECRYPT, cx).await?;
         let data = [op.data, op.tag.unwrap_or_default()].concat();
-        let Response::Secret(mut plain) = self.token.call(Request::Decrypt { key, mechanism, data }, cx).await? else {
+        let Response::Secret(plain) = self.token.call(Request::Decrypt { key, mechanism, data }, cx).await? else {
             return Err(mismatch());
         };
-        if let (Some(padding), Some(last)) = (padding, plain.len().checked_sub(BLOCK)) {
-            let keep = local::padding::message_len(padding, &plain.expose()[last..])?;
-            plain.truncate(last + keep);
-        }
-        Ok(CryptoOut::Decrypted(plain))
+        local::padding::after_decrypt(padding, plain, BLOCK).map(CryptoOut::Decrypted)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::key::KeyRef;
 use crate::keystore::OpCx;
 use crate::local::{self, KeyKind, KeyMaterial, PreparedKey};
 use crate::operation::{
-    BlockPadding, CryptoOp, CryptoOut, DecryptOp, EncryptOp, Encrypted, EncryptionScheme, Iv, MacScheme, SignInput,
+    CryptoOp, CryptoOut, DecryptOp, EncryptOp, Encrypted, EncryptionScheme, Iv, MacScheme, SignInput,
     SignatureScheme,
 };
 use crate::remote::Effect;
@@ -109,30 +109,13 @@ impl RestKeystore {
 
     async fn decrypt(&self, key: &KeyRef, op: DecryptOp<'_>, cx: OpCx) -> Result<CryptoOut> {
         let mut values = self.cipher_values(key, op.scheme, op.iv, op.aad)?;
-        if op.tag.map(<[u8]>::len) != op.scheme.tag_len() {
-            return Err(KsError::parameters("the authentication tag has not the length that the scheme has"));
-        }
-        let padding = match op.scheme {
-            EncryptionScheme::Ecb(padding) | EncryptionScheme::Cbc(padding) => Some(*padding),
-            _ => None,
-        };
-        let needs_block = padding.is_some_and(|padding| !matches!(padding, BlockPadding::None | BlockPadding::Zeros));
-        if padding.is_some() && (!op.data.len().is_multiple_of(BLOCK) || (needs_block && op.data.is_empty())) {
-            return Err(KsError::data(format!(
-                "cipher text of {} octets is not whole blocks of {BLOCK}",
-                op.data.len()
-            )));
-        }
+        let padding = local::padding::before_decrypt(&op, BLOCK)?;
         values.insert("data".into(), base64(op.data));
         values.insert("tag".into(), op.tag.map_or(Value::Null, base64));
         let answer = self.client.call(Op::Decrypt, &values, Effect::Read, cx).await?;
         answer.check_name(&self.name(key.id))?;
-        let mut plain = answer.bytes("data")?;
-        if let (Some(padding), Some(last)) = (padding, plain.len().checked_sub(BLOCK)) {
-            let keep = local::padding::message_len(padding, &plain.expose()[last..])?;
-            plain.truncate(last + keep);
-        }
-        Ok(CryptoOut::Decrypted(plain))
+        let plain = answer.bytes("data")?;
+        local::padding::after_decrypt(padding, plain, BLOCK).map(CryptoOut::Decrypted)
     }
 
     fn cipher_values(&self, key: &KeyRef, scheme: &EncryptionScheme, iv: &[u8], aad: &[u8]) -> Result<Values> {
