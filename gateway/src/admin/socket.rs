@@ -108,30 +108,23 @@ async fn serve<A: Answering>(answering: Arc<A>, stream: UnixStream) -> io::Resul
     } else {
         let received = tokio::time::timeout(REQUEST_WAIT, read.read_until(b'\n', &mut line)).await;
         received.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-        if let Some(app) = answering.app()
-            && let Some(request) = streamed(&line)
-        {
-            stream::serve(app, &Actor::LocalUser(peer.uid()), request, &mut write).await?;
-            return write.shutdown().await;
+        let actor = Actor::LocalUser(peer.uid());
+        match serde_json::from_slice::<AdminRequest>(&line) {
+            Ok(request) => match answering.app().filter(|_| request.is_streamed()) {
+                Some(app) => {
+                    stream::serve(app, &actor, request, &mut write).await?;
+                    return write.shutdown().await;
+                }
+                None => answering.answer(&actor, request).await.map_or_else(Answer::Error, Answer::Ok),
+            },
+            // serde_json quotes what it read, which may be a password: only the place is told.
+            Err(error) => Answer::Error(refused(&format!("the request cannot be read at column {}", error.column()))),
         }
-        answer(answering, &Actor::LocalUser(peer.uid()), &line).await
     };
     let mut text = serde_json::to_vec(&answer)?;
     text.push(b'\n');
     write.write_all(&text).await?;
     write.shutdown().await
-}
-
-async fn answer<A: Answering>(answering: Arc<A>, actor: &Actor, line: &[u8]) -> Answer {
-    match serde_json::from_slice::<AdminRequest>(line) {
-        Ok(request) => answering.answer(actor, request).await.map_or_else(Answer::Error, Answer::Ok),
-        // serde_json quotes what it read, which may be a password: only the place is told.
-        Err(error) => Answer::Error(refused(&format!("the request cannot be read at column {}", error.column()))),
-    }
-}
-
-fn streamed(line: &[u8]) -> Option<AdminRequest> {
-    serde_json::from_slice::<AdminRequest>(line).ok().filter(AdminRequest::is_streamed)
 }
 
 fn refused(message: &str) -> AdminError {

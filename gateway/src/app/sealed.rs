@@ -27,6 +27,7 @@ use crate::{
     audit::{Actor, Event},
     config::Config,
     data_dir::{DataDir, write_secret},
+    operation::now_ms,
     seal::{SecretBytes, SlotKind, Unlocked, Unlocking},
     telemetry::{ComponentState, Metrics, Readiness, StatusInfo, StatusListener},
 };
@@ -206,8 +207,4 @@ fn describe(said: &Said) -> String {
         Some(progress) => format!("sealed: {progress}"),
         None => "unsealed: the store is being opened".into(),
     }
-}
-
-fn now_ms() -> i64 {
-    i64::try_from(time::OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000).unwrap_or_default()
 }

@@ -10,14 +10,13 @@ use super::{
     code,
     files::Making,
     output,
-    serve::{block_on, load, lock_patiently, open},
+    serve::{block_on, do_alone, load, lock_patiently},
     shares,
     slot::SlotArguments,
 };
 use crate::{
     admin::{self, AdminReply, AdminRequest, ConnectError, GrantTarget, Password},
     app::{self, SecretInput},
-    audit::Actor,
     data_dir::DataDir,
 };
 
@@ -219,17 +218,8 @@ pub(super) fn send(data: &Data, request: AdminRequest) -> Result<AdminReply, Fai
             })
         }
         Some(lock) => {
-            let (dir, config) = load(&data.data_dir, &[])?;
-            block_on(async {
-                let app = open(dir, lock, config, data, false).await?;
-                if request.is_about_objects() {
-                    app::gateway(&app)?;
-                }
-                let actor = Actor::LocalUser(rustix::process::getuid().as_raw());
-                let reply = admin::handle(&app, &actor, request).await;
-                app.close().await?;
-                Ok(reply?)
-            })
+            let with_objects = request.is_about_objects();
+            do_alone(data, lock, with_objects, async |app, actor| admin::handle(app, actor, request).await)
         }
     }
 }

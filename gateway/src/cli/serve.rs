@@ -7,7 +7,9 @@ use super::{
     args::{Config as ConfigCommand, Data, ServeArguments, StoreCommand},
 };
 use crate::{
+    admin::{AdminError, AdminReply},
     app::{self, App},
+    audit::Actor,
     config::{Config, KeystoreConfig, SETTINGS},
     data_dir::{DataDir, DataDirError, DataDirLock},
     store::Commit,
@@ -109,6 +111,26 @@ pub(super) fn lock_patiently(dir: &DataDir, mut meanwhile: impl FnMut() -> bool)
 pub(super) async fn open(dir: DataDir, lock: DataDirLock, config: Config, data: &Data, accept: bool) -> Result<App, Failure> {
     let unsealed = app::unlock(&dir, data.passphrase.opening()).await?;
     Ok(App::open(dir, lock, config, unsealed, accept).await?)
+}
+
+/// Does what an administrator asks on a data directory that nobody serves. `with_objects`: it is about managed objects.
+pub(super) fn do_alone(
+    data: &Data,
+    lock: DataDirLock,
+    with_objects: bool,
+    work: impl AsyncFnOnce(&App, &Actor) -> Result<AdminReply, AdminError>,
+) -> Result<AdminReply, Failure> {
+    let (dir, config) = load(&data.data_dir, &[])?;
+    block_on(async {
+        let app = open(dir, lock, config, data, false).await?;
+        if with_objects {
+            app::gateway(&app)?;
+        }
+        let actor = Actor::LocalUser(rustix::process::getuid().as_raw());
+        let reply = work(&app, &actor).await;
+        app.close().await?;
+        Ok(reply?)
+    })
 }
 
 /// Runs a command that serves nobody.

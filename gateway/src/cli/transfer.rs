@@ -7,12 +7,10 @@ use super::{
     admin::is_served,
     args::Data,
     out_file::OutFile,
-    serve::{block_on, load, lock_patiently, open},
+    serve::{do_alone, lock_patiently},
 };
 use crate::{
     admin::{self, AdminReply, AdminRequest, ConnectError, Progress, StreamItem},
-    app,
-    audit::Actor,
     data_dir::DataDir,
 };
 
@@ -46,17 +44,8 @@ fn ask(
     let Some(lock) = lock_patiently(&dir, || is_served(&socket))? else {
         return Ok(admin::send_for_stream(&socket, &request, take)?);
     };
-    let (dir, config) = load(&data.data_dir, &[])?;
-    block_on(async {
-        let app = open(dir, lock, config, data, false).await?;
-        if request.is_about_objects() {
-            app::gateway(&app)?;
-        }
-        let actor = Actor::LocalUser(rustix::process::getuid().as_raw());
-        let reply = admin::stream_here(&app, &actor, request, take).await;
-        app.close().await?;
-        Ok(reply?)
-    })
+    let with_objects = request.is_about_objects();
+    do_alone(data, lock, with_objects, async |app, actor| admin::stream_here(app, actor, request, take).await)
 }
 
 /// Progress on standard error: one line that is rewritten on a terminal, a line per tenth elsewhere.

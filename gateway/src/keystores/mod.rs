@@ -603,14 +603,5 @@ pub(crate) fn table_of(text: &str) -> toml::Table {
 }
 
 fn event(by: &Deciding, action: Action, outcome: Outcome, details: Details) -> Event {
-    Event {
-        at_ms: now_ms(),
-        actor: by.actor.clone(),
-        source: by.source,
-        organisation: Some(OrganisationId::DEFAULT),
-        action,
-        object: None,
-        outcome,
-        details,
-    }
+    Event { outcome, ..by.event(now_ms(), OrganisationId::DEFAULT, action, details) }
 }

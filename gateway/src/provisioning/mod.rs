@@ -65,6 +65,22 @@ pub struct Deciding {
     pub source: Option<IpAddr>,
 }
 
+impl Deciding {
+    /// What was decided and done, for the audit record; `at_ms`: milliseconds since 1970.
+    pub fn event(&self, at_ms: i64, organisation: OrganisationId, action: Action, details: Details) -> Event {
+        Event {
+            at_ms,
+            actor: self.actor.clone(),
+            source: self.source,
+            organisation: Some(organisation),
+            action,
+            object: None,
+            outcome: Outcome::Done,
+            details,
+        }
+    }
+}
+
 /// An acknowledged reason, as an administrator gives it.
 #[derive(Debug, Clone)]
 pub struct Reasoned {
@@ -227,16 +243,7 @@ impl Provisioning {
     }
 
     fn event(&self, by: &Deciding, organisation: OrganisationId, action: Action, details: Details) -> Event {
-        Event {
-            at_ms: self.now_ms(),
-            actor: by.actor.clone(),
-            source: by.source,
-            organisation: Some(organisation),
-            action,
-            object: None,
-            outcome: Outcome::Done,
-            details,
-        }
+        by.event(self.now_ms(), organisation, action, details)
     }
 }
 

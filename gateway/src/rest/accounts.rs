@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
 
 use crate::{
-    audit::{Action, Details, Event, Outcome},
+    audit::{Action, Details, Event},
     identity::{DirectoryContent, DirectoryHandle, PasswordVerifier, REST_PASSWORD_BYTES_MAX},
     operation::now_ms,
     provisioning::Deciding,
@@ -208,16 +208,7 @@ impl RestAccounts {
 }
 
 fn event(by: &Deciding, organisation: OrganisationId, action: Action, id: EntryId, name: &str) -> Event {
-    Event {
-        at_ms: now_ms(),
-        actor: by.actor.clone(),
-        source: by.source,
-        organisation: Some(organisation),
-        action,
-        object: None,
-        outcome: Outcome::Done,
-        details: Details::Entry { id, name: name.into() },
-    }
+    by.event(now_ms(), organisation, action, Details::Entry { id, name: name.into() })
 }
 
 fn taken(error: CommitError, name: &str) -> AccountError {

@@ -92,9 +92,9 @@ pub(super) async fn encrypt(may: May<CryptoEncrypt>, State(rest): State<Rest>, B
     if wish.iv.is_some() && wish.mode != Mode::Cbc {
         return Err(Refused::invalid("iv is taken with mode CBC only; in GCM and CTR one that comes twice gives messages away"));
     }
-    let mut data = Some(Secret::new(octets("data", &wish.data)?));
+    let data = Secret::new(octets("data", &wish.data)?);
     let input = Input { mode: wish.mode, iv: field("iv", wish.iv)?, aad: field("aad", wish.aad)? };
-    let task = Encrypt { key: KeyName::parse(&wish.key)?, data: data.take(), input };
+    let task = Encrypt { key: KeyName::parse(&wish.key)?, data, input };
     let encrypted = rest.run(&may, &task).await?;
     Ok(done(StatusCode::OK, &encrypted))
 }
@@ -108,7 +108,7 @@ struct Input {
 
 struct Encrypt {
     key: KeyName,
-    data: Option<Secret>,
+    data: Secret,
     input: Input,
 }
 
@@ -128,7 +128,7 @@ impl Task for Encrypt {
         let request = EncryptRequest {
             unique_identifier: Some(UniqueIdentifier::Text(id.to_string())),
             cryptographic_parameters: Some(parameters),
-            data: self.data.clone(),
+            data: Some(self.data.clone()),
             iv_counter_nonce: self.input.iv.clone(),
             correlation_value: None,
             init_indicator: None,
