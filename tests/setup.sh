@@ -3,7 +3,7 @@
 #
 # As root it installs missing packages; otherwise it names them and fails. A tool named in KEYGATE_TEST_SKIP (comma separated:
 # softhsm, pykmip, nginx, haproxy, strongswan, pkilint, age, 7z) is not asked for. Nothing is installed that is there already.
-# `tests/setup.sh bench` installs what only `make bench` needs on top: cfssl, to compare with.
+# `tests/setup.sh bench` installs what only `make bench` needs on top: cfssl and p11-kit's server, to compare with.
 set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -49,6 +49,8 @@ if ! skipped strongswan; then
 fi
 if [ "${1:-}" = bench ]; then
     need cfssl golang-cfssl
+    need p11-kit p11-kit
+    find /usr/lib -name p11-kit-client.so 2>/dev/null | grep -q . || missing="$missing p11-kit-modules"
 fi
 
 if [ -n "$missing" ]; then

@@ -1,12 +1,12 @@
 //! `make bench`: how fast the gateway is, as ratios to what the machine can do, measured in the same run.
 //!
 //! The limits: a bare TLS server with canned answers ([`canned`]), SQLite's group commit ([`sqlite`]), the PKCS#11 library alone
-//! ([`token`]), and for enrolment a rival
-//! ([`cfssl`]). Client and server share the machine's cores; every row alternates the gateway and its limit, and the median counts.
+//! ([`token`]), and rivals: for enrolment cfssl ([`cfssl`]), for tokens p11-kit's server ([`hsm`]). Client and server share the machine's cores; every row alternates the gateway and its limit, and the median counts.
 
 mod canned;
 mod cfssl;
 mod enrol;
+mod hsm;
 mod http;
 mod jobs;
 mod load;
@@ -44,7 +44,7 @@ struct Arguments {
     /// Keys stored for the Locate, start and memory rows.
     #[arg(long, default_value_t = 100_000)]
     keys_many: usize,
-    /// Only rows whose name holds one of these words: create encrypt sign handshake get batch latency locate start memory revocation lists certificates revoked est cfssl rehome.
+    /// Only rows whose name holds one of these words: create encrypt sign among envelope handshake get batch latency locate start memory revocation lists certificates revoked est cfssl rehome.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Where data folders go; their disk is the one measured.
@@ -56,7 +56,11 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let result = if std::env::args().nth(1).as_deref() == Some(canned::SUBCOMMAND) { canned::serve() } else { bench() };
+    let result = match std::env::args().nth(1).as_deref() {
+        Some(canned::SUBCOMMAND) => canned::serve(),
+        Some(token::SUBCOMMAND) => token::main(),
+        _ => bench(),
+    };
     gateway::remove_template();
     match result {
         Ok(()) => ExitCode::SUCCESS,

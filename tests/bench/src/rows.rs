@@ -9,14 +9,13 @@ use keygate_kmip::Tag;
 use keygate_tests::client::TlsKmipClient;
 use keygate_tests::gateway::{Setup, TestGateway};
 use keygate_tests::request;
-use keygate_tests::softhsm::Token;
 use keygate_tests::ttlv::Item;
 use serde::Serialize;
 
 use crate::canned::Canned;
 use crate::jobs::{self, Known, Same, Varying};
 use crate::load::{self, Job, Load, Measured, Target};
-use crate::{enrol, process, provisioning, rehome, sqlite, token};
+use crate::{enrol, hsm, process, provisioning, rehome, sqlite};
 
 /// How long and how often.
 #[derive(Clone, Debug)]
@@ -62,7 +61,13 @@ pub(crate) fn measure(plan: &Plan, report: &mut dyn FnMut(Row)) -> io::Result<()
         encrypt(plan, report)?;
     }
     if wanted("sign") {
-        sign(plan, report)?;
+        hsm::sign(plan, report)?;
+    }
+    if wanted("among") {
+        hsm::sign_among_many(plan, report)?;
+    }
+    if wanted("envelope") {
+        hsm::envelope(plan, report)?;
     }
     if wanted("handshake") {
         handshake(plan, report)?;
@@ -178,46 +183,6 @@ fn encrypt(plan: &Plan, report: &mut dyn FnMut(Row)) -> io::Result<()> {
     Ok(())
 }
 
-/// Sign with ECDSA P-256, the key in SoftHSM, one worker, against the bare library with one thread.
-fn sign(plan: &Plan, report: &mut dyn FnMut(Row)) -> io::Result<()> {
-    let folder = tempfile::tempdir_in(&plan.folder)?;
-    let hsm = Token::make(folder.path(), "bench")?;
-    let mut gateway = plan.setup().set("keystore.default", "hsm").prepare()?;
-    hsm.join(&mut gateway, "hsm", 1);
-    gateway.start()?;
-    let mut client = gateway.connect("a");
-    let made = request::outcome(&client.request(&jobs::create_ec_pair())?)
-        .map_err(|(_, message)| io::Error::other(message))?;
-    let identifier = |tag: Tag| made.field(tag.0).and_then(Item::text).map(str::to_owned).unwrap_or_default();
-    let public = client.request(&jobs::get(&identifier(Tag::PUBLIC_KEY_UNIQUE_IDENTIFIER)))?;
-    let public =
-        public.find(Tag::KEY_MATERIAL.0).and_then(Item::bytes).ok_or_else(|| io::Error::other("no public key"))?;
-    // A P-256 SubjectPublicKeyInfo ends with the uncompressed point.
-    let point = public[public.len().saturating_sub(65)..].to_vec();
-    let data = [0x5A_u8; 32];
-    let asked = jobs::sign(&identifier(Tag::PRIVATE_KEY_UNIQUE_IDENTIFIER), &data);
-    let job: Arc<dyn Job> =
-        Arc::new(Varying::learn(&mut client, &asked, move |answer| jobs::verifies(answer, &point, &data))?);
-    let mut ratios = Vec::new();
-    for _ in 0..plan.runs {
-        let limit = token::signatures(&hsm, plan.duration)?;
-        let own = load::run(&plan.target(&gateway)?, &job, plan.load())?;
-        ratios.push((own.per_second / limit, own, limit));
-    }
-    ratios.sort_by(|one, other| one.0.total_cmp(&other.0));
-    let (ratio, own, limit) = &ratios[ratios.len() / 2];
-    let detail = format!("{}; the library alone {limit:.0}/s", describe(own));
-    report(Row::new(
-        "sign ECDSA P-256 in SoftHSM, one worker",
-        ratio * 100.0,
-        "% of raw cryptoki",
-        65.0,
-        false,
-        detail,
-    ));
-    Ok(())
-}
-
 /// Full mutual TLS 1.3 handshakes with one Query each.
 fn handshake(plan: &Plan, report: &mut dyn FnMut(Row)) -> io::Result<()> {
     let gateway = plan.gateway();
@@ -285,7 +250,7 @@ fn many(plan: &Plan, report: &mut dyn FnMut(Row)) -> io::Result<()> {
 }
 
 impl Plan {
-    fn setup(&self) -> Setup {
+    pub(crate) fn setup(&self) -> Setup {
         Setup::new().below(&self.folder).set("log.level", "warn")
     }
 
@@ -297,7 +262,7 @@ impl Plan {
         Load { connections: self.connections, duration: self.duration, reconnect: false }
     }
 
-    fn target(&self, gateway: &TestGateway) -> io::Result<Target> {
+    pub(crate) fn target(&self, gateway: &TestGateway) -> io::Result<Target> {
         let mut tls = gateway.client("a").tls()?;
         tls.resumption = rustls::client::Resumption::disabled();
         Ok(Target { address: gateway.address("kmip"), tls: Arc::new(tls), pid: gateway.pid().unwrap_or_default() })
@@ -381,7 +346,7 @@ pub(crate) fn populate(gateway: &TestGateway, from: usize, to: usize) -> io::Res
 }
 
 /// Asks every request once, over several connections: one alone would wait for a commit each time.
-fn learn_gets(gateway: &TestGateway, requests: Vec<Item>) -> io::Result<Known> {
+pub(crate) fn learn_gets(gateway: &TestGateway, requests: Vec<Item>) -> io::Result<Known> {
     let check = |answer: &Item| {
         let mut items = answer.fields().iter().filter(|field| field.tag == Tag::BATCH_ITEM.0);
         items.try_for_each(|item| request::item_outcome(item).map(|_| ()).map_err(|(_, message)| message))
