@@ -417,6 +417,17 @@ fn keys_move_between_local_keystores_and_terms() {
     assert_eq!(stopped["state"], "stopped", "{stopped}");
     assert!(stopped["moved"].as_u64() < Some(40), "a throttled move was not over: {stopped}");
     all_work(&mut client, &keys);
+    // Draining lets no new key in, and moves none in either.
+    let _ = ok(&["keys", "rehome", "--from", "local", "--to", "vault", "--yes", "--detach", "--per-second", "8"]);
+    let _ = ok(&["keystore", "drain", "vault"]);
+    let ended = loop {
+        let list: Json = serde_json::from_str(&ok(&["keys", "moves", "--json"])).expect("JSON");
+        if list["items"][0]["state"] == "stopped" {
+            break list["items"][0].clone();
+        }
+    };
+    assert!(ended["trouble"].as_str().is_some_and(|why| why.contains("drained")), "{ended}");
+    let _ = ok(&["keystore", "activate", "vault", "--confirm", "vault"]);
     let report: Json = serde_json::from_str(&ok(&["keys", "rehome", "--from", "local", "--to", "vault", "--yes", "--json"])).expect("JSON");
     assert_eq!((report["state"].as_str(), report["moved"].as_u64()), (Some("done"), Some(40)), "{report}");
     all_work(&mut client, &keys);

@@ -64,6 +64,8 @@ pub struct Restored {
     pub lost: u64,
     /// Audit segments that were not intact when the backup was made.
     pub broken_links: u64,
+    /// Keys that were being made, destroyed or moved in devices when the backup was made: these actions are not gone on with.
+    pub unfinished: u64,
 }
 
 /// Why nothing was restored.
@@ -187,6 +189,7 @@ async fn fill(order: RestoreOrder<'_>, part: &Path) -> Result<Restored, RestoreE
         }
         frame = reader.next()?;
     };
+    let unfinished = restoring.unfinished();
     let epoch = restoring.finish(&trailer, known).await?;
     verify(part, &seal, root, &trailer, actor).await?;
     progress(total, total);
@@ -201,6 +204,7 @@ async fn fill(order: RestoreOrder<'_>, part: &Path) -> Result<Restored, RestoreE
         counts: trailer.counts,
         lost: trailer.lost,
         broken_links: trailer.broken_links,
+        unfinished,
     })
 }
 

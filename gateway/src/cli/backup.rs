@@ -186,6 +186,12 @@ pub(super) fn restore(arguments: &Restore) -> Result<(), Failure> {
     if restored.lost > 0 {
         println!("warning: {} rows did not open when the backup was made and are lost", restored.lost);
     }
+    if restored.unfinished > 0 {
+        println!(
+            "note: {} keys were being made or destroyed in devices when the backup was made; what is left of them there belongs to no object",
+            restored.unfinished
+        );
+    }
     if restored.broken_links > 0 {
         println!(
             "warning: the audit record was not intact when the backup was made; `keygate audit verify` says where"

@@ -92,10 +92,8 @@ impl Collector {
 
     async fn collect(&self, row: &ObjectRow) -> Option<Collected> {
         let refuse = |object_type: &str, reason: String| Some(left_out(row.id, object_type, &reason));
-        // Opening proves that no column was altered.
-        let Ok(record) = row.open(&self.gateway.keyring) else { return refuse("", "its row was altered".into()) };
-        let Ok(object) = Object::from_row(row, crate::operation::now_ms() / 1000) else {
-            return refuse("", "its row cannot be read".into());
+        let Ok((object, record)) = Object::open(row, &self.gateway.keyring, crate::operation::now_ms() / 1000) else {
+            return refuse("", "its row was altered, or cannot be read".into());
         };
         let object_type = object.object_type.to_string();
         if object.lifecycle.is_destroyed() {
@@ -104,7 +102,7 @@ impl Collector {
         if let Err(reason) = may_leave(&object) {
             return refuse(&object_type, reason.into());
         }
-        let held = match Material::from_record(record.expose()) {
+        let held = match record.material() {
             Ok(Material::Held(held)) => *held,
             Ok(Material::Referenced(key)) => match self.fetch(&object, &key).await {
                 Ok(held) => held,
@@ -155,14 +153,11 @@ fn may_leave(object: &Object) -> Result<(), &'static str> {
     if public {
         return Ok(());
     }
-    if object.attributes.has_tag(Tag::EXTRACTABLE)
-        && !object.attributes.flag(Tag::EXTRACTABLE)
-        && object.custody != Custody::InBackend
-    {
-        return Err("it is not extractable");
+    if object.attributes.has_tag(Tag::EXTRACTABLE) && !object.attributes.flag(Tag::EXTRACTABLE) {
+        return Err(if object.custody == Custody::InBackend { "it stays in its device" } else { "it is not extractable" });
     }
-    if object.attributes.flag(Tag::SENSITIVE) && object.custody != Custody::InBackend {
-        return Err("it is sensitive");
+    if object.attributes.flag(Tag::SENSITIVE) {
+        return Err(if object.custody == Custody::InBackend { "it stays in its device" } else { "it is sensitive" });
     }
     Ok(())
 }

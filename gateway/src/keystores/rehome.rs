@@ -115,13 +115,12 @@ impl KeystoreService {
         }
         let (source, target) = (self.find(from)?, self.find(to)?);
         let route = self.route(source.row.id, target.row.id)?;
-        if source.row.id != target.row.id && !route.to.takes_new {
-            return Err(KeystoreError::Conflict(format!("keystore \"{to}\" takes no new keys: it is being drained")));
-        }
         if source.row.id == target.row.id && !route.is_within_the_store() {
             return Err(KeystoreError::Invalid("only keys that are sealed in the store can be sealed again where they are".into()));
         }
         let _held = self.changing.lock().await;
+        // Under the lock: who drains takes it, too.
+        self.route(source.row.id, target.row.id)?.check_takes_new(to)?;
         let known = self.store.rehomings();
         if let Some(other) = known.iter().find(|row| row.state == RehomingState::Running && row.from == source.row.id) {
             let same = other.to == target.row.id;
@@ -156,7 +155,7 @@ impl KeystoreService {
             return Ok(Rehoming { state: RehomingState::Running, per_second, by: by.actor.clone(), trouble: String::new(), ended_ms: None, ..row });
         }
         let total = if from == to {
-            self.new_term().await?;
+            self.new_term(by).await?;
             gateway.store.object_count() as u64
         } else {
             self.store.keystore_objects().await?.get(&from).copied().unwrap_or_default()
@@ -181,13 +180,13 @@ impl KeystoreService {
     }
 
     /// A new term, unless there is one that not everything is under yet.
-    async fn new_term(&self) -> Result<(), KeystoreError> {
+    async fn new_term(&self, by: &Deciding) -> Result<(), KeystoreError> {
         let _changing = self.seal_changes.lock().await;
         if self.store.keyring().terms().len() > 1 {
             return Ok(());
         }
         let id = (self.store.keyring().newest_term().0 + 1).to_string();
-        let events = vec![Event::system(now_ms(), Action::TermAdded, Details::Seal { id })];
+        let events = vec![event(by, Action::TermAdded, Outcome::Done, Details::Seal { id })];
         self.store.commit(Commit { events, ..Commit::default() }).await?;
         self.store.add_term().await?;
         Ok(())
@@ -286,8 +285,9 @@ impl Mover<'_> {
             trouble = self.row.trouble, "moving keys has ended"
         );
         let details = Details::Rehome { from: self.row.from.into(), to: self.row.to.into() };
-        let events = vec![Event::system(now_ms(), Action::RehomeEnded, details)];
-        let commit = Commit { events, ..self.noted(Vec::new()) };
+        let ended = Event { actor: self.row.by.clone(), ..Event::system(now_ms(), Action::RehomeEnded, details) };
+        let events = vec![ended];
+        let commit = Commit { events, ..self.noted(&[]) };
         if let Err(error) = self.service.store.commit(commit).await {
             tracing::error!(error = &error as &dyn std::error::Error, "the end of moving keys cannot be recorded");
         }
@@ -337,7 +337,12 @@ impl Mover<'_> {
     async fn route(&mut self) -> Result<Route, Halt> {
         loop {
             let is_up = |keystore: &InUse| keystore.keystore.health() == Health::Up;
-            match self.service.route(self.row.from, self.row.to) {
+            let route = self.service.route(self.row.from, self.row.to);
+            if let Ok(route) = &route {
+                let to = self.service.name_of(self.row.to);
+                route.check_takes_new(&to).map_err(|error| Halt::Trouble(error.to_string()))?;
+            }
+            match route {
                 Ok(route) if is_up(&route.from) && is_up(&route.to) => return Ok(route),
                 // One that could not be opened is tried again by the watch over keystores.
                 Ok(_) | Err(_) => tokio::select! {
@@ -380,10 +385,9 @@ impl Mover<'_> {
                 Err(stays) => self.stays(id, stays),
             }
         }
-        let moved: Vec<ObjectId> = ready.iter().map(|object| object.before.id).collect();
         let count = ready.len() as u64;
         (self.row.after, self.row.moved) = (Some(last), self.row.moved + count);
-        let commit = self.noted(moved);
+        let commit = self.noted(&ready);
         match self.gateway()?.commit_moves(ready, commit).await {
             Ok(()) => {
                 self.moved_here += count;
@@ -418,7 +422,7 @@ impl Mover<'_> {
         }
         self.row.after = Some(last);
         // What stays where it is is on record too.
-        self.service.store.commit(self.noted(Vec::new())).await?;
+        self.service.store.commit(self.noted(&[])).await?;
         Ok(calm)
     }
 
@@ -442,8 +446,9 @@ impl Mover<'_> {
                 }
             };
             self.row.moved += 1;
-            let commit = self.noted(vec![id]);
-            match gateway.commit_moves(vec![ready], commit).await {
+            let ready = vec![ready];
+            let commit = self.noted(&ready);
+            match gateway.commit_moves(ready, commit).await {
                 Ok(()) => {
                     self.moved_here += 1;
                     return Ok(tries == 0);
@@ -486,19 +491,20 @@ impl Mover<'_> {
     }
 
     /// A commit that notes where the job stands, with an event for each object that gets another keystore.
-    fn noted(&self, moved: Vec<ObjectId>) -> Commit {
+    fn noted(&self, moved: &[Ready]) -> Commit {
         let at_ms = now_ms();
-        let rehomed = |object: ObjectId| Event {
+        let rehomed = |ready: &Ready| Event {
             at_ms,
             actor: self.row.by.clone(),
             source: None,
-            organisation: Some(OrganisationId::DEFAULT),
+            // The record of whoever owns the key: keystores are the whole gateway's, keys are not.
+            organisation: Some(ready.before.organisation),
             action: Action::KeyRehomed,
-            object: Some(object),
+            object: Some(ready.before.id),
             outcome: Outcome::Done,
             details: Details::Rehome { from: self.row.from.into(), to: self.row.to.into() },
         };
-        let events = if self.row.from == self.row.to { Vec::new() } else { moved.into_iter().map(rehomed).collect() };
+        let events = if self.row.from == self.row.to { Vec::new() } else { moved.iter().map(rehomed).collect() };
         // Old copies under another term, or of a key that is in a device now, leave the files.
         Commit { changes: vec![Change::UpdateEntry(Entry::Rehoming(self.row.clone()))], events, erases: true }
     }

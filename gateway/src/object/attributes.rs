@@ -19,7 +19,7 @@ impl AttributeSet {
         Self { list: attributes.list }
     }
 
-    /// KMIP TTLV of the attributes: for their row, and for exports.
+    /// KMIP TTLV of the attributes: for the sealed record, and for exports.
     #[must_use]
     pub fn to_stored_bytes(&self) -> Vec<u8> {
         Attributes { templates: Vec::new(), list: self.list.clone() }.to_stored_bytes()

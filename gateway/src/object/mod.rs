@@ -16,12 +16,12 @@ use keygate_kmip::{Attribute, AttributeInstance, DateTime, ObjectType, Tag, Uniq
 
 pub use attributes::AttributeSet;
 pub use facts::facts;
-pub use material::{Material, MaterialError};
+pub use material::{Material, MaterialError, OpenedRecord};
 pub use rules::{Change as AttributeChange, check_change, check_initial};
 pub use state::{Lifecycle, WrongState};
 
 use crate::operation::OperationError;
-use crate::seal::{IndexKey, IndexToken, NameToken};
+use crate::seal::{IndexKey, IndexToken, Keyring, NameToken};
 use crate::store::{ClientId, Custody, KeystoreId, ObjectColumns, ObjectId, ObjectRow, OrganisationId, Version};
 
 /// A managed object without its material.
@@ -47,7 +47,7 @@ pub struct Object {
     pub attributes: AttributeSet,
 }
 
-/// A row whose clear columns this build cannot read.
+/// A row that was altered, or that this build cannot read.
 #[derive(Debug, thiserror::Error)]
 #[error("object {object} cannot be read: {what}")]
 pub struct Unreadable {
@@ -58,17 +58,19 @@ pub struct Unreadable {
 }
 
 impl Object {
-    /// Reads the clear columns of a row and brings the state up to date: "dates drive states".
+    /// Opens a row, which proves that nothing of it was altered, and brings the state up to date: "dates drive states".
     ///
     /// # Errors
-    /// [`Unreadable`] if the columns hold what no build wrote.
-    pub fn from_row(row: &ObjectRow, now: i64) -> Result<Self, Unreadable> {
+    /// [`Unreadable`] if the record does not open, or holds what no build wrote.
+    pub fn open(row: &ObjectRow, keyring: &Keyring, now: i64) -> Result<(Self, OpenedRecord), Unreadable> {
         let unreadable = |what: String| Unreadable { object: row.id, what };
+        let record = row.open(keyring).map_err(|error| unreadable(format!("its sealed record: {error}")))?;
+        let record = OpenedRecord::new(record).map_err(|error| unreadable(error.to_string()))?;
         let object_type = ObjectType::from_code(row.object_type)
             .ok_or_else(|| unreadable(format!("object type {}", row.object_type)))?;
         let lifecycle =
             Lifecycle::from_code(row.state).ok_or_else(|| unreadable(format!("state {}", row.state)))?;
-        let attributes = keygate_kmip::Attributes::from_stored_bytes(&row.attributes)
+        let attributes = keygate_kmip::Attributes::from_stored_bytes(record.attributes().unwrap_or(&row.attributes))
             .map_err(|error| unreadable(error.to_string()))?;
         let mut object = Self {
             id: row.id,
@@ -82,12 +84,17 @@ impl Object {
             attributes: AttributeSet::from_stored(attributes),
         };
         object.advance(now);
-        Ok(object)
+        Ok((object, record))
     }
 
-    /// The clear columns of its row at a version; its names are not claimed where they need not be unique.
+    /// Its row at a version, sealed; its names are not claimed where they need not be unique.
     #[must_use]
-    pub fn to_columns(&self, version: Version, index: &IndexKey, unique_names: bool) -> ObjectColumns {
+    pub fn seal(&self, version: Version, keyring: &Keyring, unique_names: bool, material: &Material) -> ObjectRow {
+        let record = material.to_record(&self.attributes.to_stored_bytes());
+        ObjectRow::seal(keyring, self.to_columns(version, keyring.index(), unique_names), &record)
+    }
+
+    fn to_columns(&self, version: Version, index: &IndexKey, unique_names: bool) -> ObjectColumns {
         ObjectColumns {
             id: self.id,
             organisation: self.organisation,
@@ -98,7 +105,7 @@ impl Object {
             keystore: self.keystore,
             custody: self.custody,
             created_ms: self.created_ms,
-            attributes: self.attributes.to_stored_bytes(),
+            attributes: Vec::new(),
             index: self.index_tokens(index),
             names: if unique_names { self.name_tokens(index) } else { Vec::new() },
         }

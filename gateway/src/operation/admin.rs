@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::Gateway;
 use crate::admin::{AdminError, KeyView, KeysFuture, KeysPage, ObjectsAdmin};
 use crate::audit::{Action, Actor, Details, Event, Outcome};
-use crate::object::Object;
+use crate::object::{Object, OpenedRecord};
 use crate::store::{Change, ClientId, Commit, LocateQuery, ObjectId, ObjectRow, OrganisationId};
 
 impl ObjectsAdmin for Gateway {
@@ -43,8 +43,8 @@ impl Gateway {
         let mut keys = Vec::with_capacity(page.rows.len());
         let mut refused: Vec<String> = page.refused.iter().map(ToString::to_string).collect();
         for row in &page.rows {
-            match self.checked(row) {
-                Ok(object) => keys.push(self.view(&object)),
+            match self.opened(row) {
+                Ok((object, _)) => keys.push(self.view(&object)),
                 Err(_) => refused.push(row.id.to_string()),
             }
         }
@@ -53,7 +53,7 @@ impl Gateway {
 
     async fn show_key(&self, id: ObjectId) -> Result<Option<Value>, AdminError> {
         let Some(row) = self.store.object(id).await.map_err(AdminError::failed)? else { return Ok(None) };
-        let object = self.checked(&row)?;
+        let (object, _) = self.opened(&row)?;
         let attributes: Vec<Value> = object.all_attributes().map(|instance| described(&instance)).collect();
         let mut shown = serde_json::to_value(self.view(&object)).map_err(AdminError::failed)?;
         shown["version"] = json!(row.version.0);
@@ -64,11 +64,10 @@ impl Gateway {
     async fn change_owner(&self, id: ObjectId, to: ClientId, actor: &Actor) -> Result<(), AdminError> {
         let row = self.store.object(id).await.map_err(AdminError::failed)?;
         let row = row.ok_or_else(|| AdminError::name(format!("there is no object {id}")))?;
-        let material = row.open(&self.keyring).map_err(AdminError::failed)?;
-        let mut object = self.checked(&row)?;
+        let (mut object, record) = self.opened(&row)?;
         object.owner = to;
-        let columns = object.to_columns(row.version.next(), self.keyring.index(), self.policy.unique_names);
-        let after = ObjectRow::seal(&self.keyring, columns, material.expose());
+        let material = record.material().map_err(AdminError::failed)?;
+        let after = object.seal(row.version.next(), &self.keyring, self.policy.unique_names, &material);
         let event = Event {
             at_ms: crate::operation::now_ms(),
             actor: actor.clone(),
@@ -83,10 +82,8 @@ impl Gateway {
         self.store.commit(commit).await.map(drop).map_err(AdminError::failed)
     }
 
-    /// The object of a row whose record opens: no column was altered.
-    fn checked(&self, row: &ObjectRow) -> Result<Object, AdminError> {
-        row.open(&self.keyring).map_err(AdminError::failed)?;
-        Object::from_row(row, crate::operation::now_ms() / 1000).map_err(AdminError::failed)
+    fn opened(&self, row: &ObjectRow) -> Result<(Object, OpenedRecord), AdminError> {
+        Object::open(row, &self.keyring, crate::operation::now_ms() / 1000).map_err(AdminError::failed)
     }
 
     fn view(&self, object: &Object) -> KeyView {

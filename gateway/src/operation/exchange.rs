@@ -14,7 +14,7 @@ use super::{Gateway, OperationError};
 use crate::audit::{Action, Actor, Details, Event, Outcome};
 use crate::authorize::{Grants, Permit};
 use crate::identity::Caller;
-use crate::object::{Lifecycle, Material, Object, index_token};
+use crate::object::{Lifecycle, Material, Object, OpenedRecord, Unreadable, index_token};
 use crate::store::{Change, Commit, CommitError, LocateQuery, ObjectId, ObjectRow, Version, Underway};
 
 /// A request message while it is executed.
@@ -67,6 +67,9 @@ enum Placeholder {
 struct Slot {
     object: Object,
     row: Option<Arc<ObjectRow>>,
+    /// The row's record, opened.
+    record: Option<Arc<OpenedRecord>>,
+    /// What replaces its value.
     material: Option<Material>,
     changed: bool,
     /// It was served for the first time; if nothing else changed, the change may be lost.
@@ -181,8 +184,9 @@ impl<'a> Exchange<'a> {
             return Ok(true);
         }
         let Some(row) = self.gateway.store.object(id).await? else { return Ok(false) };
-        let object = Object::from_row(&row, self.now).map_err(|error| OperationError::internal("stored object", error))?;
-        self.working.insert(id, Slot { object, row: Some(row), material: None, changed: false, served: false });
+        let refused = |error: Unreadable| OperationError::internal("stored object is refused", error);
+        let (object, record) = Object::open(&row, &self.gateway.keyring, self.now).map_err(refused)?;
+        self.working.insert(id, Slot { object, row: Some(row), record: Some(Arc::new(record)), material: None, changed: false, served: false });
         Ok(true)
     }
 
@@ -213,7 +217,7 @@ impl<'a> Exchange<'a> {
         if slot.object.lifecycle.is_destroyed() {
             return Err(OperationError::Destroyed);
         }
-        slot.material(&self.gateway.keyring)
+        slot.material()
     }
 
     /// The stored row of the object a permit is for; `None` if it is new or changed in this message.
@@ -246,7 +250,7 @@ impl<'a> Exchange<'a> {
     pub fn insert(&mut self, object: Object, material: Material) {
         let id = object.id;
         self.remember(id);
-        self.working.insert(id, Slot { object, row: None, material: Some(material), changed: true, served: false });
+        self.working.insert(id, Slot { object, row: None, record: None, material: Some(material), changed: true, served: false });
         self.subject = Some(id);
     }
 
@@ -424,8 +428,8 @@ impl<'a> Exchange<'a> {
             self.append_reads(&events).await?;
         } else {
             let reads = only_served.then(|| events.clone());
-            let commit = gateway.store.commit(Commit { changes, events, erases: self.erases });
-            match (intent::with_commit(std::mem::take(&mut self.acts), commit).await, reads) {
+            let commit = Commit { changes, events, erases: self.erases };
+            match (intent::with_commit(&gateway.store, std::mem::take(&mut self.acts), commit).await, reads) {
                 // Having served an object is noted if it can be, and is no reason not to serve it.
                 (Err(CommitError::Conflict { .. } | CommitError::DiskFull | CommitError::ReadOnlyLowDisk { .. }), Some(reads)) => {
                     self.append_reads(&reads).await?;
@@ -450,21 +454,17 @@ impl<'a> Exchange<'a> {
 }
 
 impl Slot {
-    fn material(&self, keyring: &crate::seal::Keyring) -> Result<Material, OperationError> {
-        if let Some(material) = &self.material {
-            return Ok(material.clone());
+    fn material(&self) -> Result<Material, OperationError> {
+        match (&self.material, &self.record) {
+            (Some(material), _) => Ok(material.clone()),
+            (None, Some(record)) => record.material().map_err(|error| OperationError::internal("stored object", error)),
+            (None, None) => Ok(Material::None),
         }
-        let Some(row) = &self.row else { return Ok(Material::None) };
-        let damaged = |what: String| OperationError::internal(&format!("object {} is refused: its sealed record", row.id), what);
-        let record = row.open(keyring).map_err(|error| damaged(error.to_string()))?;
-        Material::from_record(record.expose()).map_err(|error| damaged(error.to_string()))
     }
 
     fn into_change(self, gateway: &Gateway) -> Result<Change, OperationError> {
-        let record = self.material(&gateway.keyring)?.to_record();
         let version = self.row.as_ref().map_or(Version::FIRST, |row| row.version.next());
-        let columns = self.object.to_columns(version, gateway.keyring.index(), gateway.policy.unique_names);
-        let after = ObjectRow::seal(&gateway.keyring, columns, &record);
+        let after = self.object.seal(version, &gateway.keyring, gateway.policy.unique_names, &self.material()?);
         Ok(match self.row {
             Some(before) => Change::UpdateObject { before, after },
             None => Change::InsertObject(after),

@@ -42,7 +42,7 @@ pub(super) async fn symmetric(
 ) -> Result<(Custody, Material), OperationError> {
     let making = Making::begin(exchange, keystore).await?;
     let made = making.keystore.generate(making.id, &KeySpec { algorithm, bits }, making.cx).await;
-    let stays = making.custody();
+    let stays = stays_as(&*making.keystore);
     let held = making.end(exchange, made)?;
     let wrap = |key: KeyMaterial| {
         let key_block = key_block::key_block_of(&key, None, ObjectType::SymmetricKey, algorithm, bits.cast_signed())?;
@@ -69,7 +69,7 @@ pub(super) async fn pair(
     };
     let making = Making::begin(exchange, keystore).await?;
     let made = making.keystore.generate_pair(making.id, &spec, making.cx).await;
-    let stays = making.custody();
+    let stays = stays_as(&*making.keystore);
     let pair = making.end(exchange, made)?;
     let bits = pair.public.bits()?;
     let wrap = |key: KeyMaterial| {
@@ -98,7 +98,7 @@ pub(super) async fn import(
     let key = key_block::material_of(&object, attributes)?;
     let making = Making::begin(exchange, keystore).await?;
     let made = making.keystore.import(making.id, &key, making.cx).await;
-    let stays = making.custody();
+    let stays = stays_as(&*making.keystore);
     let held = making.end(exchange, made)?;
     into_material(held, stays, |_| Ok(object))
 }
@@ -118,6 +118,11 @@ pub(super) async fn destroy(exchange: &mut Exchange<'_>, permit: &Permit) -> Res
         exchange.act_in_device(act);
     }
     Ok(())
+}
+
+/// How a key is kept that stays in this keystore.
+pub(super) fn stays_as(keystore: &dyn Keystore) -> Custody {
+    if keystore.descriptor().can.export { Custody::Reference } else { Custody::InBackend }
 }
 
 /// A key being made, under an intent if it will stay in a device.
@@ -140,11 +145,6 @@ impl Making {
             },
         };
         Ok(Self { keystore: target, id, cx: OpCx::within(DEVICE_DEADLINE), new_key })
-    }
-
-    /// How a key is kept that stays in this keystore.
-    fn custody(&self) -> Custody {
-        if self.keystore.descriptor().can.export { Custody::Reference } else { Custody::InBackend }
     }
 
     /// After the device: the key belongs to the message now. On failure it is destroyed if it should exist after all.

@@ -62,7 +62,7 @@ impl Gateway {
         loop {
             let page = self.store.locate(&query).await?;
             for row in &page.rows {
-                let Ok(object) = Object::from_row(row, now_ms() / 1000) else { continue };
+                let Ok((object, _)) = Object::open(row, &self.keyring, now_ms() / 1000) else { continue };
                 let digest = object.attributes.find(|attribute| match attribute {
                     Attribute::Digest(digest) => digest.digest_value.clone(),
                     _ => None,

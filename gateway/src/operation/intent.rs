@@ -146,13 +146,23 @@ impl DeviceAct {
     }
 }
 
-/// Waits for the commit that the acts belong to, then lets the devices follow.
-pub(super) async fn with_commit(
-    acts: Vec<DeviceAct>,
-    commit: impl Future<Output = Result<CommitReceipt, CommitError>>,
-) -> Result<(), CommitError> {
-    // A commit that has been queued is not taken back by giving up the wait for it: until its result is known, dropping
-    // must not undo anything. What happens to it then is for the next start to see.
+/// Commits what the acts belong to, then lets the devices follow. That happens to its end, whether or not the caller waits for it: a
+/// commit that has been queued is not taken back by giving up the wait, and its keys are not left behind by it.
+pub(super) async fn with_commit(store: &Store, acts: Vec<DeviceAct>, commit: Commit) -> Result<(), CommitError> {
+    if acts.is_empty() {
+        return store.commit(commit).await.map(drop);
+    }
+    let store = store.clone();
+    to_the_end(async move { follow(acts, store.commit(commit).await).await }).await
+}
+
+/// Runs work that must not be given up half-way.
+async fn to_the_end(work: impl Future<Output = Result<(), CommitError>> + Send + 'static) -> Result<(), CommitError> {
+    let ended = tokio::spawn(work).await;
+    ended.unwrap_or_else(|error| Err(CommitError::Broken(format!("the work after a commit failed: {error}"))))
+}
+
+async fn follow(acts: Vec<DeviceAct>, committed: Result<CommitReceipt, CommitError>) -> Result<(), CommitError> {
     let (mut made, mut destroys) = (Vec::new(), Vec::new());
     for act in acts {
         match act {
@@ -160,7 +170,7 @@ pub(super) async fn with_commit(
             DeviceAct::Destroy(pending) => destroys.push(pending),
         }
     }
-    match commit.await {
+    match committed {
         Ok(_) => {
             made.iter().for_each(|pending| pending.in_flight.remove(pending.intent.id));
             for pending in destroys {
@@ -192,7 +202,17 @@ pub(crate) async fn with_moves(
     }
     commit.changes.extend(made.iter().map(|pending| Change::RemoveEntry(EntryKind::Intent, pending.intent.id)));
     commit.changes.extend(left.iter().map(|OldKey(pending)| Change::AddEntry(Entry::Intent(pending.intent.clone()))));
-    match store.commit(commit).await {
+    let store = store.clone();
+    to_the_end(async move { follow_moves(made, left, grace, store.commit(commit).await) }).await
+}
+
+fn follow_moves(
+    made: Vec<Pending>,
+    left: Vec<OldKey>,
+    grace: Duration,
+    committed: Result<CommitReceipt, CommitError>,
+) -> Result<(), CommitError> {
+    match committed {
         Ok(_) => {
             made.iter().for_each(|pending| pending.in_flight.remove(pending.intent.id));
             for OldKey(pending) in left {
@@ -269,10 +289,19 @@ async fn carry_out(store: &Store, keystore: &Arc<dyn Keystore>, intent: &Intent)
     }
 }
 
+/// Whether no message stands for an intent any more. Asked right before its keys are destroyed, and in this order: a message that has
+/// committed its object takes the intent away first, and then ceases to be in flight.
+fn is_left_over(gateway: &Gateway, intent: &Intent) -> bool {
+    !gateway.in_flight.has(intent.id) && gateway.store.intents().iter().any(|live| live.id == intent.id)
+}
+
 /// Destroys the keys that interrupted acts left in a keystore that is open but not in use. What fails is left for another time.
 pub(crate) async fn sweep(gateway: &Gateway, id: KeystoreId, keystore: &Arc<dyn Keystore>) {
     let intents = gateway.store.intents();
-    for intent in intents.iter().filter(|intent| intent.keystore == id && !gateway.in_flight.has(intent.id)) {
+    for intent in intents.iter().filter(|intent| intent.keystore == id) {
+        if !is_left_over(gateway, intent) {
+            continue;
+        }
         if let Err(error) = carry_out(&gateway.store, keystore, intent).await {
             tracing::warn!(keystore = %id, cause = %error, "an interrupted device action could not be reconciled yet");
         }
@@ -292,7 +321,10 @@ pub struct Reconciled {
 pub async fn reconcile(gateway: &Gateway) -> Reconciled {
     let mut done = Reconciled::default();
     let intents = gateway.store.intents();
-    for intent in intents.iter().filter(|intent| !gateway.in_flight.has(intent.id)) {
+    for intent in intents.iter() {
+        if !is_left_over(gateway, intent) {
+            continue;
+        }
         let outcome = match gateway.keystores.get(intent.keystore) {
             Ok(keystore) => carry_out(&gateway.store, &keystore, intent).await.map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),

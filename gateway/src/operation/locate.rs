@@ -39,13 +39,8 @@ pub(super) async fn locate(exchange: &mut Exchange<'_>, request: LocateRequest) 
             if exchange.has_changed(row.id) {
                 continue;
             }
-            // A row is believed only when its record opens: then no clear column was altered.
-            if let Err(error) = row.open(&exchange.gateway.keyring) {
-                tracing::error!(object.id = %row.id, %error, "located object is refused");
-                continue;
-            }
-            match Object::from_row(&row, exchange.now) {
-                Ok(object) if filter.matches(&object) => found.take(row.id),
+            match Object::open(&row, &exchange.gateway.keyring, exchange.now) {
+                Ok((object, _)) if filter.matches(&object) => found.take(row.id),
                 Ok(_) => {}
                 Err(error) => tracing::error!(%error, "located object is refused"),
             }

@@ -32,6 +32,7 @@ mod mac_verify;
 mod new_object;
 mod obtain_lease;
 mod policy;
+mod proof;
 mod query;
 mod re_key;
 mod re_key_key_pair;

@@ -9,22 +9,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use keygate_backends::local::{self, KeyKind, KeyMaterial, PairKind, PreparedKey};
-use keygate_backends::{
-    BlockPadding, Class, CryptoOp, CryptoOut, Custody as Keeps, EncryptOp, EncryptionScheme, Held, Iv, Key as KeyToUse, KeyId, KeyRef,
-    Keystore, KsError, MacScheme, OpCx, SignInput, SignatureScheme, resolve,
-};
-use keygate_kmip::{CryptographicAlgorithm, HashingAlgorithm, Key, ManagedObject, ObjectType};
+use keygate_backends::local::KeyMaterial;
+use keygate_backends::{Class, Custody as Keeps, Held, Key as KeyToUse, KeyId, KeyRef, KsError, OpCx};
+use keygate_kmip::{Key, ManagedObject, ObjectType};
 
+use super::generate::stays_as;
 use super::intent::{DEVICE_DEADLINE, NewKey, OldKey, Place};
+use super::proof::prove;
 use super::{Gateway, InUse, now_ms};
+use crate::keystores::KeystoreError;
 use crate::object::{Material, Object, key_block};
 use crate::store::{CommitError, Custody, KeystoreId, ObjectColumns, ObjectRow};
 
 /// How long a key stays in its old keystore after it was moved: longer than a request that holds it may take there.
 const GRACE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 12 });
-/// What keys are used on for comparison.
-const SAMPLE: &[u8; 16] = b"keygate rehoming";
 
 /// From where to where.
 #[derive(Clone)]
@@ -59,6 +57,17 @@ impl Route {
     pub(crate) fn is_within_the_store(&self) -> bool {
         keeps_here(&self.from) && keeps_here(&self.to)
     }
+
+    /// Refuses a keystore that is being drained: nothing moves into it.
+    ///
+    /// # Errors
+    /// [`KeystoreError::Conflict`].
+    pub(crate) fn check_takes_new(&self, name: &str) -> Result<(), KeystoreError> {
+        if self.from.id == self.to.id || self.to.takes_new {
+            return Ok(());
+        }
+        Err(KeystoreError::Conflict(format!("keystore \"{name}\" takes no new keys: it is being drained")))
+    }
 }
 
 fn keeps_here(keystore: &InUse) -> bool {
@@ -70,10 +79,12 @@ fn keeps_here(keystore: &InUse) -> bool {
 /// # Errors
 /// [`Stays::Failed`] for a record that does not open.
 pub(crate) fn reseal(gateway: &Gateway, before: Arc<ObjectRow>, to: Option<KeystoreId>) -> Result<Ready, Stays> {
-    let record = before.open(&gateway.keyring).map_err(|_| damaged())?;
+    let (_, record) = Object::open(&before, &gateway.keyring, now_ms() / 1000).map_err(|_| damaged())?;
+    let record = record.rewritten(&before.attributes);
     let keystore = to.unwrap_or(before.keystore);
-    let columns = ObjectColumns { version: before.version.next(), keystore, ..before.columns().clone() };
-    sealed(gateway, before, columns, record.expose())
+    let columns =
+        ObjectColumns { version: before.version.next(), keystore, attributes: Vec::new(), ..before.columns().clone() };
+    sealed(gateway, before, columns, &record)
 }
 
 fn sealed(gateway: &Gateway, before: Arc<ObjectRow>, columns: ObjectColumns, record: &[u8]) -> Result<Ready, Stays> {
@@ -90,9 +101,8 @@ fn sealed(gateway: &Gateway, before: Arc<ObjectRow>, columns: ObjectColumns, rec
 /// # Errors
 /// Why it stays where it is.
 pub(crate) async fn prepare(gateway: &Gateway, route: &Route, before: Arc<ObjectRow>) -> Result<Ready, Stays> {
-    let record = before.open(&gateway.keyring).map_err(|_| damaged())?;
-    let material = Material::from_record(record.expose()).map_err(|_| damaged())?;
-    let object = Object::from_row(&before, now_ms() / 1000).map_err(|_| damaged())?;
+    let (object, record) = Object::open(&before, &gateway.keyring, now_ms() / 1000).map_err(|_| damaged())?;
+    let material = record.material().map_err(|_| damaged())?;
     let is_key = matches!(object.object_type, ObjectType::SymmetricKey | ObjectType::PrivateKey);
     let (key, old) = match (&material, is_key && !keeps_here(&route.to)) {
         // Not a key that a device would hold, or one that stays in the store: the row is all there is of it.
@@ -109,9 +119,9 @@ pub(crate) async fn prepare(gateway: &Gateway, route: &Route, before: Arc<Object
     let old = old.map(|old| OldKey::new(gateway, place(&object, &route.from), old.id, object.id));
     match arrive(gateway, route, &object, &key).await {
         Ok((custody, material, new)) => {
-            let columns =
-                ObjectColumns { version: before.version.next(), keystore: route.to.id, custody, ..before.columns().clone() };
-            match sealed(gateway, before, columns, &material.to_record()) {
+            let (version, keystore) = (before.version.next(), route.to.id);
+            let columns = ObjectColumns { version, keystore, custody, attributes: Vec::new(), ..before.columns().clone() };
+            match sealed(gateway, before, columns, &material.to_record(&object.attributes.to_stored_bytes())) {
                 Ok(ready) => Ok(Ready { new, old, ..ready }),
                 Err(stays) => Err(stays_with(old, stays)),
             }
@@ -142,8 +152,13 @@ async fn arrive(gateway: &Gateway, route: &Route, object: &Object, key: &KeyMate
         Ok(Held::Material(_)) => return Err(Stays::Failed("the keystore hands the key back".into())),
         Err(error) => return Err(not_taken(&error, object)),
     };
-    prove(key, &route.to.keystore, &reference).await.map_err(|error| failed("its use in the new keystore fails", &error))?;
-    Ok((Custody::InBackend, Material::Referenced(reference), Some(new)))
+    match prove(key, &route.to.keystore, &reference).await {
+        Ok(()) => Ok((stays_as(&*route.to.keystore), Material::Referenced(reference), Some(new))),
+        Err(error) if error.class() == Class::Unsupported => {
+            Err(Stays::Kept("the new keystore neither uses it nor shows it: that it is the same key cannot be proved".into()))
+        }
+        Err(error) => Err(failed("its use in the new keystore fails", &error)),
+    }
 }
 
 async fn exported(route: &Route, key: &KeyRef) -> Result<KeyMaterial, Stays> {
@@ -164,59 +179,6 @@ fn managed(object: &Object, key: &KeyMaterial) -> Result<ManagedObject, Stays> {
         ObjectType::PrivateKey => ManagedObject::PrivateKey(Key { key_block }),
         _ => ManagedObject::SymmetricKey(Key { key_block }),
     })
-}
-
-/// Uses the key in its keystore and compares with what it gives here. Where the device has no such use, its check value is compared.
-async fn prove(key: &KeyMaterial, keystore: &Arc<dyn Keystore>, reference: &KeyRef) -> Result<(), KsError> {
-    let used = match key.kind() {
-        KeyKind::Symmetric(CryptographicAlgorithm::Aes) => same_cipher(key, keystore, reference).await,
-        KeyKind::Symmetric(algorithm) => match resolve::hmac_hash(algorithm) {
-            Some(hash) => same_mac(key, keystore, reference, MacScheme::Hmac(hash)).await,
-            None => Err(KsError::unsupported("no use to compare")),
-        },
-        KeyKind::Private(PairKind::Rsa) => signs(key, keystore, reference, SignatureScheme::RsaPkcs1(HashingAlgorithm::Sha256)).await,
-        KeyKind::Private(PairKind::Ec(_)) => signs(key, keystore, reference, SignatureScheme::Ecdsa(HashingAlgorithm::Sha256)).await,
-        KeyKind::Private(PairKind::Ed25519) => signs(key, keystore, reference, SignatureScheme::Ed25519).await,
-        KeyKind::Private(PairKind::X25519) | KeyKind::Public(_) => Err(KsError::unsupported("no use to compare")),
-    };
-    match used {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(KsError::new(Class::Corrupt, "the key in the device is another one")),
-        Err(error) if error.class() == Class::Unsupported => {
-            keystore.info(reference, OpCx::within(DEVICE_DEADLINE)).await.map(drop)
-        }
-        Err(error) => Err(error),
-    }
-}
-
-async fn same_cipher(key: &KeyMaterial, keystore: &Arc<dyn Keystore>, reference: &KeyRef) -> Result<bool, KsError> {
-    let scheme = EncryptionScheme::Ecb(BlockPadding::None);
-    let op = EncryptOp { scheme: &scheme, iv: Iv::Given(&[]), aad: &[], data: SAMPLE, legacy: false };
-    let here = local::encrypt(&PreparedKey::new(key)?, &op)?;
-    match use_there(keystore, reference, CryptoOp::Encrypt(op)).await? {
-        CryptoOut::Encrypted(there) => Ok(there.data == here.data),
-        _ => Ok(false),
-    }
-}
-
-async fn same_mac(key: &KeyMaterial, keystore: &Arc<dyn Keystore>, reference: &KeyRef, scheme: MacScheme) -> Result<bool, KsError> {
-    let here = local::mac(&PreparedKey::new(key)?, scheme, &[], SAMPLE)?;
-    match use_there(keystore, reference, CryptoOp::Mac { scheme, iv: &[], data: SAMPLE }).await? {
-        CryptoOut::Mac(there) => Ok(there == here),
-        _ => Ok(false),
-    }
-}
-
-async fn signs(key: &KeyMaterial, keystore: &Arc<dyn Keystore>, reference: &KeyRef, scheme: SignatureScheme) -> Result<bool, KsError> {
-    let input = SignInput::Message(SAMPLE);
-    match use_there(keystore, reference, CryptoOp::Sign(scheme, input)).await? {
-        CryptoOut::Signature(signature) => local::verify(&PreparedKey::new(&key.public_half()?)?, scheme, input, &signature),
-        _ => Ok(false),
-    }
-}
-
-async fn use_there(keystore: &Arc<dyn Keystore>, reference: &KeyRef, op: CryptoOp<'_>) -> Result<CryptoOut, KsError> {
-    keystore.crypto(KeyToUse::Reference(reference), op, OpCx::within(DEVICE_DEADLINE)).await
 }
 
 impl Gateway {

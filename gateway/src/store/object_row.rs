@@ -25,8 +25,7 @@ impl Custody {
     }
 }
 
-/// The clear columns. `state` and `object_type` are the KMIP enumeration values; `attributes` is the object layer's own
-/// encoding; the store looks into none of them.
+/// The clear columns. `state` and `object_type` are the KMIP enumeration values; the store looks into none of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectColumns {
     /// Unique Identifier.
@@ -47,7 +46,7 @@ pub struct ObjectColumns {
     pub custody: Custody,
     /// Milliseconds since 1970.
     pub created_ms: i64,
-    /// Canonical clear metadata.
+    /// Attributes in clear, as rows of versions before 0.1 were published have them; empty since they are part of the sealed record.
     pub attributes: Vec<u8>,
     /// The complete set of index tokens, one per indexed attribute value. Sorted and deduplicated by [`ObjectRow::seal`].
     pub index: Vec<IndexToken>,

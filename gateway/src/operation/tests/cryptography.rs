@@ -6,6 +6,7 @@ use keygate_kmip::{
 };
 
 use super::*;
+use crate::object::{AttributeSet, Object};
 
 const KEY: [u8; 16] = [7; 16];
 
@@ -122,9 +123,9 @@ async fn only_the_first_get_is_a_change() {
     let id = world.registered(CryptographicAlgorithm::Aes, &KEY, Vec::new()).await;
     let version = async || {
         let row = world.gateway.store.object(id.parse().expect("ours")).await.expect("readable").expect("there");
-        (row.version, Attributes::from_stored_bytes(&row.attributes).expect("readable"))
+        (row.version, Object::open(&row, &world.gateway.keyring, 0).expect("readable").0.attributes)
     };
-    let fresh = |attributes: &Attributes| attributes.find(|a| if let Attribute::Fresh(fresh) = a { Some(*fresh) } else { None });
+    let fresh = |attributes: &AttributeSet| attributes.find(|a| match a { Attribute::Fresh(fresh) => Some(*fresh), _ => None });
     let (first, attributes) = version().await;
     assert_eq!(fresh(&attributes), Some(true));
     world.get(&world.alice, &id).await.expect("served");
@@ -165,4 +166,31 @@ async fn a_sensitive_key_leaves_only_wrapped() {
     let scheme = keygate_backends::EncryptionScheme::KeyWrap;
     let op = keygate_backends::DecryptOp { scheme: &scheme, iv: &[], aad: &[], data: bytes.expose_bytes(), tag: None };
     assert_eq!(keygate_backends::local::decrypt(&key, &op).expect("it unwraps").expose(), KEY);
+}
+
+/// Whoever reads the files finds neither a key's value nor what would let him try guesses of it, nor its name or attributes.
+#[tokio::test]
+async fn files_tell_nothing_of_an_object() {
+    let world = World::new().await;
+    let value = b"correct horse 42";
+    let attributes = vec![
+        Attribute::Name(keygate_kmip::Name::text("payroll of the north")),
+        Attribute::Custom(CustomAttribute { vendor: "x".into(), name: "x-site".into(), value: AnyValue::text("vault seven") }),
+    ];
+    let id = world.registered(CryptographicAlgorithm::Aes, value, attributes).await;
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, value);
+    let row = world.gateway.store.object(id.parse().expect("ours")).await.expect("readable").expect("there");
+    let (object, _) = Object::open(&row, &world.gateway.keyring, NOW).expect("opens");
+    let known = object.attributes.find(|a| match a { Attribute::Digest(digest) => digest.digest_value.clone(), _ => None });
+    assert_eq!(known.as_deref(), Some(digest.as_ref()), "the digest is there, for who may ask for it");
+    world.gateway.store.close().await.expect("the store closes");
+    let mut octets = 0;
+    for file in std::fs::read_dir(world.dir.path()).expect("readable").map(|entry| entry.expect("an entry").path()).filter(|path| path.is_file()) {
+        let content = std::fs::read(&file).expect("readable");
+        octets += content.len();
+        for secret in [&value[..], digest.as_ref(), b"payroll", b"vault seven", b"x-site"] {
+            assert!(!content.windows(secret.len()).any(|found| found == secret), "{} shows {secret:?}", file.display());
+        }
+    }
+    assert!(octets > 4096, "the database was read");
 }

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use keygate_backends::local::{self, KeyMaterial, PreparedKey};
+use keygate_kmip::CryptographicAlgorithm;
+use tokio::sync::{Notify, watch};
 use keygate_backends::{
     BoxFuture, Capabilities, Class, CryptoOp, CryptoOut, Custody, Descriptor, Health, Held, HeldPair, Key, KeyCheck, KeyClass,
     KeyId, KeyInfo, KeyRef, KeySpec, Keystore, KeystoreId, KsError, OpCx, PairSpec, Result, SecretBytes,
@@ -24,11 +26,43 @@ pub(super) struct Device {
     keys: Mutex<HashMap<KeyId, KeyMaterial>>,
     failure: Mutex<Option<Failure>>,
     exports: AtomicBool,
+    /// It has no use for keys.
+    only_keeps: AtomicBool,
+    /// It stores another value than it is given.
+    alters: AtomicBool,
+    /// Destroying waits.
+    holds: watch::Sender<bool>,
+    /// Destroying has been asked for.
+    pub(super) asked_to_destroy: Notify,
 }
 
 impl Device {
     pub(super) fn new() -> Self {
-        Self { id: KeystoreId::new("device").expect("a legal name"), keys: Mutex::default(), failure: Mutex::default(), exports: AtomicBool::new(false) }
+        Self {
+            id: KeystoreId::new("device").expect("a legal name"),
+            keys: Mutex::default(),
+            failure: Mutex::default(),
+            exports: AtomicBool::default(),
+            only_keeps: AtomicBool::default(),
+            alters: AtomicBool::default(),
+            holds: watch::Sender::new(false),
+            asked_to_destroy: Notify::new(),
+        }
+    }
+
+    /// Whether destroying waits.
+    pub(super) fn hold(&self, holds: bool) {
+        self.holds.send_replace(holds);
+    }
+
+    /// Keeps keys and uses none.
+    pub(super) fn only_keep(&self) {
+        self.only_keeps.store(true, Relaxed);
+    }
+
+    /// Stores another value than it is given.
+    pub(super) fn alter(&self) {
+        self.alters.store(true, Relaxed);
     }
 
     pub(super) fn key_count(&self) -> usize {
@@ -71,7 +105,8 @@ fn gone(id: KeyId) -> KsError {
 
 impl Keystore for Device {
     fn descriptor(&self) -> Descriptor {
-        Descriptor { id: self.id.clone(), kind: "memory", custody: Custody::InBackend, can: Capabilities::default(), device: String::new() }
+        let can = Capabilities { export: self.exports.load(Relaxed), ..Capabilities::default() };
+        Descriptor { id: self.id.clone(), kind: "memory", custody: Custody::InBackend, can, device: String::new() }
     }
 
     fn probe(&self, _: OpCx) -> BoxFuture<'_, Result<Descriptor>> {
@@ -96,7 +131,12 @@ impl Keystore for Device {
 
     fn import<'a>(&'a self, id: KeyId, material: &'a KeyMaterial, _: OpCx) -> BoxFuture<'a, Result<Held>> {
         Box::pin(async move {
-            self.act(|keys| Ok(keys.insert(id, material.clone())))?;
+            let stored = if self.alters.load(Relaxed) {
+                local::generate(&KeySpec { algorithm: CryptographicAlgorithm::Aes, bits: 256 })?
+            } else {
+                material.clone()
+            };
+            self.act(|keys| Ok(keys.insert(id, stored)))?;
             Ok(Held::Reference(self.name(id, KeyClass::Secret)))
         })
     }
@@ -113,6 +153,9 @@ impl Keystore for Device {
     fn crypto<'a>(&'a self, key: Key<'a>, op: CryptoOp<'a>, _: OpCx) -> BoxFuture<'a, Result<CryptoOut>> {
         Box::pin(async move {
             let Key::Reference(name) = key else { return Err(KsError::key("not a key of this device")) };
+            if self.only_keeps.load(Relaxed) {
+                return Err(KsError::unsupported("it only keeps keys"));
+            }
             let material = lock(&self.keys).get(&name.id).cloned().ok_or_else(|| gone(name.id))?;
             let key = PreparedKey::new(&material)?;
             match op {
@@ -134,7 +177,12 @@ impl Keystore for Device {
     }
 
     fn destroy<'a>(&'a self, id: KeyId, _: OpCx) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move { self.act(|keys| keys.remove(&id).map(|_| ()).ok_or_else(|| gone(id))) })
+        Box::pin(async move {
+            self.asked_to_destroy.notify_one();
+            // The sender is this device's own: it is there.
+            let _ = self.holds.subscribe().wait_for(|holds| !holds).await;
+            self.act(|keys| keys.remove(&id).map(|_| ()).ok_or_else(|| gone(id)))
+        })
     }
 
     fn list(&self, _: OpCx) -> BoxFuture<'_, Result<Vec<KeyInfo>>> {

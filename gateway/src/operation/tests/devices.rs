@@ -10,6 +10,18 @@ pub(super) async fn created_in_device(world: &World) -> String {
     }
 }
 
+/// A key in the device that is not active yet, so that it can be destroyed.
+async fn created_for_later(world: &World) -> UniqueIdentifier {
+    let attributes = [in_device(), Attribute::ActivationDate(DateTime(NOW + 3600))];
+    let RequestPayload::Create(mut request) = create_aes(Vec::new()) else { panic!("another request") };
+    request.attributes.list.retain(|instance| !matches!(instance.attribute, Attribute::ActivationDate(_)));
+    request.attributes.list.extend(attributes.into_iter().map(Into::into));
+    match world.ask(&world.alice, RequestPayload::Create(request)).await {
+        Ok(ResponsePayload::Create(response)) => response.unique_identifier,
+        other => panic!("created: {:?}", other.map(|_| "another answer")),
+    }
+}
+
 /// Waits until the background has nothing left to take back: each check lets it run.
 pub(super) async fn settled(world: &World) {
     while !world.gateway.store.intents().is_empty() {
@@ -98,22 +110,58 @@ async fn an_orphan_is_destroyed_at_the_next_start() {
 #[tokio::test]
 async fn a_destroyed_key_is_destroyed_later_if_the_device_is_away() {
     let world = World::new().await;
-    let mut attributes = vec![in_device()];
-    attributes.push(Attribute::ActivationDate(DateTime(NOW + 3600)));
-    let request = match create_aes(Vec::new()) {
-        RequestPayload::Create(mut request) => {
-            request.attributes.list.retain(|instance| !matches!(instance.attribute, Attribute::ActivationDate(_)));
-            request.attributes.list.extend(attributes.into_iter().map(Into::into));
-            RequestPayload::Create(request)
-        }
-        other => other,
-    };
-    let Ok(ResponsePayload::Create(created)) = world.ask(&world.alice, request).await else { panic!("created") };
-    let id = text(&created.unique_identifier);
+    let id = text(&created_for_later(&world).await);
     world.device.fail_next(Failure::Refused);
     world.ask(&world.alice, destroy_request(&id)).await.expect("destroyed");
     assert_eq!((world.device.key_count(), world.gateway.store.intents().len()), (1, 1));
     assert!(matches!(world.get(&world.alice, &id).await, Err(OperationError::Destroyed)));
     assert_eq!(reconcile(&world.gateway).await, Reconciled { resolved: 1, left: 0 });
+    assert_eq!(world.device.key_count(), 0);
+}
+
+/// A message commits its key while older leftovers are being reconciled: its key stays. Reconciliation looks at each intent when its turn
+/// comes, not at the list it began with.
+#[tokio::test]
+async fn a_key_that_is_committed_meanwhile_is_not_reconciled() {
+    let mut world = World::new().await;
+    {
+        let mut exchange = world.exchange(&world.alice);
+        perform(&mut exchange, create_aes(vec![in_device()])).await.expect("made");
+        // A process that is killed runs no destructors.
+        std::mem::forget(exchange);
+    }
+    world.restart().await;
+    let mut exchange = world.exchange(&world.alice);
+    let made = perform(&mut exchange, create_aes(vec![in_device()])).await.expect("made");
+    let ResponsePayload::Create(made) = made else { panic!("another answer") };
+    exchange.item_done(None);
+    world.device.hold(true);
+    let committed = async {
+        world.device.asked_to_destroy.notified().await;
+        exchange.finish().await.expect("committed");
+        world.device.hold(false);
+    };
+    let (reconciled, ()) = tokio::join!(reconcile(&world.gateway), committed);
+    assert_eq!(reconciled, Reconciled { resolved: 1, left: 0 });
+    assert_eq!(world.device.key_count(), 1, "the acknowledged key is still there");
+    let refused = world.get(&world.alice, &text(&made.unique_identifier)).await;
+    assert!(matches!(refused, Err(OperationError::NotExtractable)), "it is hers");
+}
+
+/// The client goes away after its Destroy was committed: the device follows all the same.
+#[tokio::test]
+async fn a_destroyed_key_goes_though_nobody_waits() {
+    let world = World::new().await;
+    let id = created_for_later(&world).await;
+    let mut exchange = world.exchange(&world.alice);
+    perform(&mut exchange, destroy_request(&text(&id))).await.expect("destroyed");
+    exchange.item_done(None);
+    world.device.hold(true);
+    tokio::select! {
+        _ = exchange.finish() => panic!("the device holds"),
+        () = world.device.asked_to_destroy.notified() => {}
+    }
+    world.device.hold(false);
+    settled(&world).await;
     assert_eq!(world.device.key_count(), 0);
 }

@@ -4,7 +4,8 @@ use super::device::Failure;
 use super::devices::{created_in_device, settled};
 use super::*;
 use crate::operation::rehome::{Ready, Route, Stays, prepare};
-use crate::store::{Commit, CommitError, Custody, ObjectId};
+use crate::object::Object;
+use crate::store::{Commit, CommitError, Custody, ObjectId, ObjectRow};
 
 fn route(world: &World, from: &str, to: &str) -> Route {
     let all = world.gateway.keystores.all();
@@ -38,7 +39,8 @@ async fn a_key_goes_to_a_device_and_back() {
     moved(&world, &id, "local", "device").await;
     let there = row(&world).await;
     assert_eq!((there.custody, there.keystore, world.device.key_count()), (Custody::InBackend, world.device_id, 1));
-    assert_eq!((&there.attributes, there.state, &there.index), (&before.attributes, before.state, &before.index));
+    let attributes = |row: &ObjectRow| Object::open(row, &world.gateway.keyring, NOW).expect("opens").0.attributes;
+    assert_eq!((attributes(&there), there.state, &there.index), (attributes(&before), before.state, &before.index));
     assert!(world.gateway.store.intents().is_empty());
 
     world.device.allow_export();
@@ -46,7 +48,7 @@ async fn a_key_goes_to_a_device_and_back() {
     assert_eq!((world.device.key_count(), world.gateway.store.intents().len()), (1, 1), "for requests under way");
     let back = row(&world).await;
     assert_eq!((back.custody, back.keystore), (Custody::Envelope, before.keystore));
-    assert_eq!(back.attributes, before.attributes);
+    assert_eq!(attributes(&back), attributes(&before));
     assert_eq!(world.get(&world.alice, &id).await.expect("hers"), symmetric(CryptographicAlgorithm::Aes, &[7; 32]));
     settled(&world).await;
     assert_eq!(world.device.key_count(), 0);
@@ -75,6 +77,39 @@ async fn a_failing_device_gets_no_key() {
         assert_eq!(world.device.key_count(), 0);
         world.get(&world.alice, &id).await.expect("still hers");
     }
+}
+
+/// The device stores another value, or has no use to compare and does not hand the key out: the key stays in the store. One that hands it
+/// out can be compared, and is taken for what it keeps.
+#[tokio::test]
+async fn a_key_that_cannot_be_proved_stays() {
+    let world = World::new().await;
+    let id = world.registered(CryptographicAlgorithm::Aes, &[7; 32], Vec::new()).await;
+    world.device.only_keep();
+    let stays = prepared(&world, &id, &route(&world, "local", "device")).await.err().expect("it stays");
+    assert!(matches!(&stays, Stays::Kept(why) if why.contains("cannot be proved")), "{stays:?}");
+    settled(&world).await;
+    assert_eq!(world.device.key_count(), 0);
+
+    world.device.allow_export();
+    world.device.alter();
+    let stays = prepared(&world, &id, &route(&world, "local", "device")).await.err().expect("it stays");
+    assert!(matches!(stays, Stays::Failed(_)), "{stays:?}");
+    settled(&world).await;
+    assert_eq!(world.get(&world.alice, &id).await.expect("still hers"), symmetric(CryptographicAlgorithm::Aes, &[7; 32]));
+
+    let world = World::new().await;
+    let id = world.registered(CryptographicAlgorithm::Aes, &[7; 32], Vec::new()).await;
+    world.device.alter();
+    let stays = prepared(&world, &id, &route(&world, "local", "device")).await.err().expect("it stays");
+    assert!(matches!(stays, Stays::Failed(_)), "used, it gives something else: {stays:?}");
+
+    let world = World::new().await;
+    let id = world.registered(CryptographicAlgorithm::Aes, &[7; 32], Vec::new()).await;
+    (world.device.only_keep(), world.device.allow_export());
+    moved(&world, &id, "local", "device").await;
+    let row = world.gateway.store.object(id.parse().expect("ours")).await.expect("readable").expect("there");
+    assert_eq!(row.custody, Custody::Reference, "it leaves as its attributes say");
 }
 
 /// A client changes the object between the device and the commit: its change stands, and the device's copy goes.

@@ -12,7 +12,7 @@ use crate::store::open::{entry_element, holds, object_element};
 use crate::store::plan::{open_entry, seal_entry};
 use crate::store::set_hash::{Element, SetHash};
 use crate::store::state::{Anchor, Run, State, read_anchor_file};
-use crate::store::{EntryKind, ObjectRow, sqlite};
+use crate::store::{Entry, EntryKind, ObjectRow, Rehoming, RehomingState, sqlite};
 
 /// Rows of one transaction.
 const ROWS_PER_COMMIT: u64 = 2000;
@@ -35,6 +35,8 @@ pub struct Restoring {
     total_with_lost: SetHash,
     chain: ChainHead,
     seen: CopyTrailer,
+    /// Device actions that were under way.
+    unfinished: u64,
     log: Vec<u8>,
     log_rows: u64,
     rows: u64,
@@ -71,6 +73,7 @@ impl Restoring {
             total_with_lost: SetHash::default(),
             chain: ChainHead::default(),
             seen: CopyTrailer::default(),
+            unfinished: 0,
             log: Vec::with_capacity(LOG_BYTES),
             log_rows: 0,
             rows: 0,
@@ -81,6 +84,11 @@ impl Restoring {
     pub fn anchored(&self, file: &Path) -> Option<Known> {
         let known = read_anchor_file(file, self.own.anchor()).filter(|known| known.store == self.state.store)?;
         Some(Known { epoch: known.epoch, commit: known.commit })
+    }
+
+    /// Device actions that were under way when the copy was made, and are forgotten: their keys may remain in the devices.
+    pub fn unfinished(&self) -> u64 {
+        self.unfinished
     }
 
     /// Takes one record.
@@ -102,6 +110,11 @@ impl Restoring {
                 let entry = open_entry(&self.copy, &row).filter(|entry| (entry.kind(), entry.id()) == key);
                 let entry = entry.ok_or_else(|| CopyError::Record(format!("{:?} {}", row.kind, row.id)))?;
                 self.seen.counts[1] += 1;
+                let Some(entry) = for_another_life(entry) else {
+                    self.unfinished += 1;
+                    self.total_with_lost.add(self.own.set(), &entry_element(key, row.version));
+                    return self.flush(false).await;
+                };
                 self.count(entry_element(key, row.version));
                 sqlite::put_entry(&mut self.connection, &seal_entry(&self.own, &entry, row.version)).await?;
             }
@@ -184,5 +197,18 @@ impl Restoring {
             source: std::io::Error::other(error),
         })?;
         Ok(epoch)
+    }
+}
+
+/// What an entry is in a store that goes on from a copy, beside the store that was copied or after it. Both may name the same devices, and
+/// the other one may have done since what was under way: so nothing here goes on by itself that destroys keys in devices. A device
+/// action is forgotten (`None`); a move of keys waits until it is asked for again.
+fn for_another_life(entry: Entry) -> Option<Entry> {
+    match entry {
+        Entry::Intent(_) => None,
+        Entry::Rehoming(row) if row.state == RehomingState::Running => {
+            Some(Entry::Rehoming(Rehoming { state: RehomingState::Stopped, ..row }))
+        }
+        other => Some(other),
     }
 }

@@ -94,6 +94,47 @@ async fn a_copy_holds_everything() {
     other.commit(insert(&other, fixture.columns(), b"new")).await.expect("it takes commits");
 }
 
+/// What was under way with devices when the copy was made is forgotten, and a move of keys waits to be asked for again: the store that was
+/// copied may go on beside this one, and both know the same devices.
+#[tokio::test]
+async fn nothing_that_touches_devices_goes_on_by_itself() {
+    let fixture = Fixture::new();
+    let (store, _) = filled(&fixture).await;
+    let keystore = KeystoreId::generate();
+    let intent = Intent {
+        id: EntryId::generate(),
+        organisation: ORGANISATION,
+        keystore,
+        action: IntentAction::Create,
+        objects: Vec::new(),
+        locators: vec![vec![7; 16]],
+        at_ms: 1,
+    };
+    let rehoming = Rehoming {
+        id: EntryId::generate(),
+        organisation: ORGANISATION,
+        from: keystore,
+        to: KeystoreId::generate(),
+        by: Actor::System,
+        state: RehomingState::Running,
+        per_second: 0,
+        started_ms: 1,
+        ended_ms: None,
+        after: None,
+        total: 5,
+        moved: 2,
+        kept: Vec::new(),
+        failed: Vec::new(),
+        trouble: String::new(),
+    };
+    let changes = vec![Change::AddEntry(Entry::Intent(intent)), Change::AddEntry(Entry::Rehoming(rehoming.clone()))];
+    store.commit(Commit { changes, ..Commit::default() }).await.expect("committed");
+    let (_dir, other) = restored(&copy_of(&store).await).await.expect("restored");
+    assert!(other.intents().is_empty());
+    assert_eq!(*other.rehomings(), [Rehoming { state: RehomingState::Stopped, ..rehoming }]);
+    assert!(other.verify_audit().await.expect("readable").is_intact());
+}
+
 fn memchr_find(octets: &[u8], wanted: &[u8]) -> Option<usize> {
     octets.windows(wanted.len()).position(|window| window == wanted)
 }
