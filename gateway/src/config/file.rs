@@ -507,6 +507,7 @@ mod tests {
         assert!(config.http.admin_allow.allow([203, 0, 113, 1].into()));
         let url = |config: &Config, port| config.public_url(port).map(|url| url.to_string());
         assert_eq!(url(&config, 8080).as_deref(), Some("http://[2001:db8::7]:8080"));
+        assert_eq!(url(&config, 0), None, "a listener that is off has no address to be written into certificates");
         let config = check("[public]\nurl = 'http://pki.example'\n[admin]\nallow = '192.0.2.0/24'", &[]).unwrap();
         assert_eq!(url(&config, 8080).as_deref(), Some("http://pki.example"));
         assert!(!config.http.admin_allow.allow([203, 0, 113, 1].into()) && config.http.admin_allow.allow([192, 0, 2, 9].into()));

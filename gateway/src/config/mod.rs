@@ -212,9 +212,12 @@ impl Config {
         FileConfig::load(path, overrides)?.check()
     }
 
-    /// How relying parties reach the public listener: `public.url`, or the first of `tls.hosts` and `port`.
+    /// How relying parties reach the public listener: `public.url`, or the first of `tls.hosts` and `port`. Port 0: there is none.
     pub fn public_url(&self, port: u16) -> Option<HttpUrl> {
         let derived = || {
+            if port == 0 {
+                return None;
+            }
             let host = match self.tls_hosts.first()? {
                 SubjectAltName::Dns(name) => name.clone(),
                 SubjectAltName::Ip(IpAddr::V4(address)) => address.to_string(),
