@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use zeroize::Zeroize;
 
-use crate::{age_file::Lock, api::LocalRequest, config::PinSource, export::ExportFormat, import::ImportOrder};
+use crate::{age_file::Lock, api::LocalRequest, config::PinSource, export::ExportFormat};
 
 /// A request of an administrator.
 #[derive(Serialize, Deserialize)]
@@ -47,8 +47,6 @@ pub enum AdminRequest {
     GroupList,
     /// Removes members, or without any the group.
     GroupRemove { name: String, members: Vec<String> },
-    /// Takes keys in.
-    Import(ImportOrder),
     /// Gives an object to another client.
     KeysChown { id: String, to: String },
     /// Managed objects, a page at a time.
@@ -99,7 +97,6 @@ impl AdminRequest {
             self,
             Self::CacheFlush
                 | Self::Export { .. }
-                | Self::Import(_)
                 | Self::KeysChown { .. }
                 | Self::KeysList { .. }
                 | Self::KeysShow { .. }

@@ -30,6 +30,7 @@ use crate::{
     audit::{Action, Details, Event, Refusals, VerifyReport},
     config::{AuditReads, Config},
     data_dir::{DataDir, DataDirError, DataDirLock},
+    export::ExportReports,
     identity::{DirectoryContent, DirectoryHandle, RestUsers, Users},
     keystores::{self, KeystoreService},
     provisioning::{self, Provisioning, ProvisioningError},
@@ -86,6 +87,8 @@ pub struct App {
     pub provisioning: Arc<Provisioning>,
     /// The life of keystores.
     pub keystores: Arc<KeystoreService>,
+    /// What became of the last exports.
+    pub exports: Arc<ExportReports>,
     /// Which parts work.
     pub readiness: Arc<Readiness>,
     /// The root key, and the seal slots that opened.
@@ -181,6 +184,7 @@ impl App {
             directory,
             metrics: Arc::new(Metrics::default()),
             refusals,
+            exports: Arc::default(),
             readiness,
             unsealed,
             seal_changes,

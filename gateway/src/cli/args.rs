@@ -157,6 +157,11 @@ pub(super) struct Passphrase {
 }
 
 impl Passphrase {
+    /// Whether anything was said.
+    pub(super) fn is_given(&self) -> bool {
+        self.input().is_some() || !self.share_file.is_empty()
+    }
+
     pub(super) fn input(&self) -> Option<SecretInput> {
         let file = self.passphrase_file.clone().map(SecretInput::File);
         file.or_else(|| self.passphrase_fd.map(SecretInput::Descriptor))

@@ -3,12 +3,14 @@
 use std::fs::File;
 use std::io::{BufReader, Read};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use keygate_kmip::{Attribute, AttributeInstance, Attributes, Link, UniqueIdentifier};
 use serde::Deserializer as _;
 use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use zeroize::Zeroizing;
 use zip::{ZipArchive, result::ZipError};
 
-use super::ImportItem;
+use super::{FileLink, ImportItem};
 use super::read::{ImportError, Put};
 use crate::admin::Password;
 use crate::export::xml::{FILE_BYTES_MAX, XmlOpener};
@@ -99,11 +101,25 @@ fn item(mut key: ExportedKey) -> ImportItem {
     let name = key.names.first().map(|name| format!(" ({name})")).unwrap_or_default();
     ImportItem {
         label: format!("{}{name}", key.id),
+        links: links(&key.attributes_ttlv),
+        id: std::mem::take(&mut key.id),
         owner: std::mem::take(&mut key.owner),
         object: Password(std::mem::take(&mut key.object_ttlv)),
         attributes: std::mem::take(&mut key.attributes_ttlv),
         compromised: key.state.as_deref() == Some("Compromised"),
     }
+}
+
+/// The links among attributes. Attributes that cannot be read are refused by the server, with the reason.
+fn links(attributes_ttlv: &str) -> Vec<FileLink> {
+    let attributes = STANDARD.decode(attributes_ttlv).ok().and_then(|octets| Attributes::from_stored_bytes(&octets).ok());
+    let link = |instance: AttributeInstance| match instance.attribute {
+        Attribute::Link(Link { link_type, linked_object_identifier: UniqueIdentifier::Text(to) }) => {
+            Some(FileLink { link_type: link_type.code(), to })
+        }
+        _ => None,
+    };
+    attributes.map(|attributes| attributes.list.into_iter().filter_map(link).collect()).unwrap_or_default()
 }
 
 /// Reads a ZIP: with `keys.json`, or with one XML file per key.

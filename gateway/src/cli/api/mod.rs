@@ -12,9 +12,10 @@ mod people;
 mod print;
 mod provisioning;
 mod rehome;
-mod remote;
+pub(super) mod remote;
 mod rest_users;
 
+pub(super) use ask::Path;
 pub(super) use authorities::authority;
 pub(super) use keystore::keystore;
 pub(super) use people::{admin, organisation, search};
