@@ -59,7 +59,7 @@ pub async fn handle(app: &App, actor: &Actor, request: AdminRequest) -> Result<A
         AdminRequest::KeysList { owner, after, limit } => admin.keys_list(owner.as_deref(), after.as_deref(), limit).await,
         AdminRequest::KeysShow { id } => admin.keys_show(&id).await,
         AdminRequest::SealAdd { slot } => admin.seal_add(slot).await,
-        AdminRequest::SealPolicy { needed, passphrase } => admin.seal_policy(needed, passphrase).await,
+        AdminRequest::SealPolicy { needed, passphrases } => admin.seal_policy(needed, passphrases).await,
         AdminRequest::SealRemove { id } => admin.seal_remove(id).await,
         AdminRequest::SealRotate => admin.seal_rotate().await,
         AdminRequest::SealStatus => admin.seal_status(),

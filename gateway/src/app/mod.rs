@@ -11,6 +11,7 @@ mod sealed;
 mod serve;
 mod token;
 mod unlock;
+mod unseal_listener;
 mod unsealing;
 
 use std::sync::{Arc, OnceLock};
@@ -21,8 +22,8 @@ pub use expiry::Expiry;
 pub use gateway::{GatewayError, front, gateway};
 pub use sealed::{WaitError, unlock_or_wait};
 pub use serve::{ServeError, serve};
-pub use token::{TokenLocator, TokenSlotKey};
-pub use unlock::{Opening, PASSPHRASE_CREDENTIAL, SecretInput, SecretInputError, UnlockError, Unsealed, find_token, unlock};
+pub use token::{TokenLocator, TokenName, TokenSlotKey};
+pub use unlock::{AskPassphrase, Opening, PASSPHRASE_CREDENTIAL, SecretInput, SecretInputError, UnlockError, Unsealed, find_token, unlock};
 
 use crate::{
     admin::ObjectsAdmin,

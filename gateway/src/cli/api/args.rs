@@ -708,6 +708,21 @@ pub(in crate::cli) enum Keystore {
 }
 
 #[derive(Args, Clone)]
+pub(in crate::cli) struct Rotate {
+    /// Most objects a second; 0: as fast as it goes.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(in crate::cli) rate: u32,
+    /// Stops the rotation; run again without this it goes on. Until it is done, objects are under the old term or the new one.
+    #[arg(long, conflicts_with = "detach")]
+    pub(in crate::cli) stop: bool,
+    /// Does not wait for the end.
+    #[arg(long)]
+    pub(in crate::cli) detach: bool,
+    #[command(flatten)]
+    pub(in crate::cli) via: Via,
+}
+
+#[derive(Args, Clone)]
 pub(in crate::cli) struct Rehome {
     /// Keystore that the keys come from.
     #[arg(long, value_name = "KEYSTORE")]

@@ -9,6 +9,7 @@ use crate::{
     admin::{AdminReply, AdminRequest},
     api::{LocalAnswer, LocalRequest},
     cli::{Failure, admin, args::Data, code},
+    data_dir::DataDir,
 };
 
 /// Names the data directory where no argument does.
@@ -60,6 +61,14 @@ impl Via {
     /// Gets what is at a path.
     pub(in crate::cli) fn get(&self, path: Path) -> Result<Value, Failure> {
         self.ask("GET", path, None)
+    }
+
+    /// Gets what is at a path, from a server: what only a server does is not looked for in the data directory of one that has ended.
+    pub(super) fn get_from_server(&self, path: Path) -> Result<Value, Failure> {
+        if self.server.is_none() && !admin::is_served(&DataDir::open(&self.data()?.data_dir)?.admin_socket()) {
+            return Err(Failure::new(code::FAILED, "the server has ended\nhint: it goes on with this when it is started again"));
+        }
+        self.get(path)
     }
 
     /// Asks for an act.

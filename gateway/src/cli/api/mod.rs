@@ -21,4 +21,4 @@ pub(super) use keystore::keystore;
 pub(super) use people::{admin, organisation, search};
 pub(super) use provisioning::{certificate, key, service};
 pub(super) use rest_users::rest_user;
-pub(super) use rehome::{moves, rehome};
+pub(super) use rehome::{moves, rehome, rotate};
