@@ -655,7 +655,7 @@ pub(super) enum SealCommand {
         #[arg(value_name = "KIND")]
         kind: String,
         #[command(flatten)]
-        token: TokenArguments,
+        token: Box<TokenArguments>,
         #[command(flatten)]
         shamir: ShamirArguments,
         /// For a passphrase slot: file (mode 0600) that holds the new passphrase. Without these the systemd credential

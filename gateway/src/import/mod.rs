@@ -6,6 +6,7 @@
 //!
 //! Leaves to others: what registering means (`operation`), arguments and reports (`cli`).
 
+mod document;
 mod links;
 mod ours;
 mod pem;

@@ -47,7 +47,7 @@ pub(in crate::cli) struct Trust {
     #[arg(long, requires = "server")]
     pub(in crate::cli) accept_invalid_certs: bool,
     /// With --accept-invalid-certs: SHA-256 of the server's certificate, hexadecimal.
-    #[arg(long, value_name = "SHA256", requires = "accept_invalid_certs")]
+    #[arg(long, value_name = "SHA256", requires = "accept_invalid_certs", conflicts_with = "ca")]
     pub(in crate::cli) fingerprint: Option<Fingerprint>,
 }
 
