@@ -7,14 +7,17 @@ use std::process::{Output, Stdio};
 
 use keygate_kmip::{Operation, Tag};
 use keygate_tests::client::TlsKmipClient;
+use keygate_tests::est::Server;
+use keygate_tests::est::curl::{Shown, call_as};
 use keygate_tests::forwarder::Forwarder;
 use keygate_tests::gateway::{Setup, TestGateway, keygate};
+use keygate_tests::relying::Device;
 use keygate_tests::request::{self, structure, text};
 use keygate_tests::rest_mock::{PASSWORD, RestMock, Style, USER};
 use keygate_tests::softhsm::Token;
 use keygate_tests::tools;
 use keygate_tests::ttlv::{Item, Value as Ttlv};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const V1_4: (i32, i32) = (1, 4);
 /// An age key pair of these tests: it protects nothing.
@@ -346,4 +349,48 @@ fn pkcs12_is_bounded_and_linked() {
     let (key, certificate) = (report["imported"][0]["what"].as_str(), report["imported"][1]["what"].as_str().expect("a certificate"));
     let object = shown(&gateway, key.expect("a key"));
     assert!(object.contains("CertificateLink") && object.contains(certificate), "{object}");
+}
+
+/// What the API of imports refuses: too much of it, what is no key, no identifier, no link; nothing is changed, and no value is
+/// repeated. A report of an export that nobody made is not there.
+#[test]
+fn the_api_of_imports_refuses_what_is_none() {
+    let gateway = Setup::new().start();
+    let _ = gateway.connect("a");
+    let files = gateway.data().join("admin");
+    let read = |file: &str| std::fs::read_to_string(files.join(file)).expect("a file");
+    let device = Device { chain: read("cert.pem"), key: read("key.pem") };
+    let server = Server { url: format!("https://localhost:{}", gateway.address("admin").port()), ca: files.join("ca.pem") };
+    let ask = |method: &str, path: &str, body: &str| {
+        let (scratch, body) = (gateway.scratch().join("curl"), Some(("application/json", body.as_bytes())));
+        call_as(&server, &scratch, Some(method), path, Shown::Device(&device), body.filter(|_| method == "POST"), &[]).expect("an answer")
+    };
+    let key = json!({ "label": "k", "object": "SECRETSECRET", "attributes": "" });
+    let many: Vec<&Value> = std::iter::repeat_n(&key, 1001).collect();
+    let no_object = uuid_like(7);
+    for (path, body, status, why) in [
+        ("/v1/imports", json!({ "format": "x", "items": many }), 422, "at most 1000 keys"),
+        ("/v1/imports", json!({ "items": [] }), 400, "missing field"),
+        ("/v1/imports", json!({ "format": "x", "items": [], "organisation": "y" }), 400, "unknown field"),
+        ("/v1/imports", json!({ "format": "x".repeat(1 << 20), "items": [] }), 413, ""),
+        ("/v1/imports?organisation=nobody", json!({ "format": "x", "items": [] }), 404, "nobody"),
+        ("/v1/imports/links", json!({ "objects": [{ "id": "1", "links": [] }] }), 422, "no Unique Identifier"),
+        ("/v1/imports/links", json!({ "objects": [{ "id": no_object, "links": [{ "link_type": 1, "to": no_object }] }] }), 422, "1 is no Link Type"),
+        ("/v1/imports/links", json!({ "objects": [{ "id": no_object, "links": [{ "link_type": 258, "to": no_object }] }] }), 422, "object"),
+    ] {
+        let answer = ask("POST", path, &body.to_string());
+        assert_eq!(answer.status, status, "{path}: {}", answer.text());
+        assert!(answer.text().contains(why) && !answer.text().contains("SECRET"), "{path}: {}", answer.text());
+    }
+    let refused = ask("POST", "/v1/imports", &json!({ "owner": "a", "format": "x", "items": [key] }).to_string());
+    let report: Value = serde_json::from_str(&refused.text()).expect("JSON");
+    assert_eq!((refused.status, report["refused"].as_array().map(Vec::len)), (200, Some(1)), "{report}");
+    assert!(!refused.text().contains("SECRET"), "{report}");
+    assert_eq!(gateway.keygate_ok(&["keys", "list"]).lines().count(), 1, "a heading: nothing was taken in");
+    assert_eq!(ask("GET", &format!("/v1/exports/{}", uuid_like(7)), "").status, 404);
+}
+
+/// An identifier that nothing has.
+fn uuid_like(number: u8) -> String {
+    format!("0193{number:04}-0000-7000-8000-000000000000")
 }
