@@ -1,11 +1,11 @@
 //! `keys.json` of an export, as an import reads it: it ends, with keys or a reason, and what was read is written and read as the same.
 #![no_main]
 
-/// What the reader needs of the gateway.
+#[path = "../../gateway/src/export/exported_key.rs"]
+mod exported_key;
+/// What the reader needs of the gateway, where it looks for it.
 mod export {
-    #[path = "../../../gateway/src/export/exported_key.rs"]
-    mod exported_key;
-    pub(crate) use exported_key::{ExportedKey, FORMAT, FORMAT_VERSION};
+    pub(crate) use crate::exported_key::{ExportedKey, FORMAT, FORMAT_VERSION};
 }
 #[path = "../../gateway/src/import/document.rs"]
 mod document;

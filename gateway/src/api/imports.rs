@@ -43,7 +43,9 @@ async fn take(
         return Err(invalid(format!("a request has at most {ITEMS_MAX} keys")));
     }
     let (gateway, by) = (gateway(&api)?, acts.deciding.clone());
-    to_the_end(async move { import::take(&gateway, organisation, &by, wish).await.map_err(refused) }).await.map(axum::Json)
+    to_the_end(async move { import::take(&gateway, organisation, &by, wish).await.map_err(refused) })
+        .await
+        .map(axum::Json)
 }
 
 /// Links objects to each other: public to private keys, keys to certificates, replacements to what they replace. What is linked so
@@ -60,7 +62,9 @@ async fn link(
 ) -> Result<axum::Json<LinkReport>, Problem> {
     let organisation = api.organisation(&acts, within.organisation.as_deref())?;
     let (gateway, by) = (gateway(&api)?, acts.deciding.clone());
-    to_the_end(async move { import::restore(&gateway, organisation, &by, &wish).await.map_err(refused) }).await.map(axum::Json)
+    to_the_end(async move { import::restore(&gateway, organisation, &by, &wish).await.map_err(refused) })
+        .await
+        .map(axum::Json)
 }
 
 fn gateway(api: &Api) -> Result<std::sync::Arc<Gateway>, Problem> {

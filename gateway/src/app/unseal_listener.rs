@@ -61,7 +61,8 @@ impl UnsealListener {
         let refused = |reason: String| ServeError::UnsealCertificate { reason };
         let chain_file = read(&config.cert_file).map_err(refused)?;
         let chain_of = crate::enrol::certificates(&chain_file);
-        let certificates = chain_of.map_err(|error| refused(format!("{}: {}", config.cert_file.display(), chain(&error))))?;
+        let certificates =
+            chain_of.map_err(|error| refused(format!("{}: {}", config.cert_file.display(), chain(&error))))?;
         check_rights(&config.key_file).map_err(|error| refused(error.to_string()))?;
         let key = SecretBytes::copy_from(&zeroize::Zeroizing::new(read(&config.key_file).map_err(refused)?));
         let key = PrivateKey::from_pem_or_der(key.expose());
@@ -147,8 +148,15 @@ async fn status(State(desk): State<Desk>) -> Json<StatusView> {
     Json(StatusView { sealed, progress })
 }
 
-async fn unseal(State(desk): State<Desk>, Extension(peer): Extension<Peer>, Wish(given): Wish<Given>) -> Result<Json<UnsealView>, Problem> {
-    let busy = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "busy", "other attempts are being judged").retry_after(Duration::from_secs(1));
+async fn unseal(
+    State(desk): State<Desk>,
+    Extension(peer): Extension<Peer>,
+    Wish(given): Wish<Given>,
+) -> Result<Json<UnsealView>, Problem> {
+    let busy = || {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "busy", "other attempts are being judged")
+            .retry_after(Duration::from_secs(1))
+    };
     let _place = desk.waiting.try_acquire().map_err(|_| busy())?;
     let by = (Actor::Unidentified, Some(network(peer.address.ip())));
     let taken = match (given.share, given.passphrase) {
@@ -157,7 +165,8 @@ async fn unseal(State(desk): State<Desk>, Extension(peer): Extension<Peer>, Wish
         _ => return Err(invalid("give a share or a passphrase, one of them")),
     };
     taken.map(Json).map_err(|error| match error.wait() {
-        Some(left) => Problem::new(StatusCode::TOO_MANY_REQUESTS, "wait", "too many wrong attempts", chain(&error)).retry_after(left),
+        Some(left) => Problem::new(StatusCode::TOO_MANY_REQUESTS, "wait", "too many wrong attempts", chain(&error))
+            .retry_after(left),
         None => invalid(chain(&error)),
     })
 }

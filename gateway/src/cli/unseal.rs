@@ -43,9 +43,10 @@ fn here(arguments: &Unseal) -> Result<(), Failure> {
     let send = |from: &str, request: AdminRequest| -> Result<AdminReply, Failure> {
         admin::send(&dir.admin_socket(), &request).map_err(|error| {
             let failure: Failure = match error {
-                ConnectError::NotRunning => {
-                    Failure::new(code::FAILED, "no server is waiting on this data directory\nhint: `keygate serve --wait-for-unseal` starts one")
-                }
+                ConnectError::NotRunning => Failure::new(
+                    code::FAILED,
+                    "no server is waiting on this data directory\nhint: `keygate serve --wait-for-unseal` starts one",
+                ),
                 other => other.into(),
             };
             named(from, failure)

@@ -39,7 +39,8 @@ impl std::str::FromStr for Fingerprint {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut octets = [0; 32];
         let digits: String = text.chars().filter(|&c| c != ':').collect();
-        hex::decode_to_slice(digits, &mut octets).map_err(|_| "a fingerprint is 64 hexadecimal digits, SHA-256 of the certificate")?;
+        hex::decode_to_slice(digits, &mut octets)
+            .map_err(|_| "a fingerprint is 64 hexadecimal digits, SHA-256 of the certificate")?;
         Ok(Self(octets))
     }
 }
@@ -224,7 +225,8 @@ mod tests {
     fn fingerprints_are_read() {
         let seen = Fingerprint::of(b"a certificate");
         let plain = seen.to_string();
-        let octets: Vec<String> = plain.as_bytes().chunks(2).map(|two| String::from_utf8_lossy(two).to_uppercase()).collect();
+        let octets: Vec<String> =
+            plain.as_bytes().chunks(2).map(|two| String::from_utf8_lossy(two).to_uppercase()).collect();
         assert!(plain.parse() == Ok(seen) && octets.join(":").parse() == Ok(seen));
         for wrong in ["", "ab", &plain[1..], &format!("{plain}00"), &plain.replace(&plain[..1], "x")] {
             assert!(wrong.parse::<Fingerprint>().is_err(), "{wrong}");

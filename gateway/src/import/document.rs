@@ -33,7 +33,10 @@ pub(crate) enum DocumentError {
 ///
 /// # Errors
 /// What is wrong with it. Keys before that have been put.
-pub(crate) fn read_document(mut reader: impl Read, put: &mut dyn FnMut(ExportedKey) -> bool) -> Result<(), DocumentError> {
+pub(crate) fn read_document(
+    mut reader: impl Read,
+    put: &mut dyn FnMut(ExportedKey) -> bool,
+) -> Result<(), DocumentError> {
     let (mut is_stopped, mut is_foreign) = (false, false);
     let mut json = serde_json::Deserializer::from_reader(&mut reader);
     let document = Document { put, is_stopped: &mut is_stopped, is_foreign: &mut is_foreign };
@@ -67,7 +70,9 @@ impl<'de> Visitor<'de> for Document<'_> {
                 "format" => format = Some(map.next_value::<String>()?),
                 "version" => version = Some(map.next_value::<u32>()?),
                 // They stand before the keys: a document of another version is not half taken in.
-                "keys" if format.as_deref() == Some(FORMAT) && version == Some(FORMAT_VERSION) => map.next_value_seed(Keys(&mut self))?,
+                "keys" if format.as_deref() == Some(FORMAT) && version == Some(FORMAT_VERSION) => {
+                    map.next_value_seed(Keys(&mut self))?
+                }
                 "keys" => break,
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
@@ -130,7 +135,11 @@ mod tests {
         assert_eq!(read(&format!(r#"{head},"keys":[{key},{key},{key},{key}]}}"#)), (3, Err(DocumentError::Stopped)));
         assert_eq!(read(&format!(r#"{head},"keys":[{key}"#)), (1, Err(DocumentError::CutOff)));
         assert_eq!(read(&format!("{head},\n\"keys\":[{key},7]}}")), (1, Err(DocumentError::Line(2))));
-        for foreign in ["{}", r#"{"format":"keygate-keys","version":2,"keys":[]}"#, r#"{"keys":[],"format":"keygate-keys","version":1}"#] {
+        for foreign in [
+            "{}",
+            r#"{"format":"keygate-keys","version":2,"keys":[]}"#,
+            r#"{"keys":[],"format":"keygate-keys","version":1}"#,
+        ] {
             assert_eq!(read(foreign), (0, Err(DocumentError::NotOurs)), "{foreign}");
         }
     }

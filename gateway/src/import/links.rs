@@ -119,10 +119,13 @@ impl LinkOrder {
         if self.objects.len() > OBJECTS_MAX || self.count() > LINKS_MAX {
             return Err(AdminError::usage(format!("an order has at most {OBJECTS_MAX} objects and {LINKS_MAX} links")));
         }
-        self.objects.iter().map(|object| {
-            let links: Result<_, AdminError> = object.links.iter().map(LinkTo::read).collect();
-            Ok(Links { object: identifier(&object.id)?, links: links? })
-        }).collect()
+        self.objects
+            .iter()
+            .map(|object| {
+                let links: Result<_, AdminError> = object.links.iter().map(LinkTo::read).collect();
+                Ok(Links { object: identifier(&object.id)?, links: links? })
+            })
+            .collect()
     }
 }
 
@@ -133,7 +136,8 @@ struct Links {
 
 impl LinkTo {
     fn read(&self) -> Result<(LinkType, ObjectId), AdminError> {
-        let kind = LinkType::from_code(self.link_type).ok_or_else(|| AdminError::usage(format!("{} is no Link Type", self.link_type)))?;
+        let kind = LinkType::from_code(self.link_type)
+            .ok_or_else(|| AdminError::usage(format!("{} is no Link Type", self.link_type)))?;
         Ok((kind, identifier(&self.to)?))
     }
 }
@@ -170,7 +174,15 @@ mod tests {
     fn item(id: &str, links: &[(u32, &str)]) -> ImportItem {
         let links = links.iter().map(|(link_type, to)| FileLink { link_type: *link_type, to: (*to).into() }).collect();
         let object = Password(String::new());
-        ImportItem { label: id.into(), id: id.into(), owner: String::new(), object, attributes: String::new(), compromised: false, links }
+        ImportItem {
+            label: id.into(),
+            id: id.into(),
+            owner: String::new(),
+            object,
+            attributes: String::new(),
+            compromised: false,
+            links,
+        }
     }
 
     fn line(id: &str, what: &str) -> Line {
@@ -182,12 +194,20 @@ mod tests {
     fn links_follow_their_objects() {
         let mut links = FileLinks::default();
         let many: Vec<(u32, &str)> = (0..2500).map(|_| (261, "b")).collect();
-        for mut item in [item("a", &[(258, "b"), (263, "gone")]), item("b", &[(259, "a")]), item("c", &many), item("d", &[(257, "a")])] {
+        for mut item in [
+            item("a", &[(258, "b"), (263, "gone")]),
+            item("b", &[(259, "a")]),
+            item("c", &many),
+            item("d", &[(257, "a")]),
+        ] {
             links.note(&mut item);
             assert!(item.links.is_empty());
         }
-        let report =
-            ImportReport { imported: vec![line("a", "A"), line("b", "B")], duplicates: vec![line("c", "C")], refused: vec![line("d", "no")] };
+        let report = ImportReport {
+            imported: vec![line("a", "A"), line("b", "B")],
+            duplicates: vec![line("c", "C")],
+            refused: vec![line("d", "no")],
+        };
         links.became(&report);
         let (orders, astray) = links.orders();
         assert_eq!(astray, 1);

@@ -39,7 +39,8 @@ pub(super) fn bags(octets: &[u8], password: &Zeroizing<String>, kind: &Kind, put
     for bag in &archive.keys {
         let mut item = private(bag.key.as_der(), KeyFormatType::Pkcs8, bag.friendly_name.as_deref(), kind)?;
         let local = bag.local_key_id.as_ref().map(AsRef::<[u8]>::as_ref);
-        let own = local.filter(|local| archive.certs.iter().any(|certificate| certificate.local_key_id.as_deref() == Some(local)));
+        let own = local
+            .filter(|local| archive.certs.iter().any(|certificate| certificate.local_key_id.as_deref() == Some(local)));
         if let Some(local) = own {
             item.id = id_of(local, "key");
             item.links = vec![FileLink { link_type: CERTIFICATE_LINK, to: id_of(local, "certificate") }];
@@ -99,7 +100,11 @@ impl Rounds {
             let Ok(content) = reader.read_slice(header.length()) else { return };
             if after_salt && header.tag() == der::Tag::Integer {
                 let leading = content.iter().skip_while(|octet| **octet == 0);
-                let rounds = if leading.clone().count() > 8 { u64::MAX } else { leading.fold(0, |sum, octet| sum << 8 | u64::from(*octet)) };
+                let rounds = if leading.clone().count() > 8 {
+                    u64::MAX
+                } else {
+                    leading.fold(0, |sum, octet| sum << 8 | u64::from(*octet))
+                };
                 self.most = self.most.max(rounds);
                 self.in_all = self.in_all.saturating_add(rounds);
             }
@@ -129,9 +134,9 @@ fn algorithm(kind: &SecretKeyType) -> Option<CryptographicAlgorithm> {
 fn refused(error: Error) -> ImportError {
     match error {
         Error::MacError(_) | Error::UnpadError | Error::Pkcs5Error(_) => ImportError::WrongPassword,
-        Error::InvalidParameters => {
-            ImportError::Content(format!("the PKCS#12 file is damaged, or asks for more than {ROUNDS_MAX} rounds inside"))
-        }
+        Error::InvalidParameters => ImportError::Content(format!(
+            "the PKCS#12 file is damaged, or asks for more than {ROUNDS_MAX} rounds inside"
+        )),
         Error::UnsupportedEncryptionScheme | Error::UnsupportedMacAlgorithm => {
             ImportError::Content("the PKCS#12 file is encrypted in a way that is not read".into())
         }
