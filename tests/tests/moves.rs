@@ -71,7 +71,14 @@ impl Elsewhere<'_> {
     fn run(&self, command: &str, arguments: &[&str], trust: &[&str]) -> Output {
         let url = format!("https://localhost:{}", self.gateway.address("admin").port());
         let mut process = keygate().expect("the binary");
-        process.arg(command).args(arguments).args(["--server", &url, "--cert", &self.file("cert.pem"), "--key", &self.file("key.pem")]);
+        process.arg(command).args(arguments).args([
+            "--server",
+            &url,
+            "--cert",
+            &self.file("cert.pem"),
+            "--key",
+            &self.file("key.pem"),
+        ]);
         process.args(trust).stdin(Stdio::null()).output().expect("it runs")
     }
 
@@ -87,7 +94,7 @@ fn said(output: &Output) -> String {
 }
 
 fn shown(gateway: &TestGateway, id: &str) -> String {
-    let _ = gateway.keygate_ok(&["keys", "show", id])
+    gateway.keygate_ok(&["keys", "show", id])
 }
 
 /// A pair, a key and what replaced it go to another gateway, over the admin API on both sides: identifiers stay, links lead where they
@@ -98,7 +105,10 @@ fn keys_go_to_another_gateway_with_their_links() {
     let mut client = first.connect("a");
     let (private, public) = create_pair(&mut client);
     let old = create(&mut client, "rotated");
-    let new = request::identifier(&ask(&mut client, &request::message(V1_4, vec![(Operation::ReKey, vec![text(Tag::UNIQUE_IDENTIFIER, &old)])])));
+    let new = request::identifier(&ask(
+        &mut client,
+        &request::message(V1_4, vec![(Operation::ReKey, vec![text(Tag::UNIQUE_IDENTIFIER, &old)])]),
+    ));
     let material = value(&mut client, &new);
 
     let far = Elsewhere { gateway: &first };
@@ -113,13 +123,24 @@ fn keys_go_to_another_gateway_with_their_links() {
     let told = said(&refused);
     let seen = told.split("fingerprint ").nth(1).and_then(|rest| rest.get(..64)).expect("a fingerprint").to_owned();
     let wrong = far.run("export", &to, &["--accept-invalid-certs", "--fingerprint", &"ab".repeat(32)]);
-    assert!(!wrong.status.success() && said(&wrong).contains(&seen) && said(&wrong).contains("not the one given"), "{}", said(&wrong));
+    assert!(
+        !wrong.status.success() && said(&wrong).contains(&seen) && said(&wrong).contains("not the one given"),
+        "{}",
+        said(&wrong)
+    );
     let strangers = path(&second.data().join("admin/ca.pem"));
     assert!(said(&far.run("export", &to, &["--ca", &strangers])).contains("no TLS connection"));
     assert!(said(&far.run("export", &to, &[])).contains("--server needs --ca"));
-    assert_eq!(far.run("export", &to, &["--ca", &ca, "--fingerprint", &seen]).status.code(), Some(2), "--fingerprint goes with --accept-invalid-certs");
+    assert_eq!(
+        far.run("export", &to, &["--ca", &ca, "--fingerprint", &seen]).status.code(),
+        Some(2),
+        "--fingerprint goes with --accept-invalid-certs"
+    );
     assert!(!file.exists());
-    assert!(!first.keygate_ok(&["audit", "search", "--action", "KeysExported", "--json"]).contains("KeysExported"), "nothing was exported");
+    assert!(
+        !first.keygate_ok(&["audit", "search", "--action", "KeysExported", "--json"]).contains("KeysExported"),
+        "nothing was exported"
+    );
 
     let report = far.ok("export", &to, &["--ca", &ca]);
     assert_eq!((&report["keys"], &report["left_out"]), (&4.into(), &0.into()), "{report}");
@@ -128,7 +149,11 @@ fn keys_go_to_another_gateway_with_their_links() {
     let exported = first.keygate_ok(&["audit", "search", "--action", "KeysExported", "--json"]);
     assert!(exported.contains("127.0.0.1") || exported.contains("::1"), "the record names the address: {exported}");
     let by_name = first.scratch().join("by-name.age");
-    far.ok("export", &["--to", &path(&by_name), "--recipient", RECIPIENT], &["--accept-invalid-certs", "--fingerprint", &seen]);
+    far.ok(
+        "export",
+        &["--to", &path(&by_name), "--recipient", RECIPIENT],
+        &["--accept-invalid-certs", "--fingerprint", &seen],
+    );
     assert!(by_name.exists());
 
     let identity = first.secret_file("identity", IDENTITY).expect("written");
@@ -227,7 +252,8 @@ fn keys_in_other_keystores_are_fetched_into_an_export() {
     let identity = other.secret_file("identity", IDENTITY).expect("written");
     let _ = other.connect("a");
     let from = path(&file);
-    let report = other.keygate_ok(&["import", "--json", "--from", &from, "--identity", &path(&identity), "--owner", "a"]);
+    let report =
+        other.keygate_ok(&["import", "--json", "--from", &from, "--identity", &path(&identity), "--owner", "a"]);
     let report: Value = serde_json::from_str(&report).expect("JSON");
     assert_eq!(report["imported"].as_array().map(Vec::len), Some(2), "{report}");
     let mut first = other.connect("a");
@@ -249,7 +275,10 @@ fn a_key_server_with_a_password() {
     let addresses = format!("addresses=[\"localhost:{}\"]", forwarder.address().port());
     let file = |setting: &str, name: &str| format!("{setting}={}", path(&folder.join(name)));
     let (ca, cert, key) = (file("ca-file", "ca.pem"), file("cert-file", "cert.pem"), file("key-file", "key.pem"));
-    let add = ["keystore", "add", "far", "--kind", "kmip", "--set", &addresses, "--set", &ca, "--set", &cert, "--set", &key, "--set", "user=ann"];
+    let add = [
+        "keystore", "add", "far", "--kind", "kmip", "--set", &addresses, "--set", &ca, "--set", &cert, "--set", &key,
+        "--set", "user=ann",
+    ];
     let _ = gateway.keygate_ok(&[&add[..], &["--secret-file", &path(&wrong)]].concat());
     let refused = gateway.keygate(&["keystore", "test", "far"]).expect("runs");
     assert!(!refused.status.success() && said(&refused).contains("log in"), "{}", said(&refused));
@@ -267,7 +296,8 @@ fn a_key_server_with_a_password() {
     let _ = create(&mut client, "there");
     // It is ann's there; the keys of the test are gone. Nothing tells the passwords.
     let listed = far.keygate_ok(&["keys", "list"]);
-    let kept: Vec<&str> = listed.lines().filter(|line| line.contains("keygate:far") && !line.contains("Destroyed")).collect();
+    let kept: Vec<&str> =
+        listed.lines().filter(|line| line.contains("keygate:far") && !line.contains("Destroyed")).collect();
     assert!(matches!(kept[..], [key] if key.contains("SymmetricKey") && key.contains("ann")), "{listed}");
     for secret in ["correct horse", "incorrect horse"] {
         assert!(!gateway.log().contains(secret) && !far.log().contains(secret));
@@ -329,24 +359,53 @@ fn pkcs12_is_bounded_and_linked() {
     let pass = "a password of files";
     let secret = path(&gateway.secret_file("pass", pass).expect("written"));
     let run = |arguments: &[&str]| {
-        let output = std::process::Command::new("openssl").current_dir(&folder).args(arguments).output().expect("openssl");
+        let output =
+            std::process::Command::new("openssl").current_dir(&folder).args(arguments).output().expect("openssl");
         assert!(output.status.success(), "openssl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     };
-    run(&["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "key.pem", "-subj", "/CN=p12", "-days", "30", "-out", "cert.pem"]);
+    run(&[
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-keyout",
+        "key.pem",
+        "-subj",
+        "/CN=p12",
+        "-days",
+        "30",
+        "-out",
+        "cert.pem",
+    ]);
     let out = format!("pass:{pass}");
     let export = ["pkcs12", "-export", "-inkey", "key.pem", "-in", "cert.pem", "-name", "p12", "-passout", &out];
     run(&[&export[..], &["-out", "fine.p12"]].concat());
     run(&[&export[..], &["-iter", "20000000", "-nomac", "-out", "slow.p12"]].concat());
     let file = |name: &str| path(&folder.join(name));
     let begun = std::time::Instant::now();
-    let refused = gateway.keygate(&["import", "--from", &file("slow.p12"), "--password-file", &secret, "--owner", "b"]).expect("runs");
+    let refused = gateway
+        .keygate(&["import", "--from", &file("slow.p12"), "--password-file", &secret, "--owner", "b"])
+        .expect("runs");
     assert!(!refused.status.success() && said(&refused).contains("too much work"), "{}", said(&refused));
     assert!(begun.elapsed() < std::time::Duration::from_secs(30), "refused before the work");
     let _ = gateway.connect("b");
-    let report = gateway.keygate_ok(&["import", "--json", "--from", &file("fine.p12"), "--password-file", &secret, "--owner", "b"]);
+    let report = gateway.keygate_ok(&[
+        "import",
+        "--json",
+        "--from",
+        &file("fine.p12"),
+        "--password-file",
+        &secret,
+        "--owner",
+        "b",
+    ]);
     let report: Value = serde_json::from_str(&report).expect("JSON");
     assert_eq!(report["links"]["restored"], 1, "{report}");
-    let (key, certificate) = (report["imported"][0]["what"].as_str(), report["imported"][1]["what"].as_str().expect("a certificate"));
+    let (key, certificate) =
+        (report["imported"][0]["what"].as_str(), report["imported"][1]["what"].as_str().expect("a certificate"));
     let object = shown(&gateway, key.expect("a key"));
     assert!(object.contains("CertificateLink") && object.contains(certificate), "{object}");
 }
@@ -360,10 +419,12 @@ fn the_api_of_imports_refuses_what_is_none() {
     let files = gateway.data().join("admin");
     let read = |file: &str| std::fs::read_to_string(files.join(file)).expect("a file");
     let device = Device { chain: read("cert.pem"), key: read("key.pem") };
-    let server = Server { url: format!("https://localhost:{}", gateway.address("admin").port()), ca: files.join("ca.pem") };
+    let server =
+        Server { url: format!("https://localhost:{}", gateway.address("admin").port()), ca: files.join("ca.pem") };
     let ask = |method: &str, path: &str, body: &str| {
         let (scratch, body) = (gateway.scratch().join("curl"), Some(("application/json", body.as_bytes())));
-        call_as(&server, &scratch, Some(method), path, Shown::Device(&device), body.filter(|_| method == "POST"), &[]).expect("an answer")
+        call_as(&server, &scratch, Some(method), path, Shown::Device(&device), body.filter(|_| method == "POST"), &[])
+            .expect("an answer")
     };
     let key = json!({ "label": "k", "object": "SECRETSECRET", "attributes": "" });
     let many: Vec<&Value> = std::iter::repeat_n(&key, 1001).collect();
@@ -375,8 +436,18 @@ fn the_api_of_imports_refuses_what_is_none() {
         ("/v1/imports", json!({ "format": "x".repeat(1 << 20), "items": [] }), 413, ""),
         ("/v1/imports?organisation=nobody", json!({ "format": "x", "items": [] }), 404, "nobody"),
         ("/v1/imports/links", json!({ "objects": [{ "id": "1", "links": [] }] }), 422, "no Unique Identifier"),
-        ("/v1/imports/links", json!({ "objects": [{ "id": no_object, "links": [{ "link_type": 1, "to": no_object }] }] }), 422, "1 is no Link Type"),
-        ("/v1/imports/links", json!({ "objects": [{ "id": no_object, "links": [{ "link_type": 258, "to": no_object }] }] }), 422, "object"),
+        (
+            "/v1/imports/links",
+            json!({ "objects": [{ "id": no_object, "links": [{ "link_type": 1, "to": no_object }] }] }),
+            422,
+            "1 is no Link Type",
+        ),
+        (
+            "/v1/imports/links",
+            json!({ "objects": [{ "id": no_object, "links": [{ "link_type": 258, "to": no_object }] }] }),
+            422,
+            "object",
+        ),
     ] {
         let answer = ask("POST", path, &body.to_string());
         assert_eq!(answer.status, status, "{path}: {}", answer.text());
