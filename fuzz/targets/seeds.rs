@@ -21,5 +21,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             std::fs::write(folder.join("xml").join(format!("seed-{number}")), text)?;
         }
     }
+    let keys = folder.join("keys_json");
+    std::fs::create_dir_all(&keys)?;
+    std::fs::write(keys.join("seed-0"), KEYS_JSON)?;
     pki_seeds::write(folder)
 }
+
+/// A document of one key and one that was left out.
+const KEYS_JSON: &str = r#"{"format":"keygate-keys","version":1,"organisation":"default","exported":"2026-11-22T00:00:00Z","keys":[
+{"id":"0193-1","object_type":"SymmetricKey","algorithm":"AES","length":256,"state":"Active","names":["a"],"owner":"first","format":"raw",
+"material":"AAAA","attributes":[{"name":"Name","index":0,"value":"a"}],"object_ttlv":"QgB4","attributes_ttlv":""}],
+"left_out":[{"id":"2","object_type":"PrivateKey","reason":"it is sensitive"}]}
+"#;

@@ -3,22 +3,35 @@
 //! Does: bounds time and sizes, follows no redirect (a secret goes to the server it was meant for, or nowhere), tells apart what a
 //! caller can act on. Blocking: commands have nothing else to do. Leaves to others: what is asked and what answers mean.
 //!
-//! No request goes out without TLS. The only way to skip the check of the server's certificate is [`Roots::unverified`], for what
-//! is verified by other means before it is used.
+//! No request goes out without TLS. Other ways than a chain to a root: the certificate itself, by its fingerprint
+//! ([`Roots::pinned`]), and [`Roots::unverified`], for what is verified by other means before it is used.
 
-use std::{fmt, io, sync::Arc, time::Duration};
+mod pinned;
+
+use std::{fmt, io, io::Read as _, sync::Arc, time::Duration};
 
 use axum::http::{HeaderMap, Method, Request, Uri};
 use keygate_pki::{Certificate, PrivateKey};
 use rustls::{AlertDescription, crypto::aws_lc_rs, sign::CertifiedKey};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use ureq::{
-    Agent, Proxy,
+    Agent, Body, Proxy,
     tls::{ClientCert, RootCerts, TlsConfig, TlsProvider},
+    unversioned::{
+        resolver::DefaultResolver,
+        transport::{ConnectProxyConnector, Connector as _, TcpConnector},
+    },
 };
+
+pub use pinned::Fingerprint;
+use pinned::{NotPinned, PinnedConnector};
 
 /// Longest exchange: longer than a gateway lets its own handlers take.
 const EXCHANGE: Duration = Duration::from_secs(90);
+/// Longest exchange where the answer is a file, which is as long as it is.
+const FILE_EXCHANGE: Duration = Duration::from_secs(24 * 3600);
+/// Octets that are handed on at a time.
+const CHUNK: usize = 64 * 1024;
 /// Longest wait for a TCP connection.
 const CONNECT: Duration = Duration::from_secs(15);
 /// Most octets of an answer's header.
@@ -51,13 +64,20 @@ impl fmt::Display for ServerUrl {
 
 /// Which server certificates are trusted.
 #[derive(Clone)]
-pub struct Roots(Option<RootCerts>);
+pub struct Roots(Trust);
+
+#[derive(Clone)]
+enum Trust {
+    Below(RootCerts),
+    Pinned(Option<Fingerprint>),
+    Unverified,
+}
 
 impl Roots {
     /// Those below these certificates.
     pub fn these(certificates: &[Certificate]) -> Self {
         let owned = |certificate: &Certificate| ureq::tls::Certificate::from_der(certificate.der()).to_owned();
-        Self(Some(certificates.iter().map(owned).into()))
+        Self(Trust::Below(certificates.iter().map(owned).into()))
     }
 
     /// Those that this system trusts.
@@ -69,12 +89,17 @@ impl Roots {
         if loaded.certs.is_empty() {
             return Err(HttpClientError::NoSystemRoots);
         }
-        Ok(Self(Some(loaded.certs.iter().map(|der| ureq::tls::Certificate::from_der(der).to_owned()).into())))
+        Ok(Self(Trust::Below(loaded.certs.iter().map(|der| ureq::tls::Certificate::from_der(der).to_owned()).into())))
     }
 
     /// Any at all. Nothing secret may be sent, and nothing that is received used, before it is verified by other means.
     pub fn unverified() -> Self {
-        Self(None)
+        Self(Trust::Unverified)
+    }
+
+    /// The certificate with this fingerprint, and no other. `None`: none at all; the refusal tells the fingerprint that was seen.
+    pub fn pinned(fingerprint: Option<Fingerprint>) -> Self {
+        Self(Trust::Pinned(fingerprint))
     }
 }
 
@@ -194,6 +219,19 @@ pub enum HttpClientError {
         #[source]
         source: rustls::Error,
     },
+    /// The server's certificate is not the one that was named.
+    #[error("{server} has a certificate with the SHA-256 fingerprint {seen}, which is {}", if *was_named { "not the one given" } else { "taken only if it is given" })]
+    Fingerprint {
+        /// The server.
+        server: ServerUrl,
+        /// What was seen.
+        seen: Fingerprint,
+        /// Whether one was named.
+        was_named: bool,
+    },
+    /// What is done with the answer's octets failed.
+    #[error("the answer cannot be written")]
+    Sink(#[source] io::Error),
     /// No answer in time.
     #[error("{server} does not answer in time")]
     Timeout {
@@ -249,15 +287,21 @@ impl HttpClient {
     /// If the certificate and key to present do not fit.
     pub fn new(parts: HttpClientParts<'_>) -> Result<Self, HttpClientError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let client_cert = parts.identity.map(|(chain, key)| client_cert(chain, key)).transpose()?;
-        let mut tls = TlsConfig::builder()
-            .provider(TlsProvider::Rustls)
-            .unversioned_rustls_crypto_provider(provider)
-            .client_cert(client_cert);
-        tls = match parts.roots.0 {
-            Some(roots) => tls.root_certs(roots),
-            None => tls.disable_verification(true),
-        };
+        let mut tls = TlsConfig::builder().provider(TlsProvider::Rustls).unversioned_rustls_crypto_provider(provider);
+        let mut pinned = None;
+        match parts.roots.0 {
+            Trust::Pinned(fingerprint) => {
+                let identity = parts.identity.map(|(chain, key)| ders(chain, key));
+                pinned = Some(PinnedConnector::new(fingerprint, identity).map_err(HttpClientError::Identity)?);
+            }
+            other => {
+                tls = tls.client_cert(parts.identity.map(|(chain, key)| client_cert(chain, key)).transpose()?);
+                tls = match other {
+                    Trust::Below(roots) => tls.root_certs(roots),
+                    _ => tls.disable_verification(true),
+                };
+            }
+        }
         let config = Agent::config_builder()
             .tls_config(tls.build())
             .proxy(parts.route.0)
@@ -269,7 +313,14 @@ impl HttpClient {
             .timeout_connect(Some(CONNECT))
             .user_agent(concat!("keygate/", env!("CARGO_PKG_VERSION")))
             .build();
-        Ok(Self { agent: config.new_agent(), server: parts.server, answer_bytes_max: parts.answer_bytes_max })
+        let agent = match pinned {
+            None => config.new_agent(),
+            Some(pinned) => {
+                let connector = ().chain(ConnectProxyConnector::default()).chain(TcpConnector::default()).chain(pinned);
+                Agent::with_parts(config, connector, DefaultResolver::default())
+            }
+        };
+        Ok(Self { agent, server: parts.server, answer_bytes_max: parts.answer_bytes_max })
     }
 
     /// Sends a request and takes the whole answer. `path` begins with a slash. Header fields with a secret are to be marked
@@ -287,6 +338,43 @@ impl HttpClient {
             self.agent.run(request.map(|()| body))
         };
         let (head, body) = answered.map_err(|error| self.failure(error))?.into_parts();
+        self.whole(head, body)
+    }
+
+    /// Posts `body`; of an answer with a status of 2xx the octets go to `take` as they come, and [`Reply::body`] is empty. Such a file
+    /// is whole when this returns.
+    ///
+    /// # Errors
+    /// Why there is no answer, or no whole one; what `take` says.
+    pub fn fetch(
+        &self,
+        path: &str,
+        headers: HeaderMap,
+        body: &[u8],
+        mut take: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> Result<Reply, HttpClientError> {
+        let request = Request::post(format!("{}{path}", self.server)).body(body).map_err(HttpClientError::Request)?;
+        let (mut head, body) = request.into_parts();
+        head.headers = headers;
+        let request = Request::from_parts(head, body);
+        let config = self.agent.configure_request(request).timeout_global(Some(FILE_EXCHANGE)).timeout_per_read(Some(EXCHANGE));
+        let (head, body) = self.agent.run(config.build()).map_err(|error| self.failure(error))?.into_parts();
+        if !head.status.is_success() {
+            return self.whole(head, body);
+        }
+        let mut reader = body.into_with_config().limit(u64::MAX).reader();
+        let mut chunk = vec![0; CHUNK];
+        loop {
+            match reader.read(&mut chunk) {
+                Ok(0) => return Ok(Reply { status: head.status.as_u16(), headers: head.headers, body: Vec::new() }),
+                Ok(read) => take(&chunk[..read]).map_err(HttpClientError::Sink)?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.failure(ureq::Error::from(error))),
+            }
+        }
+    }
+
+    fn whole(&self, head: axum::http::response::Parts, body: Body) -> Result<Reply, HttpClientError> {
         let limit = u64::try_from(self.answer_bytes_max).unwrap_or(u64::MAX);
         let body = body.into_with_config().limit(limit).read_to_vec().map_err(|error| self.failure(error))?;
         Ok(Reply { status: head.status.as_u16(), headers: head.headers, body })
@@ -296,10 +384,10 @@ impl HttpClient {
         let server = self.server.clone();
         match error {
             ureq::Error::Io(source) => match source.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                Some(tls) => HttpClientError::Tls { server, source: tls.clone() },
+                Some(tls) => of_tls(server, tls.clone()),
                 None => HttpClientError::Unreachable { server, source },
             },
-            ureq::Error::Rustls(source) => HttpClientError::Tls { server, source },
+            ureq::Error::Rustls(source) => of_tls(server, source),
             ureq::Error::HostNotFound => HttpClientError::Unreachable { server, source: io::Error::other("its name is not known") },
             ureq::Error::ConnectionFailed => HttpClientError::Unreachable { server, source: io::Error::other("no connection") },
             ureq::Error::Timeout(_) => HttpClientError::Timeout { server },
@@ -310,11 +398,22 @@ impl HttpClient {
     }
 }
 
+fn of_tls(server: ServerUrl, source: rustls::Error) -> HttpClientError {
+    match NotPinned::of(&source) {
+        Some(NotPinned { seen, was_named }) => HttpClientError::Fingerprint { server, seen: *seen, was_named: *was_named },
+        None => HttpClientError::Tls { server, source },
+    }
+}
+
+fn ders(chain: &[Certificate], key: &PrivateKey) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+    let chain = chain.iter().map(|certificate| CertificateDer::from(certificate.der().to_vec())).collect();
+    (chain, PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.expose_pkcs8().to_vec())))
+}
+
 /// The library takes any pair and panics over one that does not fit.
 fn client_cert(chain: &[Certificate], key: &PrivateKey) -> Result<ClientCert, HttpClientError> {
-    let ders = chain.iter().map(|certificate| CertificateDer::from(certificate.der().to_vec())).collect();
-    let pkcs8 = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.expose_pkcs8().to_vec()));
-    CertifiedKey::from_der(ders, pkcs8, &aws_lc_rs::default_provider()).map_err(HttpClientError::Identity)?;
+    let (certificates, pkcs8) = ders(chain, key);
+    CertifiedKey::from_der(certificates, pkcs8, &aws_lc_rs::default_provider()).map_err(HttpClientError::Identity)?;
     let chain: Vec<_> = chain.iter().map(|certificate| ureq::tls::Certificate::from_der(certificate.der()).to_owned()).collect();
     let pem = key.expose_pem().map_err(HttpClientError::Key)?;
     let key = ureq::tls::PrivateKey::from_pem(pem.as_bytes()).map_err(|_| HttpClientError::Identity(rustls::Error::General("the key is no PEM".into())))?;

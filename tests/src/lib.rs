@@ -14,6 +14,7 @@ pub mod names;
 pub mod pem;
 pub mod pkilint;
 pub mod provisioning;
+pub mod pty;
 pub mod pykmip_server;
 pub mod relying;
 pub mod request;

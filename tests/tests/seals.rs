@@ -8,7 +8,9 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use keygate_tests::gateway::{Setup, TestGateway, keygate};
+use keygate_tests::pty::Terminal;
 use keygate_tests::request;
+use keygate_tests::softhsm::Token;
 use keygate_tests::tools;
 use serde_json::Value;
 
@@ -296,4 +298,220 @@ fn slots_that_cannot_be_shared_are_refused() {
         assert!(!Path::new(&data).join("seal.json").exists());
     }
     assert!(init(&["--threshold", "2", "--share-to", &both, "--out", &out]).expect("runs").status.success());
+}
+
+/// A file with a passphrase, beside the gateway.
+fn passphrase_file(gateway: &TestGateway, name: &str, passphrase: &str) -> String {
+    gateway.secret_file(name, passphrase).expect("written").to_string_lossy().into_owned()
+}
+
+/// A gateway that two passphrases open together, stopped: the passphrases' files and slots.
+fn two_passphrases() -> (TestGateway, [String; 2], [String; 2]) {
+    let mut gateway = Setup::new().start();
+    let files = [passphrase_file(&gateway, "one", "correct horse"), passphrase_file(&gateway, "two", "battery staple")];
+    let add = |file: &String| {
+        let added = gateway.keygate_ok(&["seal", "add", "passphrase", "--new-passphrase-file", file, "--json"]);
+        serde_json::from_str::<Value>(&added).expect("JSON")["id"].as_str().expect("an id").to_owned()
+    };
+    let slots = [add(&files[0]), add(&files[1])];
+    let changed = gateway.keygate_ok(&["seal", "policy", "--needed", "2"]);
+    assert!(changed.contains("two of them together open the store"), "{changed}");
+    let status: Value = serde_json::from_str(&gateway.keygate_ok(&["seal", "status", "--json"])).expect("JSON");
+    let key_file = status["slots"].as_array().expect("slots").iter().find(|slot| slot["kind"] == "keyfile").expect("a key file")["id"].clone();
+    let _ = gateway.keygate_ok(&["seal", "remove", key_file.as_str().expect("an id")]);
+    gateway.stop().expect("stops");
+    (gateway, files, slots)
+}
+
+/// Two passphrases, and both are needed: from files, from credentials, one after the other over the socket; one twice is one.
+#[test]
+fn two_passphrases_open_a_store_together() {
+    let (mut gateway, [one, two], _) = two_passphrases();
+    for few in [&["--passphrase-file", &one][..], &["--passphrase-file", &one, "--passphrase-file", &one]] {
+        let refused = gateway.keygate(&[&["client", "list"], few].concat()).expect("runs");
+        assert_eq!(refused.status.code(), Some(6), "{}", said(&refused));
+        assert!(said(&refused).contains("one seal slot opens, and two are needed"), "{}", said(&refused));
+    }
+    assert!(gateway.keygate_ok(&["client", "list", "--passphrase-file", &two, "--passphrase-file", &one]).contains("first"));
+
+    let credentials = gateway.scratch().join("credentials");
+    std::fs::create_dir_all(&credentials).expect("a folder");
+    for (name, passphrase) in [("keygate-passphrase", "battery staple"), ("keygate-passphrase-2", "correct horse")] {
+        tools::write_secret(&credentials.join(name), passphrase).expect("written");
+    }
+    gateway.set_environment("CREDENTIALS_DIRECTORY", &credentials.to_string_lossy());
+    gateway.start().expect("the credentials open it");
+    gateway.stop().expect("stops");
+
+    std::fs::remove_file(credentials.join("keygate-passphrase-2")).expect("removed");
+    gateway.set("seal.wait", "true");
+    gateway.start().expect("starts sealed");
+    assert_eq!(ready(&gateway), (503, Value::from("sealed: 1 of 2 slots open")));
+    assert!(gateway.keygate_ok(&["unseal", "--passphrase-file", &one]).contains("unsealed"));
+    gateway.await_unsealed().expect("opens");
+    creates_a_key(&gateway, "a");
+}
+
+/// A plain start on a terminal asks for each passphrase by its slot, again where one is wrong, and shows nothing of what is typed.
+#[test]
+fn a_start_on_a_terminal_asks_for_each_passphrase() {
+    let (gateway, _, [one, two]) = two_passphrases();
+    let mut serve = keygate().expect("the binary");
+    serve.arg("serve").arg("--data-dir").arg(gateway.data());
+    for listener in ["kmip", "status", "clients", "admin", "public"] {
+        serve.args(["--set", &format!("{listener}.listen=127.0.0.1:0")]);
+    }
+    let mut terminal = Terminal::run(serve).expect("a terminal");
+    terminal.expect(&format!("passphrase of seal slot {one}"));
+    terminal.expect("(not shown): ");
+    terminal.type_line("incorrect horse");
+    terminal.expect(&format!("this passphrase does not open slot {one}"));
+    terminal.expect(&format!("passphrase of seal slot {one}"));
+    terminal.expect("(not shown): ");
+    terminal.type_line("correct horse");
+    terminal.expect(&format!("passphrase of seal slot {two}"));
+    terminal.expect("(not shown): ");
+    terminal.type_line("battery staple");
+    terminal.expect("kmip listens on");
+    let pid = i32::try_from(terminal.pid()).ok().and_then(rustix::process::Pid::from_raw).expect("a process");
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("told to end");
+    let (status, shown) = terminal.end().expect("ends");
+    assert!(status.success(), "{shown}");
+    assert!(!shown.contains("horse") && !shown.contains("battery"), "{shown}");
+}
+
+/// Shares that are shown on a terminal, once: two of them, typed on a terminal that shows nothing, open the store.
+#[test]
+fn shares_are_shown_on_a_terminal_and_typed_on_one() {
+    let mut gateway = Setup::new().start();
+    let add = gateway.keygate_command(&["seal", "add", "shamir", "--threshold", "2", "--print", "3"]).expect("the binary");
+    let (status, shown) = Terminal::run(add).expect("a terminal").end().expect("ends");
+    assert!(status.success(), "{shown}");
+    let shares: Vec<&str> = shown.lines().filter_map(|line| line.trim().split_once(" of 3: ")).map(|(_, share)| share).collect();
+    assert_eq!(shares.len(), 3, "{shown}");
+    assert!(shares.iter().all(|share| share.starts_with("KGS1-")), "{shown}");
+    gateway.stop().expect("stops");
+    std::fs::remove_file(gateway.data().join("seal.key")).expect("the key file is lost");
+    gateway.set("seal.wait", "true");
+    gateway.start().expect("starts sealed");
+    for (share, then) in [(shares[2], "1 of 2 shares given"), (shares[0], "unsealed")] {
+        let mut typing = Terminal::run(gateway.keygate_command(&["unseal"]).expect("the binary")).expect("a terminal");
+        typing.expect("share (not shown): ");
+        typing.type_line(share);
+        typing.expect(then);
+        let (status, shown) = typing.end().expect("ends");
+        assert!(status.success() && !shown.contains(&share[6..]), "{shown}");
+    }
+    gateway.await_unsealed().expect("opens");
+    creates_a_key(&gateway, "a");
+}
+
+/// A certificate of its own for the listener of a sealed server, and its fingerprint.
+fn own_certificate(folder: &Path) -> (PathBuf, PathBuf, String) {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let parameters = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).expect("names");
+    let certificate = parameters.self_signed(&key).expect("a certificate");
+    let (cert_file, key_file) = (folder.join("unseal.pem"), folder.join("unseal.key"));
+    std::fs::write(&cert_file, certificate.pem()).expect("written");
+    tools::write_secret(&key_file, &key.serialize_pem()).expect("written");
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, certificate.der());
+    (cert_file, key_file, hex::encode(digest))
+}
+
+/// `unseal.listen`: an officer elsewhere opens the store over HTTPS, by the server's fingerprint or certificate; wrong attempts have to
+/// wait; the record tells the address; nothing else is served there, and nothing at all once the store is open.
+#[test]
+fn a_sealed_server_is_opened_over_https() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let right = folder.path().join("right");
+    tools::write_secret(&right, "correct horse").expect("written");
+    let right = right.to_string_lossy().into_owned();
+    let (cert, key, fingerprint) = own_certificate(folder.path());
+    let mut gateway = Setup::new().init(&["--seal", "passphrase", "--passphrase-file", &right]).prepare().expect("initialised");
+    gateway.set("seal.wait", "true");
+    gateway.set("unseal.listen", "127.0.0.1:0");
+    let incomplete = gateway.start().expect_err("it has no certificate").to_string();
+    assert!(incomplete.contains("unseal.cert_file") && incomplete.contains("unseal.key_file"), "{incomplete}");
+    gateway.set("unseal.cert_file", &cert.to_string_lossy());
+    gateway.set("unseal.key_file", &cert.to_string_lossy());
+    let wide = gateway.start().expect_err("a key that others may read").to_string();
+    assert!(wide.contains("the certificate of unseal.listen cannot be used"), "{wide}");
+    gateway.set("unseal.key_file", &key.to_string_lossy());
+    gateway.start().expect("starts sealed");
+
+    let port = gateway.address("unseal").port();
+    let url = format!("https://localhost:{port}");
+    let unseal = |arguments: &[&str]| {
+        let mut command = keygate().expect("the binary");
+        command.args(["unseal", "--server", &url]).args(arguments).stdin(Stdio::null()).output().expect("runs")
+    };
+    let curl = |path: &str| Command::new("curl").args(["-s", "-w", " %{http_code}", "--cacert"]).arg(&cert).arg(format!("{url}{path}")).output().expect("curl");
+    let status = said(&curl("/v1/seal/status"));
+    assert!(status.contains("\"sealed\":true") && status.contains("0 of 1 slots open") && status.ends_with(" 200"), "{status}");
+    for path in ["/v1/version", "/v1/exports", "/kmip", "/"] {
+        assert!(said(&curl(path)).ends_with(" 404"), "{path}: {}", said(&curl(path)));
+    }
+    let unknown = unseal(&["--accept-invalid-certs", "--passphrase-file", &right]);
+    assert!(!unknown.status.success() && said(&unknown).contains(&fingerprint), "{}", said(&unknown));
+    let named = ["--accept-invalid-certs", "--fingerprint", &fingerprint];
+    let wrong = passphrase_file(&gateway, "wrong", "incorrect horse");
+    for _ in 0..4 {
+        let refused = unseal(&[&named[..], &["--passphrase-file", &wrong]].concat());
+        assert!(!refused.status.success() && said(&refused).contains("the passphrase opens no seal slot"), "{}", said(&refused));
+    }
+    let share = gateway.secret_file("share", "KGS1-AAAA").expect("written").to_string_lossy().into_owned();
+    let waits = said(&unseal(&[&named[..], &["--share-file", &share]].concat()));
+    // A wait of a second may have passed on a busy machine; then the attempt was one more wrong one.
+    assert!(waits.contains("too many wrong attempts") || waits.contains("this is no share"), "{waits}");
+    let by_root = ["--ca", &cert.to_string_lossy(), "--passphrase-file", &right].map(str::to_owned);
+    let by_root: Vec<&str> = by_root.iter().map(String::as_str).collect();
+    let deadline = Instant::now() + Duration::from_secs(120);
+    let opened = loop {
+        let output = unseal(&by_root);
+        if output.status.success() || Instant::now() > deadline {
+            break output;
+        }
+        assert!(said(&output).contains("too many wrong attempts"), "{}", said(&output));
+        std::thread::yield_now();
+    };
+    assert!(said(&opened).contains("unsealed"), "{}", said(&opened));
+    gateway.await_unsealed().expect("opens");
+    creates_a_key(&gateway, "a");
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "the listener is gone");
+    for action in ["UnsealShareGiven", "Unsealed"] {
+        let events = gateway.keygate_ok(&["audit", "search", "--action", action, "--json"]);
+        assert!(events.contains("127.0.0.1"), "{events}");
+    }
+    for secret in ["correct horse", "incorrect horse"] {
+        assert!(!gateway.log().contains(secret));
+    }
+}
+
+/// A token slot by a PKCS#11 URI: the URI tells module, token and the PIN's place; one with a PIN in it is refused and not repeated.
+#[test]
+fn a_token_slot_is_named_by_a_uri() {
+    if tools::skipped("softhsm") {
+        return;
+    }
+    let mut gateway = Setup::new().prepare().expect("initialised");
+    let token = Token::make(&gateway.scratch().join("hsm"), "sealing").expect("a token; is softhsm2 installed?");
+    gateway.set_environment("SOFTHSM2_CONF", &token.configuration.to_string_lossy());
+    gateway.start().expect("starts");
+    let place = format!("module-path={}&pin-source=file:{}", token.module.display(), token.pin_file.display());
+    for (uri, why) in [
+        ("pkcs11:token=sealing?pin-value=4711", "pin-value is refused"),
+        ("pkcs11:object=key", "names an object"),
+        ("pkcs11:", "names no token"),
+        ("pkcs11:token=sealing", "needs"),
+    ] {
+        let refused = gateway.keygate(&["seal", "add", "pkcs11", "--uri", uri]).expect("runs");
+        assert_eq!(refused.status.code(), Some(2), "{uri}: {}", said(&refused));
+        assert!(said(&refused).contains(why) && !said(&refused).contains("4711"), "{uri}: {}", said(&refused));
+    }
+    let added = gateway.keygate_ok(&["seal", "add", "pkcs11", "--uri", &format!("pkcs11:token=sealing?{place}")]);
+    assert!(added.contains("pkcs11"), "{added}");
+    gateway.stop().expect("stops");
+    std::fs::remove_file(gateway.data().join("seal.key")).expect("the key file is lost");
+    gateway.start().expect("the token opens it");
+    creates_a_key(&gateway, "a");
 }

@@ -32,7 +32,6 @@ use crate::{
     api::{self, Api, ApiCaller, LocalRequest},
     app::App,
     audit::{Action, Actor, Details, Event, Outcome},
-    import::{self, ImportOrder},
     store::{Change, Commit, OrganisationId},
 };
 
@@ -56,12 +55,11 @@ pub async fn handle(app: &App, actor: &Actor, request: AdminRequest) -> Result<A
         AdminRequest::GroupAdd { name, members } => admin.group_add(&name, &members).await,
         AdminRequest::GroupList => Ok(admin.group_list()),
         AdminRequest::GroupRemove { name, members } => admin.group_remove(&name, &members).await,
-        AdminRequest::Import(order) => admin.import(order).await,
         AdminRequest::KeysChown { id, to } => admin.keys_chown(&id, &to).await,
         AdminRequest::KeysList { owner, after, limit } => admin.keys_list(owner.as_deref(), after.as_deref(), limit).await,
         AdminRequest::KeysShow { id } => admin.keys_show(&id).await,
         AdminRequest::SealAdd { slot } => admin.seal_add(slot).await,
-        AdminRequest::SealPolicy { needed, passphrase } => admin.seal_policy(needed, passphrase).await,
+        AdminRequest::SealPolicy { needed, passphrases } => admin.seal_policy(needed, passphrases).await,
         AdminRequest::SealRemove { id } => admin.seal_remove(id).await,
         AdminRequest::SealRotate => admin.seal_rotate().await,
         AdminRequest::SealStatus => admin.seal_status(),
@@ -111,11 +109,6 @@ impl Admin<'_> {
         let caller = ApiCaller::local(self.actor.clone());
         let answer = api::call(Api::of(self.app), caller, request).await;
         answer.map(AdminReply::Api).ok_or_else(|| AdminError::usage("this is no request to the admin API"))
-    }
-
-    async fn import(&self, order: ImportOrder) -> Result<AdminReply, AdminError> {
-        let gateway = self.app.provisioning.gateway().ok_or_else(|| AdminError::usage("the object layer is not open"))?;
-        import::take(self.app, &gateway, self.actor, order).await.map(AdminReply::Imported)
     }
 
     async fn audit_verify(&self) -> Result<AdminReply, AdminError> {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
 use super::keys::KeysPage;
-use crate::{api::LocalAnswer, backup::BackupSummary, audit::VerifyReport, authority::AuthorityError, export::ExportSummary, import::ImportReport, seal::SealError, store::CommitError};
+use crate::{api::LocalAnswer, backup::BackupSummary, audit::VerifyReport, authority::AuthorityError, export::ExportSummary, seal::SealError, store::CommitError};
 
 /// An answer.
 #[derive(Debug, Serialize, Deserialize)]
@@ -27,8 +27,6 @@ pub enum AdminReply {
     Grants(Vec<GrantView>),
     /// Groups.
     Groups(Vec<GroupView>),
-    /// Keys were taken in.
-    Imported(ImportReport),
     /// A certificate was issued or pinned.
     Issued(IssuedView),
     /// One managed object, attributes by name.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use zeroize::Zeroize;
 
-use crate::{age_file::Lock, api::LocalRequest, config::PinSource, export::ExportFormat, import::ImportOrder};
+use crate::{age_file::Lock, api::LocalRequest, app::TokenName, config::PinSource, export::ExportFormat};
 
 /// A request of an administrator.
 #[derive(Serialize, Deserialize)]
@@ -47,8 +47,6 @@ pub enum AdminRequest {
     GroupList,
     /// Removes members, or without any the group.
     GroupRemove { name: String, members: Vec<String> },
-    /// Takes keys in.
-    Import(ImportOrder),
     /// Gives an object to another client.
     KeysChown { id: String, to: String },
     /// Managed objects, a page at a time.
@@ -57,8 +55,8 @@ pub enum AdminRequest {
     KeysShow { id: String },
     /// Adds a seal slot.
     SealAdd { slot: NewSealSlot },
-    /// Says how many seal slots have to open; in base64 the passphrase of a slot that has not opened since the start.
-    SealPolicy { needed: u8, passphrase: Option<Password> },
+    /// Says how many seal slots have to open; in base64 the passphrases of slots that have not opened since the start.
+    SealPolicy { needed: u8, passphrases: Vec<Password> },
     /// Removes a seal slot.
     SealRemove { id: Uuid },
     /// Seals everything under a new keyring term.
@@ -99,7 +97,6 @@ impl AdminRequest {
             self,
             Self::CacheFlush
                 | Self::Export { .. }
-                | Self::Import(_)
                 | Self::KeysChown { .. }
                 | Self::KeysList { .. }
                 | Self::KeysShow { .. }
@@ -130,8 +127,9 @@ pub enum NewSealSlot {
     Pkcs11 {
         /// Path of the PKCS#11 module.
         module: PathBuf,
-        /// Label of the token.
-        token_label: String,
+        /// The token.
+        #[serde(flatten)]
+        token: TokenName,
         /// Where the PIN comes from.
         pin: PinSource,
     },

@@ -64,9 +64,9 @@ impl NewSealSlot {
             Self::Keyfile { path } => with(NewSlot::KeyFile { path }),
             Self::Passphrase { passphrase } => with(NewSlot::passphrase(passphrase.octets()?)),
             Self::SystemdCreds { with_key } => with(NewSlot::SystemdCreds { with_key }),
-            Self::Pkcs11 { module, token_label, pin } => {
+            Self::Pkcs11 { module, token: name, pin } => {
                 let token = |error| SealError::NewSlot(SlotFailure::Token(error));
-                let (locator, key) = TokenSlotKey::create(module, token_label, pin).map_err(token)?;
+                let (locator, key) = TokenSlotKey::create(module, name, pin).map_err(token)?;
                 let made = with(NewSlot::Pkcs11 { locator: locator.to_json(), key: &key });
                 if made.is_err()
                     && let Err(error) = key.destroy()
@@ -132,13 +132,13 @@ impl Admin<'_> {
         Ok(AdminReply::Done)
     }
 
-    /// How many slots have to open the store. Slots that have not opened since the start are tried, with the passphrase for one.
-    pub(super) async fn seal_policy(&self, needed: u8, passphrase: Option<Password>) -> Result<AdminReply, AdminError> {
+    /// How many slots have to open the store. Slots that have not opened since the start are tried, with the passphrases.
+    pub(super) async fn seal_policy(&self, needed: u8, passphrases: Vec<Password>) -> Result<AdminReply, AdminError> {
         let _changing = self.app.seal_changes.lock().await;
         let (seal, root, shown) = (self.seal()?, self.app.unsealed.root.clone(), self.app.unsealed.shown());
-        let passphrase = passphrase.map(|passphrase| passphrase.octets()).transpose()?;
+        let passphrases = passphrases.iter().map(Password::octets).collect::<Result<Vec<_>, _>>()?;
         let changed = tokio::task::spawn_blocking(move || {
-            let openers = Openers { passphrase, pkcs11: Some(&find_token) };
+            let openers = Openers { passphrases, pkcs11: Some(&find_token) };
             let change = seal.with_needed(&root, needed, &shown, &openers)?;
             Ok::<_, SealError>((seal, change))
         });

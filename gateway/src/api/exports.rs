@@ -1,4 +1,4 @@
-//! `/v1/exports`: an organisation's keys as one encrypted file, streamed.
+//! `/v1/exports`: an organisation's keys as one encrypted file, streamed, and what became of the last ones.
 //!
 //! No password is made here: it would travel with the file. Recipients' public keys are the way; a password of the caller's own
 //! is taken for the ZIP forms.
@@ -8,8 +8,8 @@ use std::task::{Context, Poll};
 
 use axum::{
     body::{Body, Bytes},
-    extract::State,
-    http::{HeaderValue, header},
+    extract::{Path, State},
+    http::{HeaderValue, StatusCode, header},
     response::Response,
 };
 use hyper::body::{Body as HttpBody, Frame};
@@ -17,22 +17,48 @@ use serde::{Deserialize, Serialize};
 use tokio::{sync::mpsc, task::JoinHandle};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
 
 use super::{
     Api, Within,
     body::{Asked, Wish},
-    caller::Acts,
+    caller::{Acts, Sees},
     error::{internal, invalid},
+    imports::refused,
 };
 use crate::{
-    admin::{AdminError, DataSink, ErrorClass, Password, StreamItem},
+    admin::{AdminError, DataSink, Password, StreamItem},
     age_file::Lock,
     export::{self, ExportFormat, ExportSummary},
     http::Problem,
 };
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(make))
+    OpenApiRouter::new().routes(routes!(make)).routes(routes!(report))
+}
+
+/// What left with an export, and what did not.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct ExportView {
+    /// Its id.
+    pub id: String,
+    /// Keys and other objects in the file.
+    pub keys: u64,
+    /// Objects that did not leave.
+    pub left_out: u64,
+    /// Of those, at most 10,000.
+    pub reasons: Vec<LeftOutView>,
+    /// SHA-256 of the file, hexadecimal.
+    pub sha256: String,
+}
+
+/// An object that did not leave.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct LeftOutView {
+    /// Unique Identifier.
+    pub id: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// An export to be made. No `Debug`: it may hold a password.
@@ -76,7 +102,8 @@ impl NewExport {
 
 /// Exports the keys of an organisation.
 ///
-/// The answer ends early if the export fails on its way: a file is whole when the connection says so.
+/// The answer ends early if the export fails on its way: a file is whole when the connection says so. Then the report is at the
+/// address in Location.
 #[utoipa::path(post, path = "/v1/exports", tag = "keys", params(Within), request_body = NewExport,
     security(("administrator" = ["security:write"])),
     responses((status = 200, description = "The file.", content_type = "application/octet-stream", body = Vec<u8>),
@@ -95,29 +122,51 @@ async fn make(
     let permit = export::authorise_export(deciding.actor, deciding.source, acts.role, organisation);
     let permit = permit.map_err(|error| invalid(error.to_string()))?;
     let (sink, mut items) = DataSink::channel();
-    let work = tokio::spawn(export::make(gateway, permit, name, format, sink));
+    let (id, reports) = (Uuid::now_v7(), api.exports.clone());
+    let work = tokio::spawn(async move {
+        let made = export::make(gateway, permit, name, format, sink).await;
+        if let Ok(summary) = &made {
+            reports.keep(id, organisation, summary.clone());
+        }
+        made
+    });
     // Nothing is answered before the first octets: until then a refusal can be one.
     loop {
         match items.recv().await {
-            Some(StreamItem::Data(first)) => return Ok(answer(FileBody { first: Some(first), items, work })),
+            Some(StreamItem::Data(first)) => return Ok(answer(id, FileBody { first: Some(first), items, work })),
             Some(StreamItem::Progress(_)) => {}
-            None => return Err(refusal(work.await)),
+            None => return Err(no_file(work.await)),
         }
     }
 }
 
-fn answer(body: FileBody) -> Response {
+/// What became of an export: what is in the file, what is not and why. The last 16 are known, until the gateway is started again.
+#[utoipa::path(get, path = "/v1/exports/{id}", tag = "keys", params(Within, ("id" = String, Path, description = "As Location had it.")),
+    security(("administrator" = ["security:read"])),
+    responses((status = 200, description = "The report.", body = ExportView), (status = 404, description = "Not known, or not any more.")))]
+async fn report(sees: Sees, State(api): State<Api>, Asked(within): Asked<Within>, Path(id): Path<String>) -> Result<axum::Json<ExportView>, Problem> {
+    let organisation = api.organisation(&sees, within.organisation.as_deref())?;
+    let found = id.parse().ok().and_then(|id| api.exports.find(id, organisation));
+    let none = || Problem::new(StatusCode::NOT_FOUND, "not-found", "not found", "there is no report of such an export");
+    let ExportSummary { keys, left_out, reasons, sha256 } = found.ok_or_else(none)?;
+    let reasons = reasons.into_iter().map(|(id, reason)| LeftOutView { id, reason }).collect();
+    Ok(axum::Json(ExportView { id, keys, left_out, reasons, sha256 }))
+}
+
+fn answer(id: Uuid, body: FileBody) -> Response {
     let mut response = Response::new(Body::new(body));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Ok(report) = HeaderValue::from_str(&format!("/v1/exports/{id}")) {
+        headers.insert(header::LOCATION, report);
+    }
     response
 }
 
-fn refusal(ended: Result<Result<ExportSummary, AdminError>, tokio::task::JoinError>) -> Problem {
+fn no_file(ended: Result<Result<ExportSummary, AdminError>, tokio::task::JoinError>) -> Problem {
     match ended {
-        Ok(Err(error)) if error.class != ErrorClass::Failed => invalid(error.message),
-        Ok(Err(error)) => internal(&error),
+        Ok(Err(error)) => refused(error),
         // A file always has octets.
         Ok(Ok(_)) => internal(&std::io::Error::other("an export of nothing")),
         Err(error) => internal(&error),

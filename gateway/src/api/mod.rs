@@ -22,6 +22,7 @@ mod change;
 mod error;
 mod etag;
 mod exports;
+mod imports;
 mod keys;
 mod keystores;
 mod local;
@@ -47,6 +48,7 @@ pub use audit::{AuditEvent, AuditPage};
 pub use authorities::{AuthorityDetails, AuthorityRequest};
 pub use caller::ApiCaller;
 pub use certificates::{CertificateDetails, Certificates};
+pub use exports::ExportView;
 pub use keys::{CreatedKeyView, KeyDetails};
 pub use keystores::{KeystoreStatus, KeystoreView, StepView, TestView};
 pub use local::{LocalAnswer, LocalRequest, call};
@@ -59,6 +61,7 @@ pub use service::ServiceView;
 use crate::{
     app::App,
     audit::Refusals,
+    export::ExportReports,
     http::Problem,
     identity::DirectoryHandle,
     keystores::KeystoreService,
@@ -76,6 +79,7 @@ pub struct Api {
     directory: Arc<DirectoryHandle>,
     refusals: Arc<Refusals>,
     keystores: Arc<KeystoreService>,
+    exports: Arc<ExportReports>,
 }
 
 impl Api {
@@ -87,6 +91,7 @@ impl Api {
             directory: app.directory.clone(),
             refusals: app.refusals.clone(),
             keystores: app.keystores.clone(),
+            exports: app.exports.clone(),
         }
     }
 
@@ -194,6 +199,7 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(rehome::routes())
         .merge(audit::routes())
         .merge(exports::routes())
+        .merge(imports::routes())
 }
 
 /// Name and version of the gateway.

@@ -11,6 +11,7 @@ mod sealed;
 mod serve;
 mod token;
 mod unlock;
+mod unseal_listener;
 mod unsealing;
 
 use std::sync::{Arc, OnceLock};
@@ -21,8 +22,8 @@ pub use expiry::Expiry;
 pub use gateway::{GatewayError, front, gateway};
 pub use sealed::{WaitError, unlock_or_wait};
 pub use serve::{ServeError, serve};
-pub use token::{TokenLocator, TokenSlotKey};
-pub use unlock::{Opening, PASSPHRASE_CREDENTIAL, SecretInput, SecretInputError, UnlockError, Unsealed, find_token, unlock};
+pub use token::{TokenLocator, TokenName, TokenSlotKey};
+pub use unlock::{AskPassphrase, Opening, PASSPHRASE_CREDENTIAL, SecretInput, SecretInputError, UnlockError, Unsealed, find_token, unlock};
 
 use crate::{
     admin::ObjectsAdmin,
@@ -30,6 +31,7 @@ use crate::{
     audit::{Action, Details, Event, Refusals, VerifyReport},
     config::{AuditReads, Config},
     data_dir::{DataDir, DataDirError, DataDirLock},
+    export::ExportReports,
     identity::{DirectoryContent, DirectoryHandle, RestUsers, Users},
     keystores::{self, KeystoreService},
     provisioning::{self, Provisioning, ProvisioningError},
@@ -86,6 +88,8 @@ pub struct App {
     pub provisioning: Arc<Provisioning>,
     /// The life of keystores.
     pub keystores: Arc<KeystoreService>,
+    /// What became of the last exports.
+    pub exports: Arc<ExportReports>,
     /// Which parts work.
     pub readiness: Arc<Readiness>,
     /// The root key, and the seal slots that opened.
@@ -181,6 +185,7 @@ impl App {
             directory,
             metrics: Arc::new(Metrics::default()),
             refusals,
+            exports: Arc::default(),
             readiness,
             unsealed,
             seal_changes,

@@ -1,11 +1,12 @@
-//! A server that waits to be unsealed: the status listener (not ready, and why) and `D/run/admin.sock` (`keygate unseal`), nothing
-//! else. What is given is judged by `unsealing`.
+//! A server that waits to be unsealed: the status listener (not ready, and why), `D/run/admin.sock` (`keygate unseal`), and where the
+//! settings ask for it an HTTPS listener for officers elsewhere (`unseal_listener`). What is given is judged by `unsealing`.
 //!
-//! The administration listener is not opened: its certificate's key is a row of the sealed store, and a second key in clear beside
-//! it, to be trusted with shares, would be worth stealing. Officers reach the socket over SSH.
+//! The administration listener is not opened: its certificate's key is a row of the sealed store. Officers reach the socket over SSH.
 
 use std::{
+    collections::BTreeMap,
     io,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -20,10 +21,11 @@ use zeroize::Zeroizing;
 use super::{
     Opening, ServeError, UnlockError, Unsealed,
     unlock::begin,
+    unseal_listener::UnsealListener,
     unsealing::{Attempt, NotTaken, Said, Unsealing},
 };
 use crate::{
-    admin::{AdminError, AdminReply, AdminRequest, AdminSocket, Answering, SealStatusView, SealView, UnsealView},
+    admin::{AdminError, AdminReply, AdminRequest, AdminSocket, Answering, Password, SealStatusView, SealView, UnsealView},
     audit::{Actor, Event},
     config::Config,
     data_dir::{DataDir, write_secret},
@@ -56,6 +58,8 @@ pub async fn unlock_or_wait(
     with: Opening,
     wait: bool,
 ) -> Result<Option<(Unsealed, Vec<Event>)>, WaitError> {
+    // Who waits asks nobody: what is missing may come from elsewhere.
+    let with = if wait { Opening { ask: None, ..with } } else { with };
     let unlocking = begin(dir, with).await?;
     let kinds = unlocking.seal().kinds();
     // Nothing that can be given later opens any other kind.
@@ -86,13 +90,22 @@ async fn wait_for_shares(
     let readiness = Arc::new(Readiness::default());
     let sealed = Arc::new(Sealed { state: Mutex::new(Unsealing::new(unlocking, Instant::now())), changed: Notify::new() });
     sealed.report(&readiness);
+    let remote = config.unseal.as_ref().map(|unseal| UnsealListener::bind(unseal, &config.limits, &sealed)).transpose()?;
     let (stop, stopped) = watch::channel(false);
+    let mut listeners: BTreeMap<&str, SocketAddr> = [("status", bound)].into();
+    listeners.extend(remote.as_ref().map(|remote| ("unseal", remote.address())));
+    let remote_stopped = stopped.clone();
+    let remote = tokio::spawn(async move {
+        if let Some(remote) = remote {
+            remote.run(remote_stopped).await;
+        }
+    });
     let answering = tokio::spawn(socket.run(sealed.clone(), stopped.clone()));
-    let listeners = [("status", bound)].into();
+    let text = serde_json::to_string(&listeners).unwrap_or_default();
     let info = StatusInfo { version: env!("CARGO_PKG_VERSION"), listeners, started: now_ms() / 1000 };
     let reporting = tokio::spawn(status.run(Arc::new(Metrics::default()), readiness.clone(), info, stopped));
-    write_secret(&dir.listeners(), format!("{{\"status\":\"{bound}\"}}\n").as_bytes())?;
-    tracing::warn!(%bound, "sealed: waiting for `keygate unseal`");
+    write_secret(&dir.listeners(), format!("{text}\n").as_bytes())?;
+    tracing::warn!(listeners = text, "sealed: waiting for `keygate unseal`");
 
     let mut expire = tokio::time::interval(EXPIRE_EVERY);
     let opened = loop {
@@ -115,7 +128,7 @@ async fn wait_for_shares(
     // Receivers exist as long as the tasks run. Answers under way are sent: each is a task of its own.
     let _ = stop.send(true);
     reporting.abort();
-    let _ = tokio::join!(answering, reporting);
+    let _ = tokio::join!(answering, reporting, remote);
     let _ = std::fs::remove_file(dir.listeners());
     if !opened {
         let _ = std::fs::remove_file(path);
@@ -125,7 +138,8 @@ async fn wait_for_shares(
     Ok(sealed.take().and_then(|state| state.into_opened(now_ms())))
 }
 
-struct Sealed {
+/// A sealed server, as those who give it shares reach it.
+pub(super) struct Sealed {
     state: Mutex<Unsealing>,
     changed: Notify,
 }
@@ -147,21 +161,39 @@ impl Sealed {
         readiness.set(COMPONENT, ComponentState::Down { reason });
     }
 
+    /// Whether it is sealed, and how far it is, in words.
+    pub(super) fn words(&self) -> (bool, String) {
+        let said = self.lock().said();
+        (!said.open, describe(&said))
+    }
+
+    /// Takes a share.
+    pub(super) async fn share(self: &Arc<Self>, by: (Actor, Option<IpAddr>), share: Password) -> Result<UnsealView, NotTaken> {
+        self.attempt(by, move |state, attempt| state.share(attempt, &share.0)).await
+    }
+
+    /// Tries a passphrase, its octets in base64.
+    pub(super) async fn passphrase(self: &Arc<Self>, by: (Actor, Option<IpAddr>), passphrase: &Password) -> Result<UnsealView, NotTaken> {
+        let octets = STANDARD.decode(&passphrase.0).map(Zeroizing::new).map_err(|_| NotTaken::NotBase64)?;
+        let octets = SecretBytes::from(octets);
+        self.attempt(by, move |state, attempt| state.passphrase(attempt, octets)).await
+    }
+
     /// Argon2id blocks, and so does trying many choices of shares.
     async fn attempt(
         self: &Arc<Self>,
-        actor: &Actor,
+        (actor, source): (Actor, Option<IpAddr>),
         make: impl FnOnce(&mut Unsealing, &Attempt<'_>) -> Result<Said, NotTaken> + Send + 'static,
-    ) -> Result<AdminReply, AdminError> {
-        let (own, actor) = (self.clone(), actor.clone());
+    ) -> Result<UnsealView, NotTaken> {
+        let own = self.clone();
         let said = tokio::task::spawn_blocking(move || {
-            let attempt = Attempt { actor: &actor, now: Instant::now(), at_ms: now_ms() };
+            let attempt = Attempt { actor: &actor, source, now: Instant::now(), at_ms: now_ms() };
             make(&mut own.lock(), &attempt)
         });
-        let said = said.await.map_err(AdminError::failed)?;
+        let said = said.await.map_err(|_| NotTaken::Interrupted)?;
         self.changed.notify_one();
-        let said = said.map_err(AdminError::failed)?;
-        Ok(AdminReply::Unseal(UnsealView { open: said.open, progress: describe(&said), wrong: said.wrong }))
+        let said = said?;
+        Ok(UnsealView { open: said.open, progress: describe(&said), wrong: said.wrong })
     }
 
     fn status(&self) -> AdminReply {
@@ -175,19 +207,16 @@ impl Sealed {
 impl Answering for Sealed {
     async fn answer(self: Arc<Self>, actor: &Actor, request: AdminRequest) -> Result<AdminReply, AdminError> {
         match request {
-            AdminRequest::Unseal { share } => self.attempt(actor, move |state, attempt| state.share(attempt, &share.0)).await,
+            AdminRequest::Unseal { share } => self.share((actor.clone(), None), share).await.map(AdminReply::Unseal).map_err(AdminError::failed),
             AdminRequest::UnsealPassphrase { passphrase } => {
-                let octets = STANDARD.decode(&passphrase.0).map(Zeroizing::new);
-                let octets = octets.map_err(|_| AdminError::usage("the passphrase is not in base64"))?;
-                let octets = SecretBytes::from(octets);
-                self.attempt(actor, move |state, attempt| state.passphrase(attempt, octets)).await
+                self.passphrase((actor.clone(), None), &passphrase).await.map(AdminReply::Unseal).map_err(AdminError::failed)
             }
             AdminRequest::UnsealReset => {
-                self.attempt(actor, |state, attempt| {
+                let reset = |state: &mut Unsealing, attempt: &Attempt<'_>| {
                     state.reset(attempt.now);
                     Ok(state.said())
-                })
-                .await
+                };
+                self.attempt((actor.clone(), None), reset).await.map(AdminReply::Unseal).map_err(AdminError::failed)
             }
             AdminRequest::SealStatus => Ok(self.status()),
             _ => {

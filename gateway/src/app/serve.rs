@@ -53,6 +53,12 @@ pub enum ServeError {
         #[source]
         source: io::Error,
     },
+    /// The certificate of a sealed server.
+    #[error("the certificate of unseal.listen cannot be used: {reason}")]
+    UnsealCertificate {
+        /// Which file, and what is wrong with it.
+        reason: String,
+    },
     /// Signals cannot be received.
     #[error("cannot receive signals")]
     Signals(#[source] io::Error),

@@ -9,7 +9,7 @@ use std::{
 
 use keygate_backends::{
     Class, KeyId, KsError, OpCx, SecretBytes as BackendSecret,
-    pkcs11::{Pkcs11Kek, Spawn, Token, TokenConfig, TokenSelector},
+    pkcs11::{Pkcs11Kek, Pkcs11Uri, Spawn, Token, TokenConfig, TokenSelector},
 };
 use serde::{Deserialize, Serialize};
 
@@ -22,13 +22,42 @@ use crate::{
 /// Longest wait for a token to wrap or unwrap the root key.
 const SLOT_WAIT: Duration = Duration::from_secs(30);
 
+/// Which token of a module.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum TokenName {
+    /// By a PKCS#11 URI (RFC 7512); what it says of the module and the PIN's place was taken before.
+    Uri {
+        /// The URI.
+        token_uri: String,
+    },
+    /// By its label.
+    Label {
+        /// The label.
+        token_label: String,
+    },
+}
+
+impl TokenName {
+    fn selector(&self) -> Result<TokenSelector, SlotKeyError> {
+        match self {
+            Self::Label { token_label } => Ok(TokenSelector::label(token_label)),
+            Self::Uri { token_uri } => {
+                let uri = Pkcs11Uri::parse(token_uri);
+                uri.map(|uri| uri.token).map_err(|why| SlotKeyError::Refused(format!("the token's URI {why}")))
+            }
+        }
+    }
+}
+
 /// A token and its wrapping key, as the seal remembers them. No PIN.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TokenLocator {
     /// Path of the PKCS#11 module.
     pub module: PathBuf,
-    /// Label of the token.
-    pub token_label: String,
+    /// The token.
+    #[serde(flatten)]
+    pub token: TokenName,
     /// Where the PIN comes from.
     pub pin: PinSource,
     /// CKA_ID of the wrapping key, in hexadecimal.
@@ -42,7 +71,12 @@ impl TokenLocator {
             PinSource::File(path) => serde_json::json!({ "file": path }),
             PinSource::Credential(name) => serde_json::json!({ "credential": name }),
         };
-        serde_json::json!({ "module": self.module, "token_label": self.token_label, "pin": pin, "key_id": self.key_id })
+        let mut json = serde_json::json!({ "module": self.module, "pin": pin, "key_id": self.key_id });
+        match &self.token {
+            TokenName::Label { token_label } => json["token_label"] = token_label.as_str().into(),
+            TokenName::Uri { token_uri } => json["token_uri"] = token_uri.as_str().into(),
+        }
+        json
     }
 }
 
@@ -66,11 +100,11 @@ impl PinSource {
 
 impl TokenSlotKey {
     /// Makes a new wrapping key on a token. Blocks.
-    pub fn create(module: PathBuf, token_label: String, pin: PinSource) -> Result<(TokenLocator, Self), SlotKeyError> {
+    pub fn create(module: PathBuf, token: TokenName, pin: PinSource) -> Result<(TokenLocator, Self), SlotKeyError> {
         let id = KeyId::random().map_err(slot_error)?;
-        let token = open(&module, &token_label, &pin)?;
-        let kek = Pkcs11Kek::create(&token, id, OpCx::within(SLOT_WAIT)).map_err(slot_error)?;
-        Ok((TokenLocator { module, token_label, pin, key_id: id.to_string() }, Self { kek }))
+        let found = open(&module, &token, &pin)?;
+        let kek = Pkcs11Kek::create(&found, id, OpCx::within(SLOT_WAIT)).map_err(slot_error)?;
+        Ok((TokenLocator { module, token, pin, key_id: id.to_string() }, Self { kek }))
     }
 
     /// Destroys a wrapping key that nothing was wrapped under. Blocks.
@@ -83,7 +117,7 @@ impl TokenSlotKey {
         let damaged = || SlotKeyError::Absent("the slot's record of its token cannot be read".into());
         let locator: TokenLocator = serde_json::from_value(locator.clone()).map_err(|_| damaged())?;
         let id = hex::decode(&locator.key_id).ok().and_then(|id| id.try_into().ok()).map(KeyId).ok_or_else(damaged)?;
-        let token = open(&locator.module, &locator.token_label, &locator.pin)?;
+        let token = open(&locator.module, &locator.token, &locator.pin)?;
         Ok(Self { kek: Pkcs11Kek::existing(&token, id) })
     }
 }
@@ -134,9 +168,8 @@ pub(super) enum TokenError {
     Token(#[source] KsError),
 }
 
-fn open(module: &std::path::Path, label: &str, pin: &PinSource) -> Result<Arc<Token>, SlotKeyError> {
-    let token = TokenSelector::label(label);
-    let config = token_config(module, token, pin).map_err(|error| SlotKeyError::Absent(crate::admin::chain(&error)))?;
+fn open(module: &std::path::Path, token: &TokenName, pin: &PinSource) -> Result<Arc<Token>, SlotKeyError> {
+    let config = token_config(module, token.selector()?, pin).map_err(|error| SlotKeyError::Absent(crate::admin::chain(&error)))?;
     Token::open(config).map_err(slot_error)
 }
 
@@ -156,5 +189,26 @@ fn slot_error(error: KsError) -> SlotKeyError {
             SlotKeyError::Absent(error.to_string())
         }
         Class::BadInput(_) | Class::Corrupt | Class::Denied | Class::Unsupported => SlotKeyError::Refused(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A seal of a version that knew labels only is read as ever, and a URI is kept as it was given.
+    #[test]
+    fn tokens_are_named_by_label_or_uri() {
+        let pin = PinSource::Credential("pin".into());
+        let uri = TokenName::Uri { token_uri: "pkcs11:token=prod;serial=7".into() };
+        for token in [TokenName::Label { token_label: "prod".into() }, uri] {
+            let locator = TokenLocator { module: "/m.so".into(), token: token.clone(), pin: pin.clone(), key_id: "00".repeat(16) };
+            let again: TokenLocator = serde_json::from_value(locator.to_json()).expect("its own form");
+            assert_eq!(again.token, token);
+            assert_eq!(again.token.selector().map(|found| found.label).ok(), Some(Some("prod".into())));
+        }
+        let old = serde_json::json!({ "module": "/m.so", "token_label": "prod", "pin": { "credential": "pin" }, "key_id": "" });
+        assert!(serde_json::from_value::<TokenLocator>(old).is_ok());
+        assert!(TokenName::Uri { token_uri: "http://x".into() }.selector().is_err());
     }
 }

@@ -15,9 +15,13 @@ use zeroize::Zeroizing;
 use super::token::TokenSlotKey;
 use crate::{
     data_dir::{DataDir, DataDirError, check_rights},
-    seal::{Openers, RootKey, Seal, SealError, SecretBytes, Share, ShareError, SlotKey, SlotKeyError, SlotKind, Unlocked, Unlocking},
+    seal::{Openers, RootKey, Seal, SealError, SecretBytes, Share, ShareError, SlotKey, SlotKeyError, SlotKind, SlotStatus, Unlocked, Unlocking},
 };
 
+/// How often one passphrase is asked for.
+const ASKED_MAX: u32 = 3;
+/// Most passphrases: there are no more seal slots.
+const SLOTS_MAX: usize = 16;
 /// Longest passphrase or password that is read.
 const SECRET_BYTES_MAX: u64 = 4096;
 
@@ -131,18 +135,23 @@ fn read_line(file: File, from: String) -> Result<SecretBytes, SecretInputError> 
     Ok(SecretBytes::copy_from(line))
 }
 
+/// Asks somebody for the passphrase of a slot; blocks. Told how often it was wrong already. `None`: there is none to be had.
+pub type AskPassphrase = fn(&SlotStatus, u32) -> io::Result<Option<SecretBytes>>;
+
 /// What an operator gives to open the seal with, beside what slots find by themselves.
 #[derive(Default)]
 pub struct Opening {
-    /// Where the passphrase comes from; else the systemd credential.
-    pub passphrase: Option<SecretInput>,
+    /// Where passphrases come from; else the systemd credentials.
+    pub passphrases: Vec<SecretInput>,
     /// Files (mode 0600) with a share each.
     pub shares: Vec<PathBuf>,
+    /// Whoever can be asked for passphrases that are still missing.
+    pub ask: Option<AskPassphrase>,
 }
 
 impl From<Option<SecretInput>> for Opening {
     fn from(passphrase: Option<SecretInput>) -> Self {
-        Self { passphrase, shares: Vec::new() }
+        Self { passphrases: passphrase.into_iter().collect(), ..Self::default() }
     }
 }
 
@@ -192,11 +201,11 @@ pub async fn unlock(dir: &DataDir, with: impl Into<Opening>) -> Result<Unsealed,
 /// As [`unlock`], to be gone on with where slots are missing.
 pub(super) async fn begin(dir: &DataDir, with: Opening) -> Result<Unlocking, UnlockError> {
     let seal = Seal::load(dir.path())?;
-    let passphrase = if seal.kinds().contains(&SlotKind::Passphrase) {
-        let input = with.passphrase.or_else(|| SecretInput::credential(PASSPHRASE_CREDENTIAL));
-        input.map(|input| input.read()).transpose()?
+    let passphrases = if seal.kinds().contains(&SlotKind::Passphrase) {
+        let given = if with.passphrases.is_empty() { credentials() } else { with.passphrases };
+        given.iter().map(SecretInput::read).collect::<Result<_, _>>()?
     } else {
-        None
+        Vec::new()
     };
     let mut unlocking = Unlocking::new(seal);
     for path in with.shares {
@@ -206,7 +215,35 @@ pub(super) async fn begin(dir: &DataDir, with: Opening) -> Result<Unlocking, Unl
         });
         taken?;
     }
-    try_slots(unlocking, passphrase).await
+    let unlocking = try_slots(unlocking, passphrases).await?;
+    match with.ask {
+        Some(ask) if !unlocking.is_open() => ask_for(unlocking, ask).await,
+        _ => Ok(unlocking),
+    }
+}
+
+/// `keygate-passphrase`, `keygate-passphrase-2`... as far as the service has them.
+fn credentials() -> Vec<SecretInput> {
+    let name = |number| if number == 1 { PASSPHRASE_CREDENTIAL.to_owned() } else { format!("{PASSPHRASE_CREDENTIAL}-{number}") };
+    (1..=SLOTS_MAX).map_while(|number| SecretInput::credential(&name(number))).collect()
+}
+
+/// Asks for the passphrase of each slot that has one and is not open, until enough are.
+async fn ask_for(mut unlocking: Unlocking, ask: AskPassphrase) -> Result<Unlocking, UnlockError> {
+    let asked = tokio::task::spawn_blocking(move || {
+        for slot in unlocking.seal().status().iter().filter(|slot| slot.kind == SlotKind::Passphrase) {
+            for attempt in 0..ASKED_MAX {
+                if unlocking.is_open() || unlocking.opened().contains(&slot.id) {
+                    break;
+                }
+                let typed = ask(slot, attempt).map_err(|source| SecretInputError::Io { from: "the terminal".into(), source })?;
+                let Some(passphrase) = typed else { break };
+                unlocking.try_passphrase(slot.id, passphrase)?;
+            }
+        }
+        Ok(unlocking)
+    });
+    asked.await.map_err(|_| UnlockError::Interrupted)?
 }
 
 fn read_share(path: &Path) -> Result<Share, UnlockError> {
@@ -216,10 +253,10 @@ fn read_share(path: &Path) -> Result<Share, UnlockError> {
     Share::read(std::str::from_utf8(text.expose()).unwrap_or_default()).map_err(refused)
 }
 
-/// Tries what slots find by themselves, and the passphrase. Argon2id and tokens block, so it runs apart.
-pub(super) async fn try_slots(mut unlocking: Unlocking, passphrase: Option<SecretBytes>) -> Result<Unlocking, UnlockError> {
+/// Tries what slots find by themselves, and the passphrases. Argon2id and tokens block, so it runs apart.
+pub(super) async fn try_slots(mut unlocking: Unlocking, passphrases: Vec<SecretBytes>) -> Result<Unlocking, UnlockError> {
     let tried = tokio::task::spawn_blocking(move || {
-        unlocking.try_slots(&Openers { passphrase, pkcs11: Some(&find_token) })?;
+        unlocking.try_slots(&Openers { passphrases, pkcs11: Some(&find_token) })?;
         Ok(unlocking)
     });
     tried.await.map_err(|_| UnlockError::Interrupted)?

@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
@@ -20,6 +21,8 @@ use crate::{
 pub(super) const FORGET_AFTER: Duration = Duration::from_secs(600);
 /// Wrong attempts without a wait: people mistype.
 const FREE: u32 = 3;
+/// Of so many peers wrong attempts are remembered; those longest ago give way.
+const PEERS_MAX: usize = 1024;
 /// The longest wait.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
@@ -27,7 +30,7 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 pub(super) struct Unsealing {
     unlocking: Option<Unlocking>,
     opened: Option<Unlocked>,
-    /// Wrong attempts in a row, and the last one, by whoever made them: the local users that may reach the socket.
+    /// Wrong attempts in a row, and the last one, by whoever made them: local users that may reach the socket, addresses.
     wrong: BTreeMap<String, (u32, Instant)>,
     /// Wrong attempts in all.
     wrong_in_all: u64,
@@ -41,6 +44,7 @@ pub(super) struct Unsealing {
 /// A right share or passphrase, for the audit record.
 struct Given {
     actor: Actor,
+    source: Option<IpAddr>,
     slot: Uuid,
     /// Number of the share; 0 for a passphrase.
     number: u8,
@@ -60,8 +64,22 @@ pub(super) enum NotTaken {
     Wait(Duration),
     #[error("the store is open: there is nothing to unseal")]
     Open,
+    #[error("the passphrase is not in base64")]
+    NotBase64,
+    #[error("the attempt was interrupted")]
+    Interrupted,
     #[error(transparent)]
     Seal(#[from] SealError),
+}
+
+impl NotTaken {
+    /// How long to wait before the next attempt, where that is why.
+    pub(super) fn wait(&self) -> Option<Duration> {
+        match self {
+            Self::Wait(left) => Some(*left),
+            _ => None,
+        }
+    }
 }
 
 /// What a sealed server says of itself.
@@ -74,13 +92,15 @@ pub(super) struct Said {
 /// Whom an attempt is made by, and when.
 pub(super) struct Attempt<'a> {
     pub(super) actor: &'a Actor,
+    /// The address, or the network, of an officer elsewhere.
+    pub(super) source: Option<IpAddr>,
     pub(super) now: Instant,
     pub(super) at_ms: i64,
 }
 
 impl Attempt<'_> {
     fn key(&self) -> String {
-        format!("{:?}", self.actor)
+        self.source.map_or_else(|| format!("{:?}", self.actor), |source| source.to_string())
     }
 }
 
@@ -143,7 +163,7 @@ impl Unsealing {
         }
         let unlocking = self.unlocking.as_mut().ok_or(NotTaken::Open)?;
         let before = unlocking.opened();
-        unlocking.try_slots(&Openers { passphrase: Some(passphrase), pkcs11: Some(&find_token) })?;
+        unlocking.try_slots(&Openers { passphrases: vec![passphrase], pkcs11: Some(&find_token) })?;
         let new = unlocking.opened().into_iter().find(|slot| !before.contains(slot));
         match new {
             Some(slot) => self.taken(attempt, slot, 0),
@@ -175,11 +195,11 @@ impl Unsealing {
     /// The open seal, once, and what the audit record is to say of how it was opened.
     pub(super) fn into_opened(self, at_ms: i64) -> Option<(Unlocked, Vec<Event>)> {
         let opened = self.opened?;
-        let last = self.given.last().map_or(Actor::System, |given| given.actor.clone());
-        let event = |actor: Actor, action, details| Event { actor, ..Event::system(at_ms, action, details) };
+        let last = self.given.last().map_or((Actor::System, None), |given| (given.actor.clone(), given.source));
+        let event = |(actor, source), action, details| Event { actor, source, ..Event::system(at_ms, action, details) };
         let mut events: Vec<Event> = self.given.into_iter().map(|given| {
             let details = Details::Share { slot: given.slot.to_string(), number: given.number, given_ms: given.at_ms };
-            event(given.actor, Action::UnsealShareGiven, details)
+            event((given.actor, given.source), Action::UnsealShareGiven, details)
         }).collect();
         let wrong = Details::Counted { reason: "wrong shares or passphrases before".into(), count: self.wrong_in_all };
         events.push(event(last, Action::Unsealed, wrong));
@@ -199,6 +219,10 @@ impl Unsealing {
 
     fn count(&mut self, attempt: &Attempt<'_>) {
         self.wrong_in_all += 1;
+        if self.wrong.len() >= PEERS_MAX && !self.wrong.contains_key(&attempt.key()) {
+            let oldest = self.wrong.iter().min_by_key(|(_, (_, last))| *last).map(|(peer, _)| peer.clone());
+            oldest.and_then(|peer| self.wrong.remove(&peer));
+        }
         let own = self.wrong.entry(attempt.key()).or_insert((0, attempt.now));
         *own = (own.0.saturating_add(1), attempt.now);
         tracing::warn!(actor = attempt.key(), wrong = self.wrong_in_all, "a wrong share or passphrase was given to unseal");
@@ -207,7 +231,7 @@ impl Unsealing {
     fn taken(&mut self, attempt: &Attempt<'_>, slot: Uuid, number: u8) -> Result<Said, NotTaken> {
         self.wrong.remove(&attempt.key());
         self.progress_at = attempt.now;
-        self.given.push(Given { actor: attempt.actor.clone(), slot, number, at_ms: attempt.at_ms });
+        self.given.push(Given { actor: attempt.actor.clone(), source: attempt.source, slot, number, at_ms: attempt.at_ms });
         if self.unlocking.as_ref().is_some_and(Unlocking::is_open) {
             self.opened = self.unlocking.take().and_then(|unlocking| unlocking.into_unlocked().ok());
         }
@@ -237,7 +261,7 @@ mod tests {
     }
 
     fn at(now: Instant) -> Attempt<'static> {
-        Attempt { actor: &Actor::LocalUser(7), now, at_ms: 5 }
+        Attempt { actor: &Actor::LocalUser(7), source: None, now, at_ms: 5 }
     }
 
     /// Wrong shares cost nothing that was given, are counted, and make the next attempt wait; right ones open, and are on record.
@@ -252,7 +276,7 @@ mod tests {
         }
         let Err(NotTaken::Wait(left)) = unsealing.share(&at(now), &shares[1]) else { panic!("the fifth has to wait") };
         assert_eq!(left, Duration::from_secs(1));
-        let other = Attempt { actor: &Actor::LocalUser(0), now, at_ms: 5 };
+        let other = Attempt { actor: &Actor::LocalUser(0), source: None, now, at_ms: 5 };
         assert!(matches!(unsealing.share(&other, &shares[0]), Err(NotTaken::Share(ShareError::Repeated { number: 1 }))));
         assert_eq!(unsealing.said().progress.map(|progress| progress.to_string()).as_deref(), Some("1 of 2 shares given"));
         let said = unsealing.share(&at(now + left), &shares[2]).expect("after the wait");
@@ -264,6 +288,27 @@ mod tests {
         }).collect();
         assert_eq!(numbers, [1, 3]);
         assert!(matches!(&events[2], Event { action: Action::Unsealed, details: Details::Counted { count: 4, .. }, .. }));
+    }
+
+    /// Peers wait each for themselves, those of a network together, and only so many are remembered; the record names the address.
+    #[test]
+    fn peers_elsewhere_are_counted_apart() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (shares, mut unsealing, now) = shared(dir.path());
+        let peer = |number: u16| Attempt { actor: &Actor::Unidentified, source: Some(IpAddr::from([10, 0, (number >> 8) as u8, number as u8])), now, at_ms: 5 };
+        for _ in 0..4 {
+            assert!(matches!(unsealing.share(&peer(1), "KGS1-A"), Err(NotTaken::Share(_))));
+        }
+        assert!(matches!(unsealing.share(&peer(1), &shares[0]), Err(NotTaken::Wait(_))));
+        unsealing.share(&peer(2), &shares[0]).map(drop).expect("another address does not wait");
+        for number in 3..2000 {
+            assert!(matches!(unsealing.share(&peer(number), "x"), Err(NotTaken::Share(_))));
+        }
+        assert_eq!(unsealing.wrong.len(), PEERS_MAX);
+        assert!(unsealing.share(&at(now), &shares[1]).expect("taken").open);
+        let (_, events) = unsealing.into_opened(9).expect("open");
+        assert_eq!((&events[0].actor, events[0].source), (&Actor::Unidentified, Some(IpAddr::from([10, 0, 0, 2]))));
+        assert_eq!(events[1].source, None);
     }
 
     #[test]

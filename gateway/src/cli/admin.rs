@@ -175,21 +175,25 @@ fn seal(command: SealCommand) -> Result<(), Failure> {
             dealt.map_or(Ok(()), |dealt| shares::hand_out(&shamir, &dealt, data.json))
         }
         SealCommand::Policy { needed, data } => {
-            let passphrase = data.passphrase.input().map(|input| input.read()).transpose()?;
-            let passphrase = passphrase.map(|passphrase| Password(STANDARD.encode(passphrase.expose())));
-            show(&data, AdminRequest::SealPolicy { needed, passphrase })
+            let inputs = data.passphrase.inputs();
+            let passphrases = inputs.iter().map(|input| Ok(Password(STANDARD.encode(input.read()?.expose()))));
+            let passphrases = passphrases.collect::<Result<_, Failure>>()?;
+            show(&data, AdminRequest::SealPolicy { needed, passphrases })
         }
         SealCommand::Remove { id, data } => show(&data, AdminRequest::SealRemove { id }),
-        SealCommand::Rotate { data } => {
-            let reply = send(&data, AdminRequest::SealRotate)?;
-            output::print(&reply, data.json);
-            match reply {
-                AdminReply::Rotated(rotated) if !rotated.done => {
-                    Err(Failure::new(code::FAILED, "older terms stay: some rows under them do not open, or changed all the time"))
-                }
-                _ => Ok(()),
-            }
+        SealCommand::Rotate(wanted) => api::rotate(&wanted),
+    }
+}
+
+/// A rotation from its start to its end in one request: where nobody is served, or no job can be given to the server.
+pub(super) fn rotate_at_once(data: &Data) -> Result<(), Failure> {
+    let reply = send(data, AdminRequest::SealRotate)?;
+    output::print(&reply, data.json);
+    match reply {
+        AdminReply::Rotated(rotated) if !rotated.done => {
+            Err(Failure::new(code::FAILED, "older terms stay: some rows under them do not open, or changed all the time"))
         }
+        _ => Ok(()),
     }
 }
 

@@ -6,8 +6,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::backup::{Backup, Restore};
 use super::keys_file::{Export, Import};
-use super::api::args::{AdminCommand, Ca, Cert, Keystore, Organisation, ProvisioningKey, Rehome, RestUser, Search, Service, Via};
-use crate::app::{Opening, SecretInput};
+use super::api::args::{AdminCommand, Ca, Cert, Keystore, Organisation, ProvisioningKey, Rehome, RestUser, Rotate, Search, Service, Trust, Via};
+use super::typed;
+use crate::app::{AskPassphrase, Opening, SecretInput};
 
 /// A key-server gateway: KMIP clients on one side, keystores on the other.
 #[derive(Parser)]
@@ -141,29 +142,38 @@ pub(super) struct Data {
     pub(super) json: bool,
 }
 
-/// What opens the seal beside what its slots find by themselves: the passphrase of a passphrase slot (without these the systemd
-/// credential keygate-passphrase is used), shares of a shamir slot.
+/// What opens the seal beside what its slots find by themselves: passphrases of passphrase slots (without these the systemd
+/// credentials keygate-passphrase, keygate-passphrase-2... are used; on a terminal those still missing are asked for), shares of a
+/// shamir slot.
 #[derive(Args, Clone)]
 pub(super) struct Passphrase {
-    /// File (mode 0600) that holds the seal's passphrase.
+    /// File (mode 0600) that holds a passphrase of the seal; given once for each, where two slots are needed.
     #[arg(long, value_name = "FILE", conflicts_with = "passphrase_fd")]
-    pub(super) passphrase_file: Option<PathBuf>,
-    /// Open file descriptor to read the seal's passphrase from.
+    pub(super) passphrase_file: Vec<PathBuf>,
+    /// Open file descriptor to read a passphrase of the seal from; given once for each.
     #[arg(long, value_name = "N")]
-    pub(super) passphrase_fd: Option<i32>,
+    pub(super) passphrase_fd: Vec<i32>,
     /// File (mode 0600) that holds a share of the seal; given once for each share.
     #[arg(long, value_name = "FILE")]
     pub(super) share_file: Vec<PathBuf>,
 }
 
 impl Passphrase {
-    pub(super) fn input(&self) -> Option<SecretInput> {
-        let file = self.passphrase_file.clone().map(SecretInput::File);
-        file.or_else(|| self.passphrase_fd.map(SecretInput::Descriptor))
+    /// Whether anything was said.
+    pub(super) fn is_given(&self) -> bool {
+        !self.inputs().is_empty() || !self.share_file.is_empty()
     }
 
+    /// Where passphrases come from.
+    pub(super) fn inputs(&self) -> Vec<SecretInput> {
+        let files = self.passphrase_file.iter().cloned().map(SecretInput::File);
+        files.chain(self.passphrase_fd.iter().copied().map(SecretInput::Descriptor)).collect()
+    }
+
+    /// What opens the seal. On a terminal, passphrases that are still missing are asked for.
     pub(super) fn opening(&self) -> Opening {
-        Opening { passphrase: self.input(), shares: self.share_file.clone() }
+        let ask = typed::is_possible().then_some(typed::passphrase_of as AskPassphrase);
+        Opening { passphrases: self.inputs(), shares: self.share_file.clone(), ask }
     }
 }
 
@@ -199,6 +209,10 @@ pub(super) struct TokenArguments {
     /// For a pkcs11 slot: the token's label. A wrapping key is made on it.
     #[arg(long, value_name = "LABEL")]
     pub(super) token_label: Option<String>,
+    /// For a pkcs11 slot: the token as a PKCS#11 URI (RFC 7512), in place of --token-label; module-path and pin-source in it stand for
+    /// --module and --pin-file.
+    #[arg(long, value_name = "URI", conflicts_with = "token_label")]
+    pub(super) uri: Option<String>,
     /// For a pkcs11 slot: file (mode 0600) that holds the user PIN, read at every start.
     #[arg(long, value_name = "FILE", conflicts_with = "pin_credential")]
     pub(super) pin_file: Option<PathBuf>,
@@ -305,10 +319,21 @@ pub(super) struct ServeArguments {
 #[derive(Args)]
 pub(super) struct Unseal {
     /// Forgets what was given so far.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "server")]
     pub(super) reset: bool,
+    /// The data directory of the waiting server, on this machine.
+    #[arg(long, value_name = "D", env = "KEYGATE_DATA_DIR")]
+    pub(super) data_dir: Option<PathBuf>,
+    /// A waiting server elsewhere, in place of --data-dir: its setting unseal.listen.
+    #[arg(long, value_name = "https://HOST:PORT")]
+    pub(super) server: Option<String>,
     #[command(flatten)]
-    pub(super) data: Data,
+    pub(super) trust: Trust,
+    #[command(flatten)]
+    pub(super) passphrase: Passphrase,
+    /// Answers in JSON.
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Args)]
@@ -630,7 +655,7 @@ pub(super) enum SealCommand {
         #[arg(value_name = "KIND")]
         kind: String,
         #[command(flatten)]
-        token: TokenArguments,
+        token: Box<TokenArguments>,
         #[command(flatten)]
         shamir: ShamirArguments,
         /// For a passphrase slot: file (mode 0600) that holds the new passphrase. Without these the systemd credential
@@ -659,12 +684,9 @@ pub(super) enum SealCommand {
         #[command(flatten)]
         data: Data,
     },
-    /// Seals everything again under a new keyring term and destroys the old one, while clients are served. Run again it goes on
-    /// where it was interrupted.
-    Rotate {
-        #[command(flatten)]
-        data: Data,
-    },
+    /// Seals everything again under a new keyring term (KEK) and destroys the old one, while clients are served; shows how it goes and
+    /// ends with a report. Interrupted, it goes on with the server's next start, or run again. Without a server it works alone.
+    Rotate(Box<Rotate>),
 }
 
 #[derive(Subcommand)]

@@ -39,7 +39,7 @@ pub(super) fn run(arguments: &Init) -> Result<(), Failure> {
         .map_err(|error| Failure::new(code::FAILED, error.to_string()))?
         .check()?;
     let lock = dir.lock()?;
-    let passphrase = arguments.data.passphrase.input().or_else(|| SecretInput::credential(PASSPHRASE_CREDENTIAL));
+    let passphrase = arguments.data.passphrase.inputs().into_iter().next().or_else(|| SecretInput::credential(PASSPHRASE_CREDENTIAL));
     let parse = || SlotArguments::parse(&arguments.seal, &arguments.token, &arguments.shamir, passphrase, "--passphrase");
     let slot = if Seal::exists(dir.path()) { None } else { Some(parse()?) };
     block_on(async {

@@ -1,14 +1,15 @@
 //! `export` and `import`.
 
-use std::path::PathBuf;
+use std::{io::Write as _, path::PathBuf};
 
+use aws_lc_rs::digest::{Context, SHA256};
 use clap::{Args, ValueEnum};
 use keygate_kmip::CryptographicAlgorithm;
 use zeroize::Zeroizing;
 
 use super::{
-    Failure, admin,
-    args::Data,
+    Failure,
+    api::{Path, args::Via},
     backup::{LockArguments, text_secret},
     code,
     files::secret_text_of,
@@ -18,9 +19,10 @@ use super::{
 };
 use crate::{
     admin::{AdminReply, AdminRequest, Password, Progress, chain},
-    age_file::{AgeError, Opener},
-    export::{ExportFormat, password},
-    import::{self, Credentials, ImportError, ImportItem, ImportOrder, ImportReport, Kind},
+    age_file::{AgeError, Lock, Opener},
+    api::ExportView,
+    export::{ExportFormat, ExportSummary, password},
+    import::{self, Credentials, FileLinks, ImportError, ImportItem, ImportOrder, ImportReport, Kind, LinkReport},
 };
 
 /// `export`.
@@ -32,16 +34,13 @@ pub(super) struct Export {
     /// Form of the file.
     #[arg(long, value_name = "FORM", default_value = "age")]
     format: FormatArgument,
-    /// The organisation; without it, the default one.
-    #[arg(long, value_name = "NAME")]
-    organisation: Option<String>,
     #[command(flatten)]
     lock: LockArguments,
     /// For zip-json and zip-xml: file (mode 0600) with the password, of 80 bits or more. Without it one is made and shown once.
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
     #[command(flatten)]
-    data: Data,
+    via: Via,
 }
 
 /// Forms of an export.
@@ -83,21 +82,59 @@ pub(super) fn export(arguments: &Export) -> Result<(), Failure> {
             ExportFormat::ZipXml(password)
         }
     };
+    let via = &arguments.via;
     let file = OutFile::create(&arguments.to)?;
-    let request = AdminRequest::Export { organisation: arguments.organisation.clone(), format };
-    let reply = transfer::fetch(&arguments.data, request, file)?;
-    if let (true, AdminReply::Exported(summary)) = (arguments.data.json, &reply) {
-        let mut value = serde_json::to_value(summary).unwrap_or_default();
+    let summary = match &via.server {
+        Some(server) => from_elsewhere(via, server, &format, file)?,
+        None => {
+            let request = AdminRequest::Export { organisation: via.organisation.clone(), format };
+            match transfer::fetch(&via.data()?, request, file)? {
+                AdminReply::Exported(summary) => summary,
+                _ => return Err(Failure::new(code::FAILED, "the server answered something else")),
+            }
+        }
+    };
+    if via.json {
+        let mut value = serde_json::to_value(&summary).unwrap_or_default();
         value["password"] = made.as_ref().map(|password| password.as_str()).into();
         println!("{value}");
         return Ok(());
     }
-    output::print(&reply, arguments.data.json);
+    output::print(&AdminReply::Exported(summary), false);
     if let Some(password) = made {
         println!("password {}", *password);
         println!("It is not shown again. Hand it over by another way than the file.");
     }
     Ok(())
+}
+
+/// Over the admin API of a gateway elsewhere. The file is in its place only if its SHA-256 is the one that the gateway tells.
+fn from_elsewhere(via: &Via, server: &str, format: &ExportFormat, mut file: OutFile) -> Result<ExportSummary, Failure> {
+    let mut body = serde_json::json!({ "format": format.name() });
+    match format {
+        ExportFormat::Age(Lock::Recipients(recipients)) => body["recipients"] = recipients.clone().into(),
+        ExportFormat::Age(Lock::Passphrase(_)) => {
+            return Err(Failure::new(code::USAGE, "with --server an age file is made for recipients: give --recipient"));
+        }
+        ExportFormat::ZipJson(password) | ExportFormat::ZipXml(password) => body["password"] = password.0.as_str().into(),
+    }
+    let mut line = ProgressLine::default();
+    let (mut octets, mut digest) = (0, Context::new(&SHA256));
+    let report = via.fetch(server, Path::of(&["exports"]), body, |chunk| {
+        octets += chunk.len() as u64;
+        line.show_octets(octets);
+        digest.update(chunk);
+        file.write_all(chunk)
+    });
+    line.end();
+    let report = report?.ok_or_else(|| Failure::new(code::FAILED, "the server tells nothing of the export"))?;
+    let report: ExportView = serde_json::from_value(report).map_err(|_| Failure::new(code::FAILED, "the server's report is of another version"))?;
+    if report.sha256 != hex::encode(digest.finish()) {
+        return Err(Failure::new(code::FAILED, "what came is not what the server has sent: its SHA-256 differs"));
+    }
+    file.finish()?;
+    let reasons = report.reasons.into_iter().map(|left| (left.id, left.reason)).collect();
+    Ok(ExportSummary { keys: report.keys, left_out: report.left_out, reasons, sha256: report.sha256 })
 }
 
 /// `import`.
@@ -109,9 +146,6 @@ pub(super) struct Import {
     /// The client that is to own the keys. Without it, clients of the names that an export tells.
     #[arg(long, value_name = "NAME")]
     owner: Option<String>,
-    /// The organisation; without it, the default one.
-    #[arg(long, value_name = "NAME")]
-    organisation: Option<String>,
     /// File (mode 0600) with the password of the ZIP, PKCS#12 or PKCS#8 file, or the passphrase of the age file.
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
@@ -134,7 +168,7 @@ pub(super) struct Import {
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
-    data: Data,
+    via: Via,
 }
 
 fn algorithm(text: &str) -> Result<CryptographicAlgorithm, String> {
@@ -156,8 +190,9 @@ fn algorithm(text: &str) -> Result<CryptographicAlgorithm, String> {
     })
 }
 
-/// Keys that are sent at a time, and octets of them: a request is at most 1 MiB.
+/// Keys that are sent at a time, and octets of them: a request is at most 1 MiB, and a device that keeps keys has a minute for it.
 const BATCH_ITEMS: usize = 200;
+const BATCH_ITEMS_ELSEWHERE: usize = 50;
 const BATCH_BYTES: usize = 768 * 1024;
 
 pub(super) fn import(arguments: &Import) -> Result<(), Failure> {
@@ -179,6 +214,7 @@ pub(super) fn import(arguments: &Import) -> Result<(), Failure> {
         batch: Vec::new(),
         bytes: 0,
         report: ImportReport::default(),
+        links: FileLinks::default(),
         failure: None,
     };
     let mut line = ProgressLine::default();
@@ -196,11 +232,14 @@ pub(super) fn import(arguments: &Import) -> Result<(), Failure> {
     }
     again.map_err(refused)?;
     sender.send()?;
-    let report = sender.report;
-    if arguments.data.json {
-        println!("{}", serde_json::to_value(&report).unwrap_or_default());
+    let (report, linked) = sender.finish()?;
+    if arguments.via.json {
+        let mut value = serde_json::to_value(&report).unwrap_or_default();
+        value["links"] = serde_json::to_value(linked).unwrap_or_default();
+        println!("{value}");
     } else {
         output::print_import(&report, if arguments.dry_run { "would be " } else { "" });
+        linked.print();
     }
     match report.refused.len() {
         0 => Ok(()),
@@ -226,13 +265,34 @@ struct Sender<'a> {
     batch: Vec<ImportItem>,
     bytes: usize,
     report: ImportReport,
+    links: FileLinks,
     failure: Option<Failure>,
 }
 
+/// What became of the links between the objects of a file.
+#[derive(serde::Serialize)]
+struct Linked {
+    #[serde(flatten)]
+    report: LinkReport,
+    /// Those to objects that are not in the file, or were refused.
+    astray: u64,
+}
+
+impl Linked {
+    fn print(&self) {
+        let Self { report: LinkReport { restored, left }, astray } = self;
+        if restored + left + astray > 0 {
+            println!("links: {restored} restored, {left} left as they were, {astray} to objects that did not come");
+        }
+    }
+}
+
 impl Sender<'_> {
-    fn put(&mut self, item: ImportItem) -> Result<(), ImportError> {
+    fn put(&mut self, mut item: ImportItem) -> Result<(), ImportError> {
+        self.links.note(&mut item);
+        let most = if self.arguments.via.server.is_some() { BATCH_ITEMS_ELSEWHERE } else { BATCH_ITEMS };
         let bytes = item.object.0.len() + item.attributes.len() + 2 * item.label.len() + 200;
-        let is_full = self.batch.len() >= BATCH_ITEMS || !self.batch.is_empty() && self.bytes + bytes > BATCH_BYTES;
+        let is_full = self.batch.len() >= most || !self.batch.is_empty() && self.bytes + bytes > BATCH_BYTES;
         if is_full && let Err(failure) = self.send() {
             self.failure = Some(failure);
             return Err(ImportError::Content("the server refuses".into()));
@@ -248,22 +308,41 @@ impl Sender<'_> {
         }
         self.bytes = 0;
         let order = ImportOrder {
-            organisation: self.arguments.organisation.clone(),
             owner: self.arguments.owner.clone(),
             dry_run: self.arguments.dry_run,
             format: self.format.to_owned(),
             items: std::mem::take(&mut self.batch),
         };
-        match admin::send(&self.arguments.data, AdminRequest::Import(order))? {
-            AdminReply::Imported(report) => {
-                self.report.imported.extend(report.imported);
-                self.report.duplicates.extend(report.duplicates);
-                self.report.refused.extend(report.refused);
-                Ok(())
-            }
-            _ => Err(Failure::new(code::FAILED, "the server answered something else")),
-        }
+        let report: ImportReport = post(&self.arguments.via, &["imports"], &order)?;
+        self.links.became(&report);
+        self.report.imported.extend(report.imported);
+        self.report.duplicates.extend(report.duplicates);
+        self.report.refused.extend(report.refused);
+        Ok(())
     }
+
+    /// Links come last, when every object they lead to is there.
+    fn finish(self) -> Result<(ImportReport, Linked), Failure> {
+        let mut linked = Linked { report: LinkReport::default(), astray: 0 };
+        if self.arguments.dry_run {
+            return Ok((self.report, linked));
+        }
+        let Self { arguments, report, links, .. } = self;
+        let (orders, astray) = links.orders();
+        linked.astray = astray;
+        for order in orders {
+            let done: LinkReport = post(&arguments.via, &["imports", "links"], &order)?;
+            linked.report.restored += done.restored;
+            linked.report.left += done.left;
+        }
+        Ok((report, linked))
+    }
+}
+
+fn post<T: serde::de::DeserializeOwned>(via: &Via, path: &[&str], order: &impl serde::Serialize) -> Result<T, Failure> {
+    let other_version = |_| Failure::new(code::FAILED, "the server's answer is of another version");
+    let body = serde_json::to_value(order).map_err(other_version)?;
+    serde_json::from_value(via.post(Path::of(path), body)?).map_err(other_version)
 }
 
 fn refused(error: ImportError) -> Failure {

@@ -17,6 +17,7 @@ mod slot;
 mod table;
 mod time;
 mod transfer;
+mod typed;
 mod unseal;
 
 use std::process::ExitCode;

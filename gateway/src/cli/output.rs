@@ -52,7 +52,6 @@ pub(super) fn print(reply: &AdminReply, json: bool) {
             println!("{} keys and other objects, {} left out", made.keys, made.left_out);
             println!("sha256 {}", made.sha256);
         }
-        AdminReply::Imported(report) => print_import(report, ""),
         AdminReply::Grants(grants) => {
             let mut table = Table::new(["ID", "ON", "TO", "OPERATIONS"]);
             grants.iter().for_each(|grant| table.row([grant.id.clone(), grant.on.clone(), grant.to.clone(), grant.operations.join(",")]));

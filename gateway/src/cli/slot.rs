@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use keygate_backends::pkcs11::Pkcs11Uri;
 
 use super::{
     Failure,
@@ -11,7 +12,7 @@ use super::{
 };
 use crate::{
     admin::{NewSealSlot, Password, Recipients},
-    app::SecretInput,
+    app::{SecretInput, TokenName},
     config::PinSource,
 };
 
@@ -20,7 +21,7 @@ pub(super) enum SlotArguments {
     KeyFile(PathBuf),
     Passphrase(SecretInput),
     SystemdCreds(String),
-    Token { module: PathBuf, label: String, pin: PinSource },
+    Token { module: PathBuf, token: TokenName, pin: PinSource },
     Shamir { threshold: u8, to: Recipients },
 }
 
@@ -51,17 +52,27 @@ impl SlotArguments {
 
     fn token(arguments: &TokenArguments) -> Result<Self, Failure> {
         let missing = |what: &str| Failure::new(code::USAGE, format!("a pkcs11 slot needs {what}"));
-        let pin = match (&arguments.pin_file, &arguments.pin_credential) {
+        let uri = arguments.uri.as_deref().map(Pkcs11Uri::parse).transpose();
+        let uri = uri.map_err(|why| Failure::new(code::USAGE, format!("--uri {why}")))?.unwrap_or_default();
+        if arguments.uri.is_some() && uri.token.is_empty() {
+            return Err(Failure::new(code::USAGE, "--uri names no token; give at least token, serial or slot-id"));
+        }
+        // What is said twice is said by the argument.
+        let pin = match (arguments.pin_file.as_ref().or(uri.pin_file.as_ref()), &arguments.pin_credential) {
+            (_, Some(name)) => PinSource::Credential(name.clone()),
             (Some(path), None) => PinSource::File(absolute(path)?),
-            (None, Some(name)) => PinSource::Credential(name.clone()),
-            _ => return Err(missing("--pin-file or --pin-credential")),
+            (None, None) => return Err(missing("--pin-file or --pin-credential, or pin-source in its URI")),
         };
-        let module = arguments.module.as_ref().ok_or_else(|| missing("--module"))?;
+        let module = arguments.module.as_ref().or(uri.module.as_ref()).ok_or_else(|| missing("--module, or module-path in its URI"))?;
         // A bare name is looked for by the system's loader.
         let is_path = module.components().count() > 1;
         Ok(Self::Token {
             module: if is_path { absolute(module)? } else { module.clone() },
-            label: arguments.token_label.clone().ok_or_else(|| missing("--token-label"))?,
+            token: match (&arguments.uri, &arguments.token_label) {
+                (Some(uri), _) => TokenName::Uri { token_uri: uri.clone() },
+                (None, Some(label)) => TokenName::Label { token_label: label.clone() },
+                (None, None) => return Err(missing("--token-label or --uri")),
+            },
             pin,
         })
     }
@@ -72,7 +83,7 @@ impl SlotArguments {
             Self::KeyFile(path) => NewSealSlot::Keyfile { path },
             Self::Passphrase(input) => NewSealSlot::Passphrase { passphrase: Password(STANDARD.encode(input.read()?.expose())) },
             Self::SystemdCreds(with_key) => NewSealSlot::SystemdCreds { with_key },
-            Self::Token { module, label, pin } => NewSealSlot::Pkcs11 { module, token_label: label, pin },
+            Self::Token { module, token, pin } => NewSealSlot::Pkcs11 { module, token, pin },
             Self::Shamir { threshold, to } => NewSealSlot::Shamir { threshold, to },
         })
     }

@@ -71,6 +71,15 @@ impl ProgressLine {
         self.tenth = Some(per_cent / 10);
     }
 
+    /// Shows how many octets have come, where nobody knows of how many.
+    pub(super) fn show_octets(&mut self, octets: u64) {
+        if io::stderr().is_terminal() {
+            eprint!("\r{} KiB", octets / 1024);
+            let _ = io::stderr().flush();
+            self.is_open = true;
+        }
+    }
+
     /// Ends the line.
     pub(super) fn end(&mut self) {
         if std::mem::take(&mut self.is_open) {

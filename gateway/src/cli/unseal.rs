@@ -1,57 +1,90 @@
-//! `unseal`: gives a waiting server a share, from a file, standard input, or a terminal that shows nothing of it.
+//! `unseal`: gives a waiting server a share, from a file, standard input, or a terminal that shows nothing of it; on this machine over
+//! the local socket, or elsewhere over HTTPS.
 
-use std::io::{self, BufRead, IsTerminal, Read};
+use std::io::{self, IsTerminal as _, Read as _};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::{Failure, args::Unseal, code, output};
+use super::{Failure, api::remote, args::Unseal, code, output, typed};
 use crate::{
-    admin::{self, AdminReply, AdminRequest, ConnectError, Password},
+    admin::{self, AdminReply, AdminRequest, ConnectError, Password, UnsealView},
     app::SecretInput,
     data_dir::DataDir,
 };
 
-/// Longest text that is read as a share.
-const SHARE_BYTES_MAX: u64 = 4096;
-
 pub(super) fn run(arguments: &Unseal) -> Result<(), Failure> {
-    let dir = DataDir::open(&arguments.data.data_dir)?;
-    let json = arguments.data.json;
+    let Some(server) = &arguments.server else { return here(arguments) };
+    let client = remote::connect(server, &arguments.trust, None)?;
+    let mut last = None;
+    for (from, given) in given(arguments)? {
+        let body = match given {
+            AdminRequest::Unseal { share } => json!({ "share": share }),
+            AdminRequest::UnsealPassphrase { passphrase } => json!({ "passphrase": passphrase }),
+            _ => Value::Null,
+        };
+        let answer = remote::ask(&client, "POST", "/v1/unseal", Some(&body))?;
+        if answer.status != 200 {
+            let detail = answer.body["detail"].as_str().unwrap_or("the server refuses");
+            return Err(named(&from, Failure::new(code::FAILED, detail)));
+        }
+        let view: UnsealView = serde_json::from_value(answer.body)
+            .map_err(|_| Failure::new(code::FAILED, "the server's answer is of another version"))?;
+        last = Some(AdminReply::Unseal(view));
+    }
+    last.iter().for_each(|reply| output::print(reply, arguments.json));
+    Ok(())
+}
+
+fn here(arguments: &Unseal) -> Result<(), Failure> {
+    let missing = || Failure::new(code::USAGE, "give --data-dir D, or --server");
+    let dir = DataDir::open(arguments.data_dir.as_ref().ok_or_else(missing)?)?;
     let send = |from: &str, request: AdminRequest| -> Result<AdminReply, Failure> {
         admin::send(&dir.admin_socket(), &request).map_err(|error| {
             let failure: Failure = match error {
-                ConnectError::NotRunning => {
-                    Failure::new(code::FAILED, "no server is waiting on this data directory\nhint: `keygate serve --wait-for-unseal` starts one")
-                }
+                ConnectError::NotRunning => Failure::new(
+                    code::FAILED,
+                    "no server is waiting on this data directory\nhint: `keygate serve --wait-for-unseal` starts one",
+                ),
                 other => other.into(),
             };
-            if from.is_empty() { failure } else { Failure::new(failure.code, format!("{from}: {}", failure.message)) }
+            named(from, failure)
         })
     };
     if arguments.reset {
-        output::print(&send("", AdminRequest::UnsealReset)?, json);
+        output::print(&send("", AdminRequest::UnsealReset)?, arguments.json);
         return Ok(());
     }
-    let mut given = Vec::new();
-    if let Some(input) = arguments.data.passphrase.input() {
-        let passphrase = Password(STANDARD.encode(input.read()?.expose()));
-        given.push((String::new(), AdminRequest::UnsealPassphrase { passphrase }));
+    let mut last = None;
+    for (from, request) in given(arguments)? {
+        last = Some(send(&from, request)?);
     }
-    for path in &arguments.data.passphrase.share_file {
+    last.iter().for_each(|reply| output::print(reply, arguments.json));
+    Ok(())
+}
+
+/// A failure that says which file it is about.
+fn named(from: &str, failure: Failure) -> Failure {
+    if from.is_empty() { failure } else { Failure::new(failure.code, format!("{from}: {}", failure.message)) }
+}
+
+/// What is given, and the file it comes from, where it comes from one.
+fn given(arguments: &Unseal) -> Result<Vec<(String, AdminRequest)>, Failure> {
+    let mut given = Vec::new();
+    for input in arguments.passphrase.inputs() {
+        let passphrase = Password(STANDARD.encode(input.read()?.expose()));
+        let from = if let SecretInput::File(path) = &input { path.display().to_string() } else { String::new() };
+        given.push((from, AdminRequest::UnsealPassphrase { passphrase }));
+    }
+    for path in &arguments.passphrase.share_file {
         let text = SecretInput::File(path.clone()).read()?;
         given.push((path.display().to_string(), AdminRequest::Unseal { share: password(text.expose()) }));
     }
     if given.is_empty() {
         given.push((String::new(), AdminRequest::Unseal { share: password(&typed()?) }));
     }
-    let mut last = None;
-    for (from, request) in given {
-        last = Some(send(&from, request)?);
-    }
-    last.iter().for_each(|reply| output::print(reply, json));
-    Ok(())
+    Ok(given)
 }
 
 /// What is no text is no share, and the server says so.
@@ -62,34 +95,10 @@ fn password(text: &[u8]) -> Password {
 /// A line from the terminal, unseen; or all of standard input.
 fn typed() -> Result<Zeroizing<Vec<u8>>, Failure> {
     let stdin = io::stdin();
-    let mut text = Zeroizing::new(Vec::with_capacity(SHARE_BYTES_MAX as usize));
     if stdin.is_terminal() {
-        eprint!("share (not shown): ");
-        let _unseen = Unseen::new()?;
-        stdin.lock().take(SHARE_BYTES_MAX).read_until(b'\n', &mut text)?;
-        eprintln!();
-    } else {
-        stdin.lock().take(SHARE_BYTES_MAX).read_to_end(&mut text)?;
+        return Ok(typed::line("share")?);
     }
+    let mut text = Zeroizing::new(Vec::with_capacity(typed::TEXT_BYTES_MAX as usize));
+    stdin.lock().take(typed::TEXT_BYTES_MAX).read_to_end(&mut text)?;
     Ok(text)
-}
-
-/// Echo is off as long as this lives.
-struct Unseen(Termios);
-
-impl Unseen {
-    fn new() -> Result<Self, Failure> {
-        let before = tcgetattr(io::stdin()).map_err(io::Error::from)?;
-        let mut unseen = before.clone();
-        unseen.local_modes -= LocalModes::ECHO;
-        tcsetattr(io::stdin(), OptionalActions::Flush, &unseen).map_err(io::Error::from)?;
-        Ok(Self(before))
-    }
-}
-
-impl Drop for Unseen {
-    fn drop(&mut self) {
-        // The terminal may be gone; then there is nothing to put back.
-        let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &self.0);
-    }
 }

@@ -1,12 +1,12 @@
 //! The settings as written: a flat table of dotted keys, each with where it was set.
 
-use std::{collections::BTreeMap, fmt, net::SocketAddr, path::Path, str::FromStr, time::Duration};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::{Path, PathBuf}, str::FromStr, time::Duration};
 
 use keygate_pki::{BlockList, HttpUrl, SubjectAltName};
 use toml::Value;
 
 use super::{
-    AuditReads, Config, Forbidden, HttpConfig, KmipConfig, Limits, LogConfig, LogFormat, NoEncoding, OnLoss, RequestQuotas, RngSeed, keystore,
+    AuditReads, Config, Forbidden, HttpConfig, KmipConfig, Limits, LogConfig, LogFormat, NoEncoding, OnLoss, RequestQuotas, RngSeed, UnsealConfig, keystore,
     settings,
 };
 use crate::store::{CertificateQuotas, ObjectQuotas};
@@ -105,6 +105,7 @@ impl FileConfig {
             seal_on_loss: self.choice("seal.on_loss", &[("serve", OnLoss::Serve), ("stop", OnLoss::Stop)]),
             seal_loss: self.seconds("seal.loss_seconds"),
             seal_wait: self.flag("seal.wait"),
+            unseal: self.unseal(),
             limits: self.limits(),
             log: LogConfig {
                 format: self.choice("log.format", &[("human", LogFormat::Human), ("json", LogFormat::Json)]),
@@ -280,6 +281,20 @@ impl FileConfig {
             self.problem(key, &format!("must be ADDRESS:PORT such as 127.0.0.1:8443 or [::]:8443, or off, not \"{text}\""));
         }
         address
+    }
+
+    fn unseal(&mut self) -> Option<UnsealConfig> {
+        let listen = self.optional_address("unseal.listen");
+        let allow = self.parsed("unseal.allow").unwrap_or_default();
+        let mut file = |key: &str| {
+            let path = self.text(key);
+            if listen.is_some() && path.trim().is_empty() {
+                self.problem(key, "is missing: unseal.listen needs a certificate of its own, since the server's is sealed in the store");
+            }
+            PathBuf::from(path.trim())
+        };
+        let (cert_file, key_file) = (file("unseal.cert_file"), file("unseal.key_file"));
+        Some(UnsealConfig { listen: listen?, cert_file, key_file, allow })
     }
 
     fn http(&mut self) -> HttpConfig {
@@ -499,6 +514,17 @@ mod tests {
     }
 
     /// The HTTP listeners are open unless they are turned off, and their other settings are checked like all others.
+    /// A sealed server is reached over HTTPS with a certificate of its own, or not at all.
+    #[test]
+    fn unsealing_over_https_needs_a_certificate() {
+        assert!(check("", &[]).unwrap().unseal.is_none());
+        let problems = check("", &["unseal.listen=127.0.0.1:0", "unseal.allow=here"]).unwrap_err();
+        let names: Vec<&str> = problems.0.iter().map(|problem| problem.setting.as_str()).collect();
+        assert_eq!(names, ["unseal.allow", "unseal.cert_file", "unseal.key_file"]);
+        let config = check("[unseal]\nlisten = '127.0.0.1:7443'\ncert_file = 'c.pem'\nkey_file = 'k.pem'", &[]).unwrap();
+        assert_eq!(config.unseal.map(|unseal| (unseal.listen.port(), unseal.key_file)), Some((7443, "k.pem".into())));
+    }
+
     #[test]
     fn http_listeners_are_open_or_off() {
         let config = check("tls.hosts = '2001:db8::7, gw.example'", &["clients.listen=off", "admin.listen="]).unwrap();

@@ -9,7 +9,7 @@ mod keystore;
 mod remote_keystore;
 mod settings;
 
-use std::{net::{IpAddr, SocketAddr}, path::Path, time::Duration};
+use std::{net::{IpAddr, SocketAddr}, path::{Path, PathBuf}, time::Duration};
 
 use keygate_pki::{BlockList, HttpUrl, SubjectAltName, provisioning::SourceRanges};
 
@@ -43,6 +43,8 @@ pub struct Config {
     pub seal_loss: Duration,
     /// Whether a start waits for shares where the seal does not open.
     pub seal_wait: bool,
+    /// Where a sealed server takes shares over HTTPS, if anywhere.
+    pub unseal: Option<UnsealConfig>,
     /// Bounds of sizes, counts and waits.
     pub limits: Limits,
     /// Log output.
@@ -51,6 +53,19 @@ pub struct Config {
     pub keystores: Vec<KeystoreConfig>,
     /// Name of the keystore a new key goes to where nothing else says so.
     pub keystore_default: String,
+}
+
+/// The HTTPS listener of a sealed server. Its key is outside the store, for the store is sealed.
+#[derive(Debug, Clone)]
+pub struct UnsealConfig {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Its certificate chain, leaf first, PEM.
+    pub cert_file: PathBuf,
+    /// The certificate's key, PEM, mode 0600.
+    pub key_file: PathBuf,
+    /// From where shares are taken.
+    pub allow: SourceRanges,
 }
 
 /// The KMIP listener and what it lets through.

@@ -7,7 +7,7 @@ use keygate_backends::{Class, Key as BackendKey, KeyRef, OpCx};
 use keygate_kmip::{CryptographicAlgorithm, Key, ManagedObject, ObjectType, Tag};
 use serde::Serialize;
 
-use super::document::ExportedKey;
+use super::ExportedKey;
 use crate::admin::AdminError;
 use crate::object::{Material, Object, key_block};
 use crate::operation::Gateway;

@@ -8,9 +8,8 @@ use zeroize::Zeroizing;
 use zip::{AesMode, CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 use super::collect::{Collected, Collector, LeftOut};
-use super::document::{ExportedKey, FORMAT, FORMAT_VERSION};
 use super::xml::XmlKey;
-use super::{ExportPermit, password};
+use super::{ExportPermit, ExportedKey, FORMAT, FORMAT_VERSION, password};
 use crate::admin::{AdminError, DataSink, Password, Progress, ProgressSink};
 use crate::age_file::Lock;
 use crate::audit::{Action, Details, Event, Outcome};

@@ -14,11 +14,14 @@
 mod authorise;
 mod collect;
 mod document;
+mod exported_key;
 mod make;
 pub mod password;
+mod reports;
 pub mod xml;
 
 pub use authorise::{ExportPermit, ExportRefused, authorise_export};
 pub use collect::{Collected, Collector, LeftOut};
-pub use document::{ExportedKey, FORMAT, FORMAT_VERSION};
+pub use exported_key::{ExportedKey, FORMAT, FORMAT_VERSION};
 pub use make::{ExportFormat, ExportSummary, make};
+pub use reports::ExportReports;

@@ -280,6 +280,8 @@ fn item(
     let object_type = object.object_type().to_string();
     Ok(ImportItem {
         label: name.map_or(object_type, str::to_owned),
+        id: String::new(),
+        links: Vec::new(),
         owner: String::new(),
         object: Password(STANDARD.encode(&*object.to_stored_bytes())),
         attributes: STANDARD.encode(Attributes { list, templates: Vec::new() }.to_stored_bytes()),

@@ -5,23 +5,25 @@ use std::sync::Arc;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use keygate_kmip::{Attributes, ManagedObject};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use crate::admin::{AdminError, Password, chain};
-use crate::app::App;
-use crate::audit::{Action, Actor, Details, Event, Outcome};
+use crate::audit::{Action, Details, Event, Outcome};
 use crate::identity::Caller;
-use crate::operation::{Gateway, Imported, ImportedObject};
+use crate::operation::{Gateway, Imported, ImportedObject, now_ms};
+use crate::provisioning::Deciding;
 use crate::store::{Commit, OrganisationId};
 
 /// Keys to take in.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ImportOrder {
-    /// The organisation; without it, the default one.
-    pub organisation: Option<String>,
     /// The client that is to own them; without it, the client of the name that each key tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
     /// Look and tell, keep nothing.
+    #[serde(default)]
     pub dry_run: bool,
     /// What the keys came in, for the audit record.
     pub format: String,
@@ -30,33 +32,53 @@ pub struct ImportOrder {
 }
 
 /// One key on its way. No `Debug`: it holds the key.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ImportItem {
     /// What it is called in reports: its identifier or name in the file.
     pub label: String,
+    /// Its identifier in the file. A Unique Identifier is kept where no object has or had it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub id: String,
     /// The client that owned it.
     #[serde(default)]
     pub owner: String,
     /// The object, KMIP TTLV in base64.
+    #[schema(value_type = String)]
     pub object: Password,
     /// Its attributes, KMIP TTLV in base64.
     pub attributes: String,
     /// It was compromised.
     #[serde(default)]
     pub compromised: bool,
+    /// Other objects of the file that it is linked to. They are not sent with it: those may come later.
+    #[serde(skip)]
+    pub links: Vec<FileLink>,
+}
+
+/// A link as a file has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileLink {
+    /// KMIP Link Type.
+    pub link_type: u32,
+    /// Identifier in the file.
+    pub to: String,
 }
 
 /// One line of a report: what it is called in the file, and its identifier here, or why it was refused.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Line {
     /// Its name in the file.
     pub label: String,
+    /// Its identifier in the file.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub id: String,
     /// Identifier or reason; empty in a dry run.
     pub what: String,
 }
 
 /// What became of the keys.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 pub struct ImportReport {
     /// Taken in.
     pub imported: Vec<Line>,
@@ -69,25 +91,21 @@ pub struct ImportReport {
 /// Takes keys in; each by itself, so that one that is refused does not keep the others out.
 ///
 /// # Errors
-/// An organisation that is not there, the store.
+/// The store.
 pub async fn take(
-    app: &App,
     gateway: &Arc<Gateway>,
-    actor: &Actor,
+    organisation: OrganisationId,
+    by: &Deciding,
     order: ImportOrder,
 ) -> Result<ImportReport, AdminError> {
-    let organisation = match &order.organisation {
-        Some(name) => app.provisioning.organisation(name).map_err(|error| AdminError::name(error.to_string()))?,
-        None => OrganisationId::DEFAULT,
-    };
     let mut known = gateway.fingerprints(organisation).await.map_err(AdminError::failed)?;
     let mut report = ImportReport::default();
     for item in &order.items {
-        let line = |what: String| Line { label: item.label.clone(), what };
+        let line = |what: String| Line { label: item.label.clone(), id: item.id.clone(), what };
         let taken = async {
-            let owner = owner(app, organisation, order.owner.as_deref().unwrap_or(&item.owner))?;
+            let owner = owner(gateway, organisation, order.owner.as_deref().unwrap_or(&item.owner))?;
             let object = parse(item)?;
-            let taken = gateway.import_object(&mut known, &owner, actor, &object, order.dry_run).await;
+            let taken = gateway.import_object(&mut known, &owner, by, &object, order.dry_run).await;
             taken.map_err(|error| chain(&error))
         };
         match taken.await {
@@ -97,36 +115,36 @@ pub async fn take(
         }
     }
     if !order.dry_run && !report.imported.is_empty() {
-        record(app, actor, organisation, &order.format, report.imported.len()).await?;
+        record(gateway, by, organisation, &order.format, report.imported.len()).await?;
     }
     Ok(report)
 }
 
 /// Each key has its own event, Register; this one says that they came together.
 async fn record(
-    app: &App,
-    actor: &Actor,
+    gateway: &Gateway,
+    by: &Deciding,
     organisation: OrganisationId,
     format: &str,
     count: usize,
 ) -> Result<(), AdminError> {
     let format = format.chars().take(40).collect();
     let event = Event {
-        at_ms: app.now_ms(),
-        actor: actor.clone(),
-        source: None,
+        at_ms: now_ms(),
+        actor: by.actor.clone(),
+        source: by.source,
         organisation: Some(organisation),
         action: Action::KeysImported,
         object: None,
         outcome: Outcome::Done,
         details: Details::Transfer { format, count: count as u64, recipients: Vec::new() },
     };
-    app.store.commit(Commit { events: vec![event], ..Commit::default() }).await?;
+    gateway.store.commit(Commit { events: vec![event], ..Commit::default() }).await?;
     Ok(())
 }
 
-fn owner(app: &App, organisation: OrganisationId, name: &str) -> Result<Caller, String> {
-    let directory = app.store.directory();
+fn owner(gateway: &Gateway, organisation: OrganisationId, name: &str) -> Result<Caller, String> {
+    let directory = gateway.store.directory();
     let client = directory.clients.values().find(|client| client.organisation == organisation && client.name == name);
     let client = client.ok_or_else(|| {
         format!("there is no client \"{}\": name one with --owner", name.chars().take(80).collect::<String>())
@@ -148,5 +166,5 @@ fn parse(item: &ImportItem) -> Result<ImportedObject, String> {
         .map_err(|error| format!("its object cannot be read: {error}"))?;
     let attributes = Attributes::from_stored_bytes(&octets(&item.attributes)?);
     let attributes = attributes.map_err(|error| format!("its attributes cannot be read: {error}"))?;
-    Ok(ImportedObject { object, attributes, is_compromised: item.compromised })
+    Ok(ImportedObject { object, attributes, is_compromised: item.compromised, id: item.id.parse().ok() })
 }

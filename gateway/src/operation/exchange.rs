@@ -49,6 +49,8 @@ pub struct Exchange<'a> {
     checks_names: bool,
     /// Whom the record names instead of the caller.
     actor: Option<Actor>,
+    /// The identifier of the next object that is made.
+    next_id: Option<ObjectId>,
     /// Until it waits for its commit.
     underway: Option<Underway>,
 }
@@ -104,6 +106,7 @@ impl<'a> Exchange<'a> {
             acts_before_item: 0,
             checks_names: false,
             actor: None,
+            next_id: None,
             underway: Some(gateway.store.underway()),
         }
     }
@@ -117,6 +120,16 @@ impl<'a> Exchange<'a> {
     /// An administrator acts in the caller's place: the audit record names it.
     pub fn act_as(&mut self, actor: Actor) {
         self.actor = Some(actor);
+    }
+
+    /// The next new object keeps the identifier it had elsewhere. The commit refuses one that is taken meanwhile.
+    pub(super) fn name_next(&mut self, id: ObjectId) {
+        self.next_id = Some(id);
+    }
+
+    /// The identifier of the next new object, where it is to keep one.
+    pub(super) fn next_id(&self) -> Option<ObjectId> {
+        self.next_id.filter(|id| !self.working.contains_key(id))
     }
 
     /// The grants in force when the message began.

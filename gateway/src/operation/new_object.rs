@@ -113,7 +113,7 @@ pub(super) fn build(
     }
     let now = DateTime(exchange.now);
     let mut object = Object {
-        id: ObjectId::generate(),
+        id: exchange.next_id().unwrap_or_else(ObjectId::generate),
         organisation: exchange.caller.organisation,
         owner: exchange.caller.principal(),
         object_type,

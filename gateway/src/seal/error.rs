@@ -70,7 +70,7 @@ pub enum SealError {
     Needed(u8),
     /// With two slots needed, nobody might get in any more.
     #[error(
-        "two slots needed: at least two slots of different kinds must be left that have opened since the start or were made since; {}\nhint: `keygate seal status` lists them; add a slot, or start with another one, so that it opens",
+        "two slots needed: at least two slots of different kinds, or two of passphrases or shares, must be left that have opened since the start or were made since; {}\nhint: `keygate seal status` lists them; add a slot, or start with another one, so that it opens",
         left(.0)
     )]
     TwoMustOpen(Vec<(Uuid, super::SlotKind)>),

@@ -125,7 +125,7 @@ fn shares_of_elsewhere_are_told() {
     seal.apply(change).expect("removed");
 
     let mut unlocking = Unlocking::new(seal);
-    let mut said = |text: &str| unlocking.add_share(Share::read(text).expect("a share")).err().expect("refused");
+    let mut said = |text: &str| unlocking.add_share(Share::read(text).expect("a share")).expect_err("refused");
     assert!(matches!(said(&other[0]), ShareError::OtherStore { number: 1 }));
     assert!(matches!(said(&removed[1]), ShareError::OtherSlot { number: 2 }));
     let mut wrong = ShareText::parse(&own[0]).expect("a share");

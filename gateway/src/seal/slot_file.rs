@@ -150,8 +150,8 @@ impl Seal {
         self.finished(contents, root, vec![id])
     }
 
-    /// Leaves a slot out, to be removed by [`Seal::apply`]; the last one stays. Where two slots are needed, two of different
-    /// kinds out of `opened` stay: those that have opened, or were made, since the start.
+    /// Leaves a slot out, to be removed by [`Seal::apply`]; the last one stays. Where two slots are needed, two that
+    /// differ out of `opened` stay: those that have opened, or were made, since the start.
     pub fn without_slot(&self, root: &RootKey, id: Uuid, opened: &BTreeSet<Uuid>) -> Result<SealChange, SealError> {
         if !self.contents.is_authentic(root) {
             return Err(SealError::Altered(self.dir.join(FILE_NAME)));
@@ -269,7 +269,7 @@ impl Seal {
                 key.unwrap(&wrapped.0, &slot_aad(self.contents.store, slot.id)).map_err(SlotFailure::Token)
             }
             (NewSlot::Passphrase { passphrase, .. }, _) => {
-                self.place(slot.id).open(slot, &Openers { passphrase: Some(passphrase), ..Openers::default() })
+                self.place(slot.id).open(slot, &Openers { passphrases: vec![passphrase], ..Openers::default() })
             }
             (NewSlot::Shamir { sharing, dealt }, _) => {
                 // As an officer types it; from the last shares, for the first ones are what is computed first.
@@ -293,15 +293,19 @@ impl NewSlot<'_> {
     }
 }
 
-/// Nobody locks himself out: where two are needed, two of different kinds have shown that they open.
+/// Nobody locks himself out, and two are not one twice: where two are needed, two of different kinds have shown that they open, or
+/// two of passphrases or shares, which are as different as those who keep them.
 fn check_two_open(contents: &Contents, opened: &BTreeSet<Uuid>) -> Result<(), SealError> {
     if contents.needed < 2 {
         return Ok(());
     }
     let open = contents.slots.iter().filter(|slot| opened.contains(&slot.id));
     let open: Vec<(Uuid, SlotKind)> = open.map(|slot| (slot.id, slot.kind())).collect();
-    let kinds = open.iter().any(|(_, kind)| open.first().is_some_and(|(_, first)| first != kind));
-    if kinds { Ok(()) } else { Err(SealError::TwoMustOpen(open)) }
+    let differ = |(place, (_, kind)): (usize, &(Uuid, SlotKind))| {
+        let of_people = matches!(kind, SlotKind::Passphrase | SlotKind::Shamir);
+        open[..place].iter().any(|(_, before)| before != kind || of_people)
+    };
+    if open.iter().enumerate().any(differ) { Ok(()) } else { Err(SealError::TwoMustOpen(open)) }
 }
 
 /// Replaces a file by writing a new one beside it: 0600, synced, renamed, directory synced.

@@ -83,8 +83,14 @@ impl Place<'_> {
                 with(self.file_key(&file).expose(), wrapped)
             }
             Wrapping::Passphrase { cost, salt, wrapped } => {
-                let passphrase = openers.passphrase.as_ref().ok_or(SlotFailure::NoPassphrase)?;
-                with(passphrase_key(passphrase, &salt.0, *cost)?.expose(), wrapped)
+                let mut failure = SlotFailure::NoPassphrase;
+                for passphrase in &openers.passphrases {
+                    match passphrase_key(passphrase, &salt.0, *cost).and_then(|key| with(key.expose(), wrapped)) {
+                        Ok(secret) => return Ok(secret),
+                        Err(error) => failure = error,
+                    }
+                }
+                Err(failure)
             }
             Wrapping::SystemdCreds { wrapped, .. } => systemd::decrypt(self.slot, wrapped),
             Wrapping::Pkcs11 { locator, wrapped } => {
@@ -106,8 +112,14 @@ impl Place<'_> {
         };
         match wrapping {
             Wrapping::Keyfile { path, .. } => made(self.wrap(secret, &mut NewSlot::KeyFile { path: path.clone() })),
-            Wrapping::Passphrase { cost, .. } => {
-                let passphrase = openers.passphrase.clone().ok_or(SlotFailure::NoPassphrase)?;
+            Wrapping::Passphrase { cost, salt, wrapped } => {
+                // The one that opens it, where several are given.
+                let opens = |passphrase: &&SecretBytes| {
+                    let record = SealedRecord::from_stored(wrapped.0.clone());
+                    let key = passphrase_key(passphrase, &salt.0, *cost).map(|key| RecordKey::derive(Term(0), self.store, key.expose()));
+                    key.is_ok_and(|key| key.open(&Copy::RootInSlot.of(self.slot), &record).is_ok())
+                };
+                let passphrase = openers.passphrases.iter().find(opens).cloned().ok_or(SlotFailure::NoPassphrase)?;
                 made(self.wrap(secret, &mut NewSlot::Passphrase { passphrase, cost: *cost }))
             }
             Wrapping::SystemdCreds { with_key, .. } => {

@@ -12,7 +12,7 @@ fn passphrase(text: &str) -> SecretBytes {
 }
 
 fn with_passphrase(text: &str) -> Openers<'static> {
-    Openers { passphrase: Some(passphrase(text)), pkcs11: None }
+    Openers { passphrases: vec![passphrase(text)], pkcs11: None }
 }
 
 fn new_passphrase<'a>(text: &str) -> NewSlot<'a> {
@@ -147,7 +147,7 @@ fn a_token_slot_opens_and_a_missing_token_says_so() {
             .map(|token| Box::new(token) as Box<dyn SlotKey>)
             .ok_or_else(|| SlotKeyError::Absent("C_GetSlotList: none".into()))
     };
-    let openers = Openers { passphrase: None, pkcs11: Some(&open) };
+    let openers = Openers { passphrases: Vec::new(), pkcs11: Some(&open) };
     assert!(same(&root, &seal.unlock(&openers).expect("the token opens it")));
     let gone = seal.unlock(&openers).err().expect("refused").to_string();
     assert!(gone.contains("C_GetSlotList: none") && gone.contains("hint: plug in or start the token"), "{gone}");

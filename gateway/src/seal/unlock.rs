@@ -14,8 +14,8 @@ pub type OpenSlotKey<'a> = &'a dyn Fn(&serde_json::Value) -> Result<Box<dyn Slot
 /// What the operator gives a start to open slots with.
 #[derive(Default)]
 pub struct Openers<'a> {
-    /// For passphrase slots: the bytes without the end of line.
-    pub passphrase: Option<SecretBytes>,
+    /// For passphrase slots: the bytes without the end of line. Each slot is tried with each.
+    pub passphrases: Vec<SecretBytes>,
     /// For pkcs11 slots.
     pub pkcs11: Option<OpenSlotKey<'a>>,
 }

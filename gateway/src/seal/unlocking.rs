@@ -121,6 +121,19 @@ impl Unlocking {
         Ok(())
     }
 
+    /// Tries one slot with a passphrase; whether it has opened. Blocks (Argon2id).
+    ///
+    /// # Errors
+    /// The system has no page of memory.
+    pub fn try_passphrase(&mut self, slot: Uuid, passphrase: SecretBytes) -> Result<bool, SealError> {
+        let slot = self.seal.contents.slots.iter().find(|known| known.id == slot).cloned();
+        let Some(slot) = slot.filter(|slot| self.done.is_none() && !self.has_opened(slot.id)) else { return Ok(false) };
+        match self.seal.place(slot.id).open(&slot, &Openers { passphrases: vec![passphrase], pkcs11: None }) {
+            Ok(secret) => self.take(&slot, secret.expose()),
+            Err(_) => Ok(false),
+        }
+    }
+
     /// Takes a share, and opens its slot where enough of them are there. A share that is refused changes nothing.
     ///
     /// # Errors

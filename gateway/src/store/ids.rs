@@ -64,6 +64,14 @@ impl ObjectId {
     pub(crate) fn from_slice(bytes: &[u8]) -> Option<Self> {
         Uuid::from_slice(bytes).ok().map(Self)
     }
+
+    /// Whether it is of the kind we make, and was made before `now_ms` (milliseconds since 1970): others would stand before all that
+    /// come later.
+    pub(crate) fn is_of_the_past(self, now_ms: i64) -> bool {
+        // RFC 9562 §5.7: the first 48 bits of a version 7 are milliseconds since 1970.
+        let made_ms = self.0.as_u128() >> 80;
+        self.0.get_version_num() == 7 && u128::try_from(now_ms).is_ok_and(|now_ms| made_ms <= now_ms)
+    }
 }
 
 impl From<ClientId> for EntryId {
@@ -108,5 +116,19 @@ impl Version {
 impl std::fmt::Display for Version {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An identifier that is kept is one that a gateway may have made: not of the future, not of another kind.
+    #[test]
+    fn identifiers_of_the_past() {
+        let now = ObjectId::generate();
+        let now_ms = (now.0.as_u128() >> 80) as i64;
+        assert!(now.is_of_the_past(now_ms) && !now.is_of_the_past(now_ms - 1));
+        assert!(!ObjectId(Uuid::nil()).is_of_the_past(now_ms) && !ObjectId(Uuid::max()).is_of_the_past(i64::MAX));
     }
 }

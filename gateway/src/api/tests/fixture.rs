@@ -102,7 +102,7 @@ impl World {
             readiness: std::sync::Arc::default(),
             seal_changes: std::sync::Arc::default(),
         });
-        let api = Api { provisioning, store, directory, refusals, keystores: std::sync::Arc::new(keystores) };
+        let api = Api { provisioning, store, directory, refusals, keystores: std::sync::Arc::new(keystores), exports: std::sync::Arc::default() };
         Self { _dir: dir, router: router(api.clone()), api }
     }
 

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use crate::cli::{args::Passphrase, time::moment};
+use crate::{
+    cli::{args::Passphrase, time::moment},
+    http_client::Fingerprint,
+};
 
 /// Whom to ask, and about which organisation.
 #[derive(Args, Clone)]
@@ -15,7 +18,7 @@ pub(in crate::cli) struct Via {
     #[command(flatten)]
     pub(in crate::cli) passphrase: Passphrase,
     /// A gateway elsewhere, in place of --data-dir: its setting admin.listen.
-    #[arg(long, value_name = "https://HOST:PORT", requires_all = ["cert", "key", "ca"])]
+    #[arg(long, value_name = "https://HOST:PORT", requires_all = ["cert", "key"])]
     pub(in crate::cli) server: Option<String>,
     /// With --server: the administrator's certificate, PEM.
     #[arg(long, value_name = "FILE", requires = "server")]
@@ -23,15 +26,29 @@ pub(in crate::cli) struct Via {
     /// With --server: the key of the administrator's certificate, PEM, mode 0600.
     #[arg(long, value_name = "FILE", requires = "server")]
     pub(in crate::cli) key: Option<PathBuf>,
-    /// With --server: what verifies the server's certificate, PEM.
-    #[arg(long, value_name = "FILE", requires = "server")]
-    pub(in crate::cli) ca: Option<PathBuf>,
+    #[command(flatten)]
+    pub(in crate::cli) trust: Trust,
     /// The organisation. Without it: "default", or with --server the administrator's.
     #[arg(long, value_name = "NAME")]
     pub(in crate::cli) organisation: Option<String>,
     /// Prints the answer of the admin API.
     #[arg(long)]
     pub(in crate::cli) json: bool,
+}
+
+/// How a server elsewhere is known to be the one that is meant.
+#[derive(Args, Clone, Default)]
+pub(in crate::cli) struct Trust {
+    /// With --server: what verifies the server's certificate, PEM.
+    #[arg(long, value_name = "FILE", requires = "server", conflicts_with = "accept_invalid_certs")]
+    pub(in crate::cli) ca: Option<PathBuf>,
+    /// With --server: takes a certificate that nothing verifies, if it is the one of --fingerprint. Without that it is refused, and
+    /// its fingerprint shown: compare it with the server's by another way.
+    #[arg(long, requires = "server")]
+    pub(in crate::cli) accept_invalid_certs: bool,
+    /// With --accept-invalid-certs: SHA-256 of the server's certificate, hexadecimal.
+    #[arg(long, value_name = "SHA256", requires = "accept_invalid_certs", conflicts_with = "ca")]
+    pub(in crate::cli) fingerprint: Option<Fingerprint>,
 }
 
 /// The key of a CA that is made.
@@ -688,6 +705,21 @@ pub(in crate::cli) enum Keystore {
         #[command(flatten)]
         via: Via,
     },
+}
+
+#[derive(Args, Clone)]
+pub(in crate::cli) struct Rotate {
+    /// Most objects a second; 0: as fast as it goes.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(in crate::cli) rate: u32,
+    /// Stops the rotation; run again without this it goes on. Until it is done, objects are under the old term or the new one.
+    #[arg(long, conflicts_with = "detach")]
+    pub(in crate::cli) stop: bool,
+    /// Does not wait for the end.
+    #[arg(long)]
+    pub(in crate::cli) detach: bool,
+    #[command(flatten)]
+    pub(in crate::cli) via: Via,
 }
 
 #[derive(Args, Clone)]

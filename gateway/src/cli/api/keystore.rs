@@ -77,8 +77,12 @@ fn repeat(name: &str, via: &Via) -> String {
     let path = |path: &Option<std::path::PathBuf>| path.as_ref().map(|path| path.display().to_string());
     add("--server", via.server.clone());
     match &via.server {
-        Some(_) => [("--cert", &via.cert), ("--key", &via.key), ("--ca", &via.ca)].into_iter().for_each(|(flag, file)| add(flag, path(file))),
+        Some(_) => [("--cert", &via.cert), ("--key", &via.key), ("--ca", &via.trust.ca)].into_iter().for_each(|(flag, file)| add(flag, path(file))),
         None => add("--data-dir", path(&via.data_dir)),
+    }
+    add("--fingerprint", via.trust.fingerprint.map(|fingerprint| fingerprint.to_string()));
+    if via.trust.accept_invalid_certs {
+        words.push("--accept-invalid-certs".into());
     }
     words.join(" ")
 }

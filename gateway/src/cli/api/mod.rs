@@ -12,12 +12,13 @@ mod people;
 mod print;
 mod provisioning;
 mod rehome;
-mod remote;
+pub(super) mod remote;
 mod rest_users;
 
+pub(super) use ask::Path;
 pub(super) use authorities::authority;
 pub(super) use keystore::keystore;
 pub(super) use people::{admin, organisation, search};
 pub(super) use provisioning::{certificate, key, service};
 pub(super) use rest_users::rest_user;
-pub(super) use rehome::{moves, rehome};
+pub(super) use rehome::{moves, rehome, rotate};

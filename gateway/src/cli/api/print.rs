@@ -305,8 +305,19 @@ pub(super) fn rehome(via: &Via, answer: Value) -> Result<(), Failure> {
     print(via, answer, rehome_report)
 }
 
+pub(super) fn rotation(via: &Via, answer: Value) -> Result<(), Failure> {
+    print(via, answer, |view: RehomeView| {
+        println!("rotation of the keyring: {}, {} of {} objects looked at, {} sealed again", view.state, view.seen, view.total, view.moved);
+        left_report(view);
+    })
+}
+
 fn rehome_report(view: RehomeView) {
     println!("{} to {}: {}, {} of {} keys looked at, {} moved", view.from, view.to, view.state, view.seen, view.total, view.moved);
+    left_report(view);
+}
+
+fn left_report(view: RehomeView) {
     let show = |what: &str, list: &[LeftView]| {
         for LeftView { reason, count, examples } in list {
             let more = if *count > examples.len() as u64 { ", ..." } else { "" };

@@ -1,4 +1,5 @@
-//! `keys rehome`: starts the move, shows how it goes, and ends with its report.
+//! `keys rehome` and `seal rotate`: start the job in the server, show how it goes, and end with its report. A rotation of the keyring is
+//! a move of everything to where it is, under a new term.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
@@ -6,14 +7,15 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::{
-    args::{Rehome, Via},
+    args::{Rehome, Rotate, Via},
     ask::Path,
     impact::Impact,
     print,
 };
 use crate::{
-    api::{List, RehomeView},
-    cli::{Failure, code},
+    api::{KeystoreView, List, RehomeView},
+    cli::{Failure, admin, code},
+    data_dir::DataDir,
 };
 
 const REHOME: &str = "rehome";
@@ -31,21 +33,55 @@ pub(in crate::cli) fn rehome(wanted: &Rehome) -> Result<(), Failure> {
         return print::rehome(via, answer);
     }
     Impact::Rehome.acknowledge(*yes)?;
+    let (view, answer) = follow(via, from, to, *per_second, *detach)?;
+    print::rehome(via, answer)?;
+    let whole = *detach || (view.state == "done" && view.failed.is_empty());
+    if whole { Ok(()) } else { Err(Failure::new(code::FAILED, "not every key was moved: see the report, then run this again")) }
+}
+
+/// A new term of the keyring, and everything sealed again under it.
+pub(in crate::cli) fn rotate(wanted: &Rotate) -> Result<(), Failure> {
+    let Rotate { rate, stop, detach, via } = wanted;
+    let data = if via.server.is_none() { Some(via.data()?) } else { None };
+    let nothing = || Failure::new(code::FAILED, "no rotation is under way");
+    if let Some(data) = &data
+        && !admin::is_served(&DataDir::open(&data.data_dir)?.admin_socket())
+    {
+        return if *stop { Err(nothing()) } else { admin::rotate_at_once(data) };
+    }
+    let keystores: List<KeystoreView> = read(via.get(Path::of(&["keystores"]))?)?;
+    // Keys that are sealed in the store are what a term is for; the job of the first such keystore seals all of them.
+    let Some(local) = keystores.items.into_iter().find(|keystore| keystore.kind == "local").map(|keystore| keystore.name) else {
+        return match data {
+            Some(data) if !stop => admin::rotate_at_once(&data),
+            _ => Err(Failure::new(code::FAILED, "that gateway has no keystore of kind local")),
+        };
+    };
+    if *stop {
+        let answer = via.post(Path::of(&[REHOME, "stop"]), json!({ "from": local, "to": local }))?;
+        return print::rotation(via, answer);
+    }
+    let (view, answer) = follow(via, &local, &local, *rate, *detach)?;
+    print::rotation(via, answer)?;
+    let whole = *detach || (view.state == "done" && view.failed.is_empty());
+    if whole { Ok(()) } else { Err(Failure::new(code::FAILED, "older terms stay: see the report, then run this again")) }
+}
+
+/// Starts a job and shows how it goes; its end, or where it stands if nobody waits.
+fn follow(via: &Via, from: &str, to: &str, per_second: u32, detach: bool) -> Result<(RehomeView, serde_json::Value), Failure> {
     let body = json!({ "from": from, "to": to, "per_second": per_second, "acknowledged": true });
     let mut answer = via.post(Path::of(&[REHOME]), body)?;
     let mut shown = Shown::default();
     loop {
         let view: RehomeView = read(answer.clone())?;
-        if view.state != "running" || *detach {
+        if view.state != "running" || detach {
             shown.end();
-            print::rehome(via, answer)?;
-            let whole = *detach || (view.state == "done" && view.failed.is_empty());
-            return if whole { Ok(()) } else { Err(Failure::new(code::FAILED, "not every key was moved: see the report, then run this again")) };
+            return Ok((view, answer));
         }
         shown.progress(&view);
         std::thread::sleep(LOOK_EVERY);
-        let all: List<serde_json::Value> = read(via.get(Path::of(&[REHOME]))?)?;
-        let own = all.items.into_iter().find(|item| item["from"] == from.as_str() && item["to"] == to.as_str());
+        let all: List<serde_json::Value> = read(via.get_from_server(Path::of(&[REHOME]))?)?;
+        let own = all.items.into_iter().find(|item| item["from"] == from && item["to"] == to);
         answer = own.ok_or_else(|| Failure::new(code::FAILED, "the server does not know this move any more"))?;
     }
 }
