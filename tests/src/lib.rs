@@ -19,6 +19,7 @@ pub mod relying;
 pub mod request;
 pub mod rest_mock;
 pub mod shim;
+pub mod soak;
 pub mod softhsm;
 pub mod tools;
 pub mod ttlv;
