@@ -269,10 +269,17 @@ async fn carry_out(store: &Store, keystore: &Arc<dyn Keystore>, intent: &Intent)
     }
 }
 
+/// Whether nobody works on an intent any more, asked at the very moment its keys are to be destroyed. A list of intents is old after
+/// the first slow device: a message of that list may have ended well since, and its key has been acknowledged. Its commit takes the
+/// intent away before the message is no longer in flight, so what is neither in flight nor gone, in this order, is left over.
+fn is_left(gateway: &Gateway, intent: &Intent) -> bool {
+    !gateway.in_flight.has(intent.id) && gateway.store.intents().iter().any(|now| now.id == intent.id)
+}
+
 /// Destroys the keys that interrupted acts left in a keystore that is open but not in use. What fails is left for another time.
 pub(crate) async fn sweep(gateway: &Gateway, id: KeystoreId, keystore: &Arc<dyn Keystore>) {
     let intents = gateway.store.intents();
-    for intent in intents.iter().filter(|intent| intent.keystore == id && !gateway.in_flight.has(intent.id)) {
+    for intent in intents.iter().filter(|intent| intent.keystore == id && is_left(gateway, intent)) {
         if let Err(error) = carry_out(&gateway.store, keystore, intent).await {
             tracing::warn!(keystore = %id, cause = %error, "an interrupted device action could not be reconciled yet");
         }
@@ -292,7 +299,7 @@ pub struct Reconciled {
 pub async fn reconcile(gateway: &Gateway) -> Reconciled {
     let mut done = Reconciled::default();
     let intents = gateway.store.intents();
-    for intent in intents.iter().filter(|intent| !gateway.in_flight.has(intent.id)) {
+    for intent in intents.iter().filter(|intent| is_left(gateway, intent)) {
         let outcome = match gateway.keystores.get(intent.keystore) {
             Ok(keystore) => carry_out(&gateway.store, &keystore, intent).await.map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),

@@ -21,7 +21,7 @@ pub(super) const PLACES: [Place; 8] = [
     Place { name: VAULT, gets: true, registers: true, pairs: true },
     Place { name: TOKENS[1], gets: false, registers: true, pairs: true },
     Place { name: PYKMIP, gets: true, registers: true, pairs: false },
-    Place { name: FRONT, gets: false, registers: false, pairs: true },
+    Place { name: FRONT, gets: false, registers: false, pairs: false },
     Place { name: MOCK, gets: true, registers: true, pairs: true },
 ];
 

@@ -91,9 +91,9 @@ impl Site {
         let far_folder = far.client_folder("a");
         let mut tables = kmip_table(FAR, &format!("localhost:{}", wires.far.address().port()), &far_folder, "");
         tables += &kmip_table(PYKMIP, &wires.pykmip.address().to_string(), pykmip.client_folder(), "fetch = true\n");
-        tables += &rest_table(FRONT, &wires.front, ("ca-file", &far_folder.join("ca.pem")), ("gateway", &far_password_file), "");
+        tables += &rest_table(FRONT, "keygate", &wires.front, ("ca-file", &far_folder.join("ca.pem")), ("gateway", &far_password_file), "");
         let trust = ("pinned-file", mock.certificate_file());
-        tables += &rest_table(MOCK, &wires.mock, (trust.0, &trust.1), (USER, &mock_password_file), "fetch = true\n");
+        tables += &rest_table(MOCK, "eskm-style", &wires.mock, (trust.0, &trust.1), (USER, &mock_password_file), "fetch = true\n");
 
         let mut setup = Setup::new();
         if let Some(disk) = &disk {
@@ -214,9 +214,9 @@ fn kmip_table(name: &str, address: &str, client: &Path, more: &str) -> String {
     table + more
 }
 
-fn rest_table(name: &str, wire: &Forwarder, trust: (&str, &Path), user: (&str, &Path), more: &str) -> String {
+fn rest_table(name: &str, profile: &str, wire: &Forwarder, trust: (&str, &Path), user: (&str, &Path), more: &str) -> String {
     format!(
-        "\n[[keystore]]\nname = \"{name}\"\nkind = \"rest\"\nprofile = \"eskm-style\"\naddresses = [\"localhost:{}\"]\n{} = \"{}\"\n\
+        "\n[[keystore]]\nname = \"{name}\"\nkind = \"rest\"\nprofile = \"{profile}\"\naddresses = [\"localhost:{}\"]\n{} = \"{}\"\n\
          user = \"{}\"\npassword-file = \"{}\"\n{more}",
         wire.address().port(),
         trust.0,

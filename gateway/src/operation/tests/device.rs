@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use keygate_backends::local::{self, KeyMaterial, PreparedKey};
 use keygate_backends::{
     BoxFuture, Capabilities, Class, CryptoOp, CryptoOut, Custody, Descriptor, Health, Held, HeldPair, Key, KeyCheck, KeyClass,
     KeyId, KeyInfo, KeyRef, KeySpec, Keystore, KeystoreId, KsError, OpCx, PairSpec, Result, SecretBytes,
 };
+use tokio::sync::Notify;
 
 /// How the next making or destroying of a key goes wrong.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -24,11 +25,19 @@ pub(super) struct Device {
     keys: Mutex<HashMap<KeyId, KeyMaterial>>,
     failure: Mutex<Option<Failure>>,
     exports: AtomicBool,
+    gate: Mutex<Option<Arc<Gate>>>,
+}
+
+/// Where the next destruction waits.
+#[derive(Default)]
+pub(super) struct Gate {
+    pub(super) reached: Notify,
+    pub(super) open: Notify,
 }
 
 impl Device {
     pub(super) fn new() -> Self {
-        Self { id: KeystoreId::new("device").expect("a legal name"), keys: Mutex::default(), failure: Mutex::default(), exports: AtomicBool::new(false) }
+        Self { id: KeystoreId::new("device").expect("a legal name"), keys: Mutex::default(), failure: Mutex::default(), exports: AtomicBool::new(false), gate: Mutex::default() }
     }
 
     pub(super) fn key_count(&self) -> usize {
@@ -37,6 +46,11 @@ impl Device {
 
     pub(super) fn fail_next(&self, failure: Failure) {
         *lock(&self.failure) = Some(failure);
+    }
+
+    /// The next destruction waits at this gate.
+    pub(super) fn wait_at(&self, gate: &Arc<Gate>) {
+        *lock(&self.gate) = Some(Arc::clone(gate));
     }
 
     /// Hands keys out from now on.
@@ -134,7 +148,14 @@ impl Keystore for Device {
     }
 
     fn destroy<'a>(&'a self, id: KeyId, _: OpCx) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move { self.act(|keys| keys.remove(&id).map(|_| ()).ok_or_else(|| gone(id))) })
+        let gate = lock(&self.gate).take();
+        Box::pin(async move {
+            if let Some(gate) = gate {
+                gate.reached.notify_one();
+                gate.open.notified().await;
+            }
+            self.act(|keys| keys.remove(&id).map(|_| ()).ok_or_else(|| gone(id)))
+        })
     }
 
     fn list(&self, _: OpCx) -> BoxFuture<'_, Result<Vec<KeyInfo>>> {

@@ -1,6 +1,6 @@
 //! Keys in a device and objects in the store stay in step, whatever fails between them.
 
-use super::device::Failure;
+use super::device::{Failure, Gate};
 use super::*;
 
 pub(super) async fn created_in_device(world: &World) -> String {
@@ -116,4 +116,37 @@ async fn a_destroyed_key_is_destroyed_later_if_the_device_is_away() {
     assert!(matches!(world.get(&world.alice, &id).await, Err(OperationError::Destroyed)));
     assert_eq!(reconcile(&world.gateway).await, Reconciled { resolved: 1, left: 0 });
     assert_eq!(world.device.key_count(), 0);
+}
+
+/// Reconciliation waits for a slow device; meanwhile messages that were under way when it began end well. Their keys stay.
+#[tokio::test]
+async fn reconciliation_spares_what_is_acknowledged_while_it_works() {
+    let mut world = World::new().await;
+    {
+        let mut exchange = world.exchange(&world.alice);
+        perform(&mut exchange, create_aes(vec![in_device()])).await.expect("made");
+        std::mem::forget(exchange);
+    }
+    world.restart().await;
+    // Many, so that some stand behind the one that is left, in whatever order intents are listed.
+    let mut under_way = Vec::new();
+    for _ in 0..16 {
+        let mut exchange = world.exchange(&world.alice);
+        perform(&mut exchange, create_aes(vec![in_device()])).await.expect("made");
+        under_way.push(exchange);
+    }
+    let gate = Arc::new(Gate::default());
+    world.device.wait_at(&gate);
+    let end_well = async {
+        gate.reached.notified().await;
+        for mut exchange in under_way {
+            exchange.item_done(None);
+            exchange.finish().await.expect("committed");
+        }
+        gate.open.notify_one();
+    };
+    let (done, ()) = tokio::join!(reconcile(&world.gateway), end_well);
+    assert_eq!(done, Reconciled { resolved: 1, left: 0 });
+    assert_eq!(world.device.key_count(), 16, "what was acknowledged is there, and only that");
+    assert!(world.gateway.store.intents().is_empty());
 }
