@@ -51,6 +51,8 @@ pub struct Config {
     pub keystores: Vec<KeystoreConfig>,
     /// Name of the keystore a new key goes to where nothing else says so.
     pub keystore_default: String,
+    /// How often each keystore in use gets its small test; `None`: never.
+    pub keystore_check: Option<Duration>,
 }
 
 /// The KMIP listener and what it lets through.

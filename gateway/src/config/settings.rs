@@ -40,6 +40,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("seal.loss_seconds", "30", "how long that token may be away before the server stops"),
     setting("seal.wait", "false", "start sealed where the seal slots do not open, and wait for `keygate unseal`"),
     setting("keystore.default", "local", "keystore of a new key where neither client nor request names one"),
+    setting("keystore.check_seconds", "60", "how often each keystore in use is asked for a sign of life: cheap, it makes no key and offers no PIN; 0: never"),
     setting("log.format", "human", "human, json"),
     setting("log.level", "info", "filter, for example info or keygate=debug"),
     setting("limits.message_bytes_max", "1048576", "largest request message"),

@@ -143,7 +143,9 @@ impl Worker {
                 if reason == ResultReason::InternalServerError.code() && !disturbed {
                     self.watch.wrong(format!("{place}: {name}: internal error: {message}"));
                 }
-                if !disturbed && place == LOCAL {
+                // What a revocation without an answer leaves: it has to be asked for again.
+                let unrevoked = name == "Destroy" && message.contains("Active");
+                if !disturbed && place == LOCAL && !unrevoked {
                     self.watch.wrong(format!("{place}: {name} was refused without a fault of the gateway: {reason:#x} {message}"));
                 }
                 self.watch.refused(self.place, name, &format!("{reason:#x} {message}"));
@@ -334,7 +336,7 @@ impl Worker {
         match destroyed {
             Ok(_) => self.ledger.keys[at].life = Life::Gone,
             // Not revoked after all: it has to be first.
-            Err(Some(message)) if message.contains("active") => self.ledger.keys[at].life = Life::Live,
+            Err(Some(message)) if message.to_lowercase().contains("active") => self.ledger.keys[at].life = Life::Live,
             Err(_) => {}
         }
     }
