@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
-use keygate_kmip::{Operation, Tag};
+use keygate_kmip::{Operation, ResultReason, Tag};
 use keygate_tests::client::TlsKmipClient;
 use keygate_tests::gateway::{Setup, TestGateway};
 use keygate_tests::request::{self, bytes, enumeration, structure, text};
@@ -431,6 +431,39 @@ fn a_token_removed_and_restored() {
     std::fs::remove_dir_all(&here).expect("removed");
     std::fs::rename(&away, &here).expect("moved back");
     wait_until("it is found again", || pair.sign(&mut client, b"back").is_ok());
+}
+
+/// The token is back before its worker's successor has looked: nobody is told that a key it has is not there.
+#[test]
+fn a_token_away_for_a_moment_has_lost_nothing() {
+    let Some(stage) = Stage::start() else { return };
+    let pair = Pair::create(&mut stage.connect()).expect("a pair");
+    let (here, away) = (stage.gateway.scratch().join("hsm/tokens"), stage.gateway.scratch().join("hsm/away"));
+    let (done, refused) = (AtomicBool::new(false), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut client = stage.connect();
+            while !done.load(Ordering::Relaxed) {
+                if let Err(refusal) = pair.sign(&mut client, b"away for a moment") {
+                    refused.lock().expect("no thread failed").push(refusal);
+                }
+            }
+        });
+        // A successor of the worker that misses its keys takes long to load the module: the token is back before it looks.
+        stage.shim.rules(&["C_Initialize delay 1000"]);
+        let workers = stage.shim.processes().len();
+        std::fs::rename(&here, &away).expect("moved away");
+        std::fs::create_dir(&here).expect("an empty folder");
+        wait_until("a worker misses its keys", || stage.gateway.log().contains("token worker is replaced"));
+        std::fs::remove_dir_all(&here).expect("removed");
+        std::fs::rename(&away, &here).expect("moved back");
+        wait_until("it has a successor", || stage.shim.processes().len() > workers);
+        wait_until("a signature again", || pair.sign(&mut stage.connect(), b"back").is_ok());
+        done.store(true, Ordering::Relaxed);
+    });
+    let refused = refused.into_inner().expect("no thread failed");
+    let not_there = ResultReason::KeyValueNotPresent.code();
+    assert!(refused.iter().all(|(reason, _)| *reason != not_there), "{refused:?}");
 }
 
 /// A file that is no PKCS#11 module, one that crashes while it is loaded, one that does not come back from

@@ -141,15 +141,19 @@ pub(super) struct Injector<'a> {
     injected: Injected,
     /// Where a token's files are meanwhile.
     away: Option<(PathBuf, PathBuf)>,
+    last_away: Option<Instant>,
     moves: u32,
 }
+
+/// A token goes away no oftener than this.
+const AWAY_EVERY: Duration = Duration::from_secs(8);
 
 impl<'a> Injector<'a> {
     pub(super) fn new(plan: &Plan, watch: &'a Arc<Watch>, say: &'a (dyn Fn(&str) + Sync)) -> Self {
         let random = fastrand::Rng::with_seed(plan.seed);
         let named = |fault: &Fault| plan.only.is_empty() || plan.only.contains(&fault.name());
         let faults = FAULTS.into_iter().filter(named).collect();
-        Self { course: plan.course.clone(), faults, random, watch, say, injected: Injected::default(), away: None, moves: 0 }
+        Self { course: plan.course.clone(), faults, random, watch, say, injected: Injected::default(), away: None, last_away: None, moves: 0 }
     }
 
     pub(super) fn finish(self) -> Injected {
@@ -182,6 +186,10 @@ impl<'a> Injector<'a> {
         let mut picked: Vec<Fault> = Vec::new();
         for _ in 0..self.random.usize(1..=3) {
             let fault = self.faults[self.random.usize(..self.faults.len())];
+            // A token that shows no key is doubted every five seconds, not oftener: see `pkcs11/pool.rs`.
+            if fault == F::TokenAway && self.last_away.is_some_and(|at| at.elapsed() < AWAY_EVERY) {
+                continue;
+            }
             if picked.iter().all(|other| other.lane() != fault.lane()) {
                 picked.push(fault);
             }
@@ -330,6 +338,7 @@ impl<'a> Injector<'a> {
                     // The module may have made an empty folder there.
                     let _ = fs::remove_dir_all(&here);
                     fs::rename(away, here)?;
+                    self.last_away = Some(Instant::now());
                 }
             }
             F::FarKilled => site.far.start()?,
