@@ -269,6 +269,22 @@ impl<'a> Injector<'a> {
         }
     }
 
+    /// Waits until keys are made in the local keystore.
+    fn local_makes_keys(&self, after: &str) {
+        let made = || {
+            let counts = self.watch.counts();
+            ["Create", "Register"].iter().filter_map(|name| counts.get(&(index(LOCAL), *name))).map(|count| count.done).sum::<u64>()
+        };
+        let (before, until) = (made(), Instant::now() + READY_MAX);
+        while made() < before + 3 {
+            if Instant::now() > until {
+                self.watch.wrong(format!("{LOCAL} makes no keys within {READY_MAX:?} after {after}"));
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     fn begin(&mut self, site: &mut Site, fault: Fault) -> io::Result<()> {
         match fault {
             F::GatewayKilled => {
@@ -360,7 +376,8 @@ impl<'a> Injector<'a> {
             F::DiskFull => {
                 if let Some(disk) = &site.disk {
                     disk.empty()?;
-                    self.all_serve(&[LOCAL], "the disk was full");
+                    // Reads go on all the time; it is over when changes do too.
+                    self.local_makes_keys("the disk was full");
                     self.watch.own_fault(false);
                 }
             }
