@@ -5,7 +5,7 @@
 #   make check   formatting-free checks: clippy with warnings as errors, documentation
 #   make bench   measures against the limits of this machine
 #   make fuzz    200,000 random inputs for each property of the parsers, then FUZZ_SECONDS (60) of libFuzzer for each target
-#   make soak    an hour under load
+#   make soak    random faults on all kinds of keystores under load, then every key is looked at; SOAK="--minutes 30 --seed N --clients 64"
 
 DATA ?= keygate-data
 FUZZ_SECONDS ?= 60
@@ -40,5 +40,6 @@ fuzz:
 	sh fuzz/run.sh $(FUZZ_SECONDS)
 
 soak:
-	cargo build --release --package keygate --package keygate-bench
-	KEYGATE_BIN=$(KEYGATE) $(CARGO_TARGET_DIR)/release/keygate-bench --seconds 3600 --runs 1 --only get,create
+	sh tests/setup.sh
+	cargo build --release --package keygate --package keygate-tests --package keygate-shim-pkcs11
+	KEYGATE_BIN=$(KEYGATE) $(CARGO_TARGET_DIR)/release/soak $(SOAK)

@@ -2,7 +2,7 @@
 
 use crate::error::{Class, KsError, Result};
 use crate::key::{Held, HeldPair, Key, KeyId, KeyRef, KeySpec, PairSpec};
-use crate::keystore::{BoxFuture, Descriptor, Health, KeyInfo, Keystore, OpCx};
+use crate::keystore::{BoxFuture, Descriptor, Figures, Health, KeyInfo, Keystore, OpCx};
 use crate::local::KeyMaterial;
 use crate::operation::{CryptoOp, CryptoOut};
 use crate::secret::SecretBytes;
@@ -154,5 +154,13 @@ impl Keystore for Faulty {
 
     fn health(&self) -> Health {
         self.health.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_else(|| self.inner.health())
+    }
+
+    fn retry(&self, secret: Option<SecretBytes>) {
+        self.inner.retry(secret);
+    }
+
+    fn figures(&self) -> Figures {
+        self.inner.figures()
     }
 }

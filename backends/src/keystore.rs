@@ -106,6 +106,13 @@ pub trait Keystore: Send + Sync {
     /// How it is, without touching the device.
     fn health(&self) -> Health;
 
+    /// Lets a keystore that stopped at a refused PIN or password offer it once more: an operator says that it is mended.
+    /// `secret` replaces it. Returns at once; [`Keystore::probe`] and [`Keystore::health`] tell what came of it, and after another refusal
+    /// it stops again. Keystores without a secret have nothing to do.
+    fn retry(&self, secret: Option<SecretBytes>) {
+        drop(secret);
+    }
+
     /// What an operator wants to see of its insides, as far as it has such things. Cheap, and without touching the device.
     fn figures(&self) -> Figures {
         Figures::default()
@@ -119,8 +126,27 @@ pub struct Figures {
     pub sessions: Option<u32>,
     /// Calls that wait for one.
     pub queued: Option<u32>,
-    /// How often the device was opened anew, the first time included.
+    /// How often the device was opened anew, the first time included: logins of worker processes, or endpoints found.
     pub generation: Option<u64>,
+    /// Worker processes that are logged in.
+    pub workers: Option<u32>,
+    /// Keys that were looked up on the device, by a search that is linear in most of them.
+    pub finds: Option<u64>,
+    /// Microseconds of such a search, the newest ones counting most.
+    pub find_us: Option<u64>,
+    /// What of the workers' memory may not be written to a swap device.
+    pub locked: Option<Locked>,
+}
+
+/// How much of a process's memory stays in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Locked {
+    /// None: RLIMIT_MEMLOCK is too low.
+    Nothing,
+    /// What there was at the login; RLIMIT_MEMLOCK does not allow for what comes later.
+    AtLogin,
+    /// All of it.
+    Everything,
 }
 
 /// What a keystore is and can do.

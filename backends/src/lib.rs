@@ -42,7 +42,7 @@ mod secret;
 pub use error::{Class, DeviceCode, Fault, KsError, Result};
 pub use key::{Held, HeldPair, Key, KeyCheck, KeyClass, KeyId, KeyRef, KeySpec, KeystoreId, PairSpec};
 pub use keystore::{
-    BoxFuture, Capabilities, Custody, Descriptor, Figures, Health, KekDescriptor, KekProvider, KeyInfo, Keystore, OpCx,
+    BoxFuture, Capabilities, Custody, Descriptor, Figures, Health, KekDescriptor, KekProvider, KeyInfo, Keystore, Locked, OpCx,
 };
 pub use operation::{
     BlockPadding, CryptoOp, CryptoOut, DecryptOp, EncryptOp, Encrypted, EncryptionScheme, Iv, MacScheme, SignInput,

@@ -111,12 +111,25 @@ impl TlsKmipClient {
     /// # Errors
     /// If the server does not accept the connection.
     pub fn connect_with(address: SocketAddr, server_name: &str, config: ClientConfig) -> io::Result<Self> {
-        let socket = TcpStream::connect_timeout(&address, ANSWER_TIMEOUT)?;
+        Self::connect_patiently(address, server_name, Arc::new(config), ANSWER_TIMEOUT)
+    }
+
+    /// Connects, and waits this long for an answer.
+    ///
+    /// # Errors
+    /// If the server does not accept the connection.
+    pub fn connect_patiently(
+        address: SocketAddr,
+        server_name: &str,
+        config: Arc<ClientConfig>,
+        patience: Duration,
+    ) -> io::Result<Self> {
+        let socket = TcpStream::connect_timeout(&address, patience)?;
         socket.set_nodelay(true)?;
-        socket.set_read_timeout(Some(ANSWER_TIMEOUT))?;
-        socket.set_write_timeout(Some(ANSWER_TIMEOUT))?;
+        socket.set_read_timeout(Some(patience))?;
+        socket.set_write_timeout(Some(patience))?;
         let name = ServerName::try_from(server_name.to_owned()).map_err(io::Error::other)?;
-        let connection = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
+        let connection = ClientConnection::new(config, name).map_err(io::Error::other)?;
         Ok(Self { stream: StreamOwned::new(connection, socket) })
     }
 

@@ -2,7 +2,7 @@
 //!
 //! [`gateway`] starts the real `keygate` binary on a fresh data folder; [`client`] talks TLS to it and knows nothing of
 //! the product's code; [`ttlv`] is an encoder and decoder of its own, so that a fault in the product's codec cannot hide
-//! itself; [`cases`] runs the OASIS test cases; [`relying`] holds the relying parties that must honour what we publish. Tests are in `tests/tests`, one file per story.
+//! itself; [`cases`] runs the OASIS test cases; [`relying`] holds the relying parties that must honour what we publish; [`soak`] is `make soak`. Tests are in `tests/tests`, one file per story.
 
 pub mod cases;
 pub mod client;
@@ -20,6 +20,7 @@ pub mod relying;
 pub mod request;
 pub mod rest_mock;
 pub mod shim;
+pub mod soak;
 pub mod softhsm;
 pub mod tools;
 pub mod ttlv;

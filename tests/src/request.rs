@@ -50,6 +50,19 @@ pub fn create_aes(version: (i32, i32), bits: i32, name: Option<&str>) -> Item {
     message(version, vec![(Operation::Create, payload)])
 }
 
+/// The same in a keystore, in the form of 1.x.
+#[must_use]
+pub fn create_aes_in(version: (i32, i32), bits: i32, keystore: &str) -> Item {
+    let attributes = vec![
+        attribute("Cryptographic Algorithm", Value::Enumeration(3)),
+        attribute("Cryptographic Length", Value::Integer(bits)),
+        attribute("Cryptographic Usage Mask", Value::Integer(0x0C)),
+        attribute("x-keygate-keystore", Value::TextString(keystore.to_owned())),
+    ];
+    let payload = vec![enumeration(Tag::OBJECT_TYPE, 2), structure(Tag::TEMPLATE_ATTRIBUTE, attributes)];
+    message(version, vec![(Operation::Create, payload)])
+}
+
 /// The attributes of a new object: a Template-Attribute in 1.x, Attributes in 2.x.
 #[must_use]
 pub fn attributes_item(version: (i32, i32), attributes: Vec<(Tag, &str, Value)>) -> Item {

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
-use keygate_kmip::{Operation, Tag};
+use keygate_kmip::{Operation, ResultReason, Tag};
 use keygate_tests::client::TlsKmipClient;
 use keygate_tests::gateway::{Setup, TestGateway};
 use keygate_tests::request::{self, bytes, enumeration, structure, text};
@@ -313,6 +313,62 @@ fn a_refused_pin_is_offered_once() {
     }
 }
 
+/// A PIN that was wrong in its file is mended without a restart: each `keystore retry` offers what the file says then, once, and is on
+/// record; where nothing was refused there is nothing to try again.
+#[test]
+fn a_mended_pin_is_offered_again_on_command() {
+    let Some(mut stage) = Stage::prepare() else { return };
+    stage.gateway.set("keystore.default", "local");
+    let right = stage.token.pin().expect("the PIN");
+    std::fs::write(&stage.token.pin_file, "87654321").expect("written");
+    stage.gateway.start().expect("starts degraded");
+    wait_until("the login is refused", || stage.ready().contains("`keygate keystore retry NAME`"));
+    assert_eq!(stage.shim.calls("C_Login"), 1);
+    let retry = || stage.gateway.keygate(&["keystore", "retry", "hsm"]).expect("the command runs");
+    let told = |output: &std::process::Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    let refused = retry();
+    assert!(!refused.status.success() && told(&refused).contains("refused the PIN"), "{}", told(&refused));
+    assert_eq!(stage.shim.calls("C_Login"), 2, "one offer for one act");
+    let status = stage.gateway.keygate_ok(&["keystore", "status", "hsm"]);
+    assert!(status.contains("needs operator") && status.contains("keygate keystore retry hsm"), "{status}");
+
+    std::fs::write(&stage.token.pin_file, &right).expect("written");
+    let accepted = retry();
+    assert!(accepted.status.success(), "{}", told(&accepted));
+    let mut client = stage.connect();
+    let wish = request::create_aes_in(V1_4, 256, "hsm");
+    request::outcome(&client.request(&wish).expect("an answer")).expect("the token serves");
+    let again = retry();
+    assert!(told(&again).contains("has refused no PIN"), "{}", told(&again));
+    let recorded = stage.gateway.keygate_ok(&["audit", "search", "--action", "KeystoreRetried", "--object", "hsm"]);
+    assert_eq!(recorded.lines().filter(|line| line.contains("KeystoreRetried")).count(), 2, "{recorded}");
+    let status = stage.gateway.keygate_ok(&["keystore", "status", "hsm", "--json"]);
+    let status: serde_json::Value = serde_json::from_str(&status).expect("JSON");
+    let status = &status[0];
+    assert_eq!((&status["health"], &status["sessions"].is_u64(), &status["workers"].is_u64()), (&"up".into(), &true, &true), "{status}");
+    assert!(status["locked"].is_string() && status["generation"].as_u64() >= Some(1), "{status}");
+    for secret in [right.as_str(), "87654321"] {
+        assert!(!stage.gateway.log().contains(secret) && !recorded.contains(secret));
+    }
+}
+
+/// Every keystore in use gets a sign-of-life test at its interval; one that fails is said and counted.
+#[test]
+fn checks_are_made_and_counted() {
+    let Some(mut stage) = Stage::prepare() else { return };
+    stage.gateway.set("keystore.check_seconds", "1");
+    stage.gateway.start().expect("starts");
+    let status = || -> serde_json::Value {
+        let printed = stage.gateway.keygate_ok(&["keystore", "status", "hsm", "--json"]);
+        serde_json::from_str::<serde_json::Value>(&printed).expect("JSON")[0].clone()
+    };
+    wait_until("a check succeeded", || status()["checks"].as_u64() > status()["checks_failed"].as_u64());
+    stage.shim.rules(&["C_GetMechanismList return 0x5"]);
+    wait_until("a check failed", || status()["check_failure"].is_string() && status()["checks_failed"].as_u64() > Some(0));
+    stage.shim.rules(&[]);
+    wait_until("a check succeeds again", || status()["check_failure"].is_null());
+}
+
 /// The PIN is refused to a worker that replaces another: those that are logged in go on, nobody offers it again.
 #[test]
 fn a_pin_locked_later_opens_the_circuit() {
@@ -375,6 +431,39 @@ fn a_token_removed_and_restored() {
     std::fs::remove_dir_all(&here).expect("removed");
     std::fs::rename(&away, &here).expect("moved back");
     wait_until("it is found again", || pair.sign(&mut client, b"back").is_ok());
+}
+
+/// The token is back before its worker's successor has looked: nobody is told that a key it has is not there.
+#[test]
+fn a_token_away_for_a_moment_has_lost_nothing() {
+    let Some(stage) = Stage::start() else { return };
+    let pair = Pair::create(&mut stage.connect()).expect("a pair");
+    let (here, away) = (stage.gateway.scratch().join("hsm/tokens"), stage.gateway.scratch().join("hsm/away"));
+    let (done, refused) = (AtomicBool::new(false), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut client = stage.connect();
+            while !done.load(Ordering::Relaxed) {
+                if let Err(refusal) = pair.sign(&mut client, b"away for a moment") {
+                    refused.lock().expect("no thread failed").push(refusal);
+                }
+            }
+        });
+        // A successor of the worker that misses its keys takes long to load the module: the token is back before it looks.
+        stage.shim.rules(&["C_Initialize delay 1000"]);
+        let workers = stage.shim.processes().len();
+        std::fs::rename(&here, &away).expect("moved away");
+        std::fs::create_dir(&here).expect("an empty folder");
+        wait_until("a worker misses its keys", || stage.gateway.log().contains("token worker is replaced"));
+        std::fs::remove_dir_all(&here).expect("removed");
+        std::fs::rename(&away, &here).expect("moved back");
+        wait_until("it has a successor", || stage.shim.processes().len() > workers);
+        wait_until("a signature again", || pair.sign(&mut stage.connect(), b"back").is_ok());
+        done.store(true, Ordering::Relaxed);
+    });
+    let refused = refused.into_inner().expect("no thread failed");
+    let not_there = ResultReason::KeyValueNotPresent.code();
+    assert!(refused.iter().all(|(reason, _)| *reason != not_there), "{refused:?}");
 }
 
 /// A file that is no PKCS#11 module, one that crashes while it is loaded, one that does not come back from

@@ -5,7 +5,7 @@ use super::reason;
 use super::wire::Wire;
 use crate::error::{Class, KsError, Result};
 use crate::keystore::OpCx;
-use crate::remote::{Cluster, Effect, RemoteConfig, UserPassword};
+use crate::remote::{Cluster, Effect, RemoteConfig, User, UserPassword};
 use keygate_kmip::ttlv::{Frame, Limits};
 use keygate_kmip::{
     Authentication, BatchErrorContinuationOption, Credential, DiscoverVersionsRequest, ItemResult, Operation,
@@ -31,7 +31,7 @@ pub(super) enum OnError {
 /// A client of one service.
 pub(super) struct Client {
     pub(super) cluster: Arc<Cluster<Wire>>,
-    user: Option<UserPassword>,
+    pub(super) user: User,
     limits: Limits,
     peer: RwLock<Option<Arc<Peer>>>,
 }
@@ -40,7 +40,7 @@ impl Client {
     pub(super) fn new(remote: RemoteConfig, user: Option<UserPassword>) -> Result<Self> {
         let limits = Limits { message_bytes_max: ANSWER_MAX, ..Limits::default() };
         let cluster = Cluster::new(Wire { limits }, remote)?;
-        Ok(Self { cluster, user, limits, peer: RwLock::new(None) })
+        Ok(Self { cluster, user: User::new(user), limits, peer: RwLock::new(None) })
     }
 
     /// The server as last asked.
@@ -172,7 +172,7 @@ impl Client {
                 OnError::Stop => BatchErrorContinuationOption::Stop,
             });
         }
-        header.authentication = self.user.as_ref().map(authentication).transpose()?;
+        header.authentication = self.user.now().as_deref().map(authentication).transpose()?;
         Ok(header)
     }
 }

@@ -3,10 +3,10 @@
 use super::client::{Client, mismatch};
 use crate::error::{Class, KsError, Result};
 use crate::key::{Held, HeldPair, Key, KeyCheck, KeyClass, KeyId, KeyRef, KeySpec, KeystoreId, PairSpec};
-use crate::keystore::{BoxFuture, Capabilities, Custody, Descriptor, Health, KeyInfo, Keystore, OpCx};
+use crate::keystore::{BoxFuture, Capabilities, Custody, Descriptor, Figures, Health, KeyInfo, Keystore, OpCx};
 use crate::local::{self, KeyKind, KeyMaterial};
 use crate::operation::{CryptoOp, CryptoOut};
-use crate::remote::{Effect, RemoteConfig, UserPassword, check_of};
+use crate::remote::{Effect, RemoteConfig, UserPassword, check_of, offering};
 use crate::secret::SecretBytes;
 use keygate_kmip::{
     Attribute, AttributeName, CryptographicAlgorithm, GetAttributesRequest, Operation, RequestPayload, ResponsePayload,
@@ -231,8 +231,8 @@ impl Keystore for KmipKeystore {
     /// Also tries credentials again that were refused: probing is an operator's act.
     fn probe(&self, cx: OpCx) -> BoxFuture<'_, Result<Descriptor>> {
         Box::pin(async move {
+            offering(self.client.ask_peer(cx)).await?;
             self.client.cluster.resume();
-            self.client.ask_peer(cx).await?;
             Ok(self.describe())
         })
     }
@@ -281,5 +281,16 @@ impl Keystore for KmipKeystore {
 
     fn health(&self) -> Health {
         self.client.cluster.health()
+    }
+
+    /// Nothing is sent before [`Keystore::probe`] has shown that it is accepted.
+    fn retry(&self, secret: Option<SecretBytes>) {
+        if let Some(password) = secret {
+            self.client.user.replace(password);
+        }
+    }
+
+    fn figures(&self) -> Figures {
+        self.client.cluster.figures()
     }
 }

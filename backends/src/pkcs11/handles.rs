@@ -30,6 +30,9 @@ pub(super) struct Handles {
     seen: HashMap<KeyName, ck::CK_OBJECT_HANDLE>,
     /// When all were read last.
     read_all: Option<Instant>,
+    /// Searches so far, and microseconds of one, the newest ones counting most.
+    pub(super) finds: u64,
+    pub(super) find_us: u64,
 }
 
 /// Handles kept at most; then they are looked up afresh.
@@ -55,7 +58,9 @@ impl Handles {
             };
         }
         let begun = Instant::now();
-        let handle = describe(session, key, find_one(session, key)?)?;
+        let found = find_one(session, key);
+        self.note_find(begun.elapsed());
+        let handle = describe(session, key, found?)?;
         let dear = begun.elapsed() > DEAR;
         self.keep(key, handle);
         let result = run(&handle);
@@ -77,6 +82,12 @@ impl Handles {
         for class in [KeyClass::Private, KeyClass::Secret] {
             self.forget(KeyName { id, class });
         }
+    }
+
+    fn note_find(&mut self, time: Duration) {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.find_us = if self.finds == 0 { micros } else { self.find_us - self.find_us / 8 + micros / 8 };
+        self.finds += 1;
     }
 
     fn forget(&mut self, key: KeyName) {

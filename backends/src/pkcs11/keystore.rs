@@ -9,7 +9,7 @@ use super::message::{KeyName, PublicNumbers, Request, Response, SecretKind};
 use super::token::Token;
 use crate::error::{Class, KsError, Result};
 use crate::key::{Held, HeldPair, Key, KeyCheck, KeyClass, KeyId, KeyRef, KeySpec, KeystoreId, PairSpec};
-use crate::keystore::{BoxFuture, Capabilities, Custody, Descriptor, Health, KeyInfo, Keystore, OpCx};
+use crate::keystore::{BoxFuture, Capabilities, Custody, Descriptor, Figures, Health, KeyInfo, Keystore, OpCx};
 use crate::local::{self, EcPublic, KeyKind, KeyMaterial, PairKind, PreparedKey, RsaPublic};
 use crate::operation::{CryptoOp, CryptoOut, SignInput, SignatureScheme};
 use crate::secret::SecretBytes;
@@ -293,6 +293,14 @@ impl Keystore for Pkcs11Keystore {
 
     fn health(&self) -> Health {
         self.token.health()
+    }
+
+    fn retry(&self, secret: Option<SecretBytes>) {
+        self.token.retry(secret);
+    }
+
+    fn figures(&self) -> Figures {
+        self.token.figures()
     }
 }
 

@@ -4,6 +4,7 @@
 //! request was under way. It is a file without a name, handed over as a descriptor.
 
 use crate::error::{Class, KsError, Result};
+use crate::keystore::Locked;
 use rustix::fs::{MemfdFlags, fcntl_add_seals, ftruncate, memfd_create};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use std::ffi::c_void;
@@ -21,6 +22,11 @@ struct Progress {
     begun: AtomicU64,
     /// Number of the request done last.
     done: AtomicU64,
+    /// Searches for keys, and microseconds of one, the newest ones counting most.
+    finds: AtomicU64,
+    find_us: AtomicU64,
+    /// A [`Locked`], or 0 before that is known.
+    locked: AtomicU64,
 }
 
 const LEN: usize = 4096;
@@ -53,7 +59,7 @@ impl Page {
     }
 
     fn progress(&self) -> &Progress {
-        // SAFETY: mapped, aligned to a page, zeroed by the kernel at first, and both fields take any value.
+        // SAFETY: mapped, aligned to a page, zeroed by the kernel at first, and all fields take any value.
         unsafe { self.0.cast::<Progress>().as_ref() }
     }
 
@@ -65,6 +71,37 @@ impl Page {
     /// The worker has its result.
     pub(super) fn done(&self, seq: u64) {
         self.progress().done.store(seq, Ordering::Release);
+    }
+
+    /// The worker tells of its searches.
+    pub(super) fn found(&self, finds: u64, find_us: u64) {
+        self.progress().finds.store(finds, Ordering::Relaxed);
+        self.progress().find_us.store(find_us, Ordering::Relaxed);
+    }
+
+    /// Number of searches, and microseconds of one.
+    pub(super) fn finds(&self) -> (u64, u64) {
+        (self.progress().finds.load(Ordering::Relaxed), self.progress().find_us.load(Ordering::Relaxed))
+    }
+
+    /// The worker tells how much of its memory is locked.
+    pub(super) fn lock(&self, locked: Locked) {
+        let code = match locked {
+            Locked::Nothing => 1,
+            Locked::AtLogin => 2,
+            Locked::Everything => 3,
+        };
+        self.progress().locked.store(code, Ordering::Relaxed);
+    }
+
+    /// As the worker has told.
+    pub(super) fn locked(&self) -> Option<Locked> {
+        match self.progress().locked.load(Ordering::Relaxed) {
+            1 => Some(Locked::Nothing),
+            2 => Some(Locked::AtLogin),
+            3 => Some(Locked::Everything),
+            _ => None,
+        }
     }
 
     /// The last request begun, and whether it is still under way.

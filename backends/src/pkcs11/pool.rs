@@ -10,7 +10,8 @@ use super::job::Job;
 use super::page::Page;
 use super::wire::{After, Answer};
 use crate::error::{Class, KsError, Result};
-use crate::keystore::Health;
+use crate::keystore::{Figures, Health};
+use crate::secret::SecretBytes;
 use rustix::net::SendFlags;
 use std::collections::VecDeque;
 use std::os::unix::net::UnixStream;
@@ -24,6 +25,10 @@ pub(super) struct Pool {
     traffic: VecDeque<Job>,
     slow: VecDeque<Job>,
     queue_max: usize,
+    /// The user PIN, as last given.
+    pub(super) pin: Option<SecretBytes>,
+    /// Workers that have logged in so far.
+    opened: u64,
     /// The PIN was refused: nobody logs in any more.
     pub(super) circuit: Option<KsError>,
     /// A login got no answer, and none succeeded since.
@@ -109,7 +114,7 @@ const DOUBT_INTERVAL: Duration = Duration::from_secs(5);
 
 impl Pool {
     /// `workers` places for traffic, and from two on one more for what would hold it up.
-    pub(super) fn new(workers: usize, queue_max: usize) -> Self {
+    pub(super) fn new(workers: usize, queue_max: usize, pin: Option<SecretBytes>) -> Self {
         let takes = match workers {
             0 | 1 => vec![Takes::Everything],
             more => [vec![Takes::Traffic; more], vec![Takes::Slow]].concat(),
@@ -120,6 +125,8 @@ impl Pool {
             traffic: VecDeque::new(),
             slow: VecDeque::new(),
             queue_max: queue_max.max(1),
+            pin,
+            opened: 0,
             circuit: None,
             wary: false,
             serial: None,
@@ -141,6 +148,35 @@ impl Pool {
         }
         let reason = self.members.iter().find_map(reason);
         Health::Down(reason.unwrap_or_else(|| "the token is being opened".to_owned()))
+    }
+
+    /// The PIN may be offered again, another one if given: once, for workers log in one after the other.
+    pub(super) fn retry(&mut self, pin: Option<SecretBytes>) {
+        if pin.is_some() {
+            self.pin = pin;
+        }
+        self.circuit = None;
+        let refused = |phase: &Phase| matches!(phase, Phase::Away(why) if why.class() == Class::AuthStop);
+        self.members.iter_mut().filter(|member| refused(&member.phase)).for_each(|member| member.phase = Phase::Starting);
+    }
+
+    pub(super) fn figures(&self) -> Figures {
+        let links: Vec<&Link> = self.members.iter().filter_map(|member| match &member.phase {
+            Phase::Ready(link) => Some(link),
+            _ => None,
+        }).collect();
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let searched: Vec<(u64, u64)> = links.iter().map(|link| link.page.finds()).filter(|(finds, _)| *finds > 0).collect();
+        Figures {
+            // One that is kept for the login, and one at work.
+            sessions: Some(count(2 * links.len())),
+            queued: Some(count(self.traffic.len() + self.slow.len())),
+            generation: Some(self.opened),
+            workers: Some(count(links.len())),
+            finds: Some(searched.iter().map(|(finds, _)| finds).sum()),
+            find_us: searched.iter().map(|(_, micros)| *micros).max(),
+            locked: links.iter().filter_map(|link| link.page.locked()).min(),
+        }
     }
 
     /// Whether somebody serves, or may within moments; or why not. `None` while that is not decided.
@@ -301,9 +337,9 @@ impl Pool {
 
     /// A process serves.
     pub(super) fn ready(&mut self, index: usize, socket: Arc<UnixStream>, page: Page, told: &mut Answers) {
+        self.opened += 1;
         let member = &mut self.members[index];
-        // The token is there, so what was not found is not there.
-        told.extend(member.doubtful.take().map(|(job, error)| (job, Err(error))));
+        let doubtful = member.doubtful.take();
         member.phase = Phase::Ready(Link {
             socket,
             out: Zeroizing::default(),
@@ -314,6 +350,16 @@ impl Pool {
             stalled: false,
             suspect: None,
         });
+        // The token is there, but it may have come back only now: what was not found is looked for once more, in a process that has
+        // seen it, and then believed. Nothing was done, so it may be done again.
+        match doubtful {
+            Some((mut job, _)) if job.tries == 0 => {
+                job.tries += 1;
+                self.put_back(job);
+            }
+            Some((job, error)) => told.push((job, Err(error))),
+            None => {}
+        }
         self.pump();
     }
 

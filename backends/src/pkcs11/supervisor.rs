@@ -135,7 +135,7 @@ impl Supervisor {
             let config = &self.shared.config;
             let mut token = config.token.clone();
             token.serial = token.serial.or_else(|| pool.serial.clone());
-            Opening { module: config.module.clone(), token, pin: config.pin.clone(), wary: pool.wary }
+            Opening { module: config.module.clone(), token, pin: pool.pin.clone(), wary: pool.wary }
         };
         let (mut process, mut socket, page) = Process::start(&self.shared.config.spawn)?;
         let sent = socket.write_all(&wire::opening(&opening)?);

@@ -7,7 +7,7 @@ use super::process::Spawn;
 use super::select::TokenSelector;
 use super::supervisor::Supervisor;
 use crate::error::{Class, KsError, Result};
-use crate::keystore::{Health, OpCx};
+use crate::keystore::{Figures, Health, OpCx};
 use crate::secret::SecretBytes;
 use crossbeam_channel::RecvTimeoutError;
 use std::path::{Path, PathBuf};
@@ -71,7 +71,7 @@ impl Token {
         open.retain(|token| token.strong_count() > 0);
         for token in open.iter().filter_map(Weak::upgrade) {
             if token.shared.is(&config) {
-                return if token.shared.config.pin == config.pin { Ok(token) } else { Err(other_pin()) };
+                return if token.shared.lock().pin == config.pin { Ok(token) } else { Err(other_pin()) };
             }
         }
         let token = Arc::new(Self::start(config)?);
@@ -79,8 +79,8 @@ impl Token {
         Ok(token)
     }
 
-    fn start(config: TokenConfig) -> Result<Self> {
-        let pool = Pool::new(config.workers, config.queue_max);
+    fn start(mut config: TokenConfig) -> Result<Self> {
+        let pool = Pool::new(config.workers, config.queue_max, config.pin.take());
         let workers = pool.members.len();
         let token = Self {
             shared: Arc::new(Shared {
@@ -97,6 +97,18 @@ impl Token {
             started.map_err(|e| KsError::new(Class::RetryOther, format!("cannot start a thread: {e}")))?;
         }
         Ok(token)
+    }
+
+    /// Lets the PIN be offered once more after a refusal, another one if given: an operator says that it is mended. Workers that are
+    /// logged in go on; whoever else has the token open has the new PIN too.
+    pub fn retry(&self, pin: Option<SecretBytes>) {
+        self.shared.lock().retry(pin);
+        self.shared.changed.notify_all();
+    }
+
+    /// Workers, sessions, queue, searches.
+    pub fn figures(&self) -> Figures {
+        self.shared.lock().figures()
     }
 
     /// How it is, without asking the token.

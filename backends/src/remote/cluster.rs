@@ -8,7 +8,7 @@ use super::endpoint::{Endpoint, State};
 use super::finder;
 use super::{Address, RemoteConfig, TlsClient};
 use crate::error::{Class, KsError, Result};
-use crate::keystore::{Health, OpCx};
+use crate::keystore::{Figures, Health, OpCx};
 use std::future::Future;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,6 +19,17 @@ use tokio_rustls::client::TlsStream;
 
 /// Longest wait for an endpoint to be found again, before what became of a lost answer is looked up.
 const SETTLE_MAX: Duration = Duration::from_secs(2);
+
+tokio::task_local! {
+    /// Set in the one call that offers refused credentials again.
+    static OFFERING: ();
+}
+
+/// Makes calls as an operator's own act: credentials that were refused are offered once more, by this alone. When they are accepted, the
+/// caller says [`Cluster::resume`].
+pub(crate) async fn offering<T>(calls: impl Future<Output = T>) -> T {
+    OFFERING.scope((), calls).await
+}
 
 /// What is said over a connection.
 pub(crate) trait Protocol: Send + Sync + 'static {
@@ -172,9 +183,20 @@ impl<P: Protocol> Cluster<P> {
         KsError::new(Class::AuthStop, why)
     }
 
-    /// Lets the next call try its credentials again: an operator asked for it.
+    /// The credentials were accepted: everybody may send again.
     pub(crate) fn resume(&self) {
         *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Connections, callers that wait for one, endpoints found so far.
+    pub(crate) fn figures(&self) -> Figures {
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        Figures {
+            sessions: Some(count(self.endpoints.iter().map(Endpoint::connections).sum())),
+            queued: Some(count(self.endpoints.iter().map(Endpoint::waiting).sum())),
+            generation: Some(self.endpoints.iter().map(Endpoint::found).sum()),
+            ..Figures::default()
+        }
     }
 
     /// How the service is, as last seen.
@@ -190,6 +212,7 @@ impl<P: Protocol> Cluster<P> {
 
     fn check_stopped(&self) -> Result<()> {
         match &*self.stopped.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(_) if OFFERING.try_with(|()| ()).is_ok() => Ok(()),
             Some(why) => Err(KsError::new(Class::AuthStop, why.clone())),
             None => Ok(()),
         }

@@ -5,6 +5,7 @@ use super::tls::refused_us;
 use super::{Address, TlsClient};
 use std::collections::VecDeque;
 use std::error::Error;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
@@ -19,6 +20,9 @@ pub(super) struct Endpoint<C> {
     state: Mutex<State>,
     idle: Mutex<VecDeque<(C, Instant)>>,
     turns: Semaphore,
+    turns_max: usize,
+    waiting: AtomicUsize,
+    found: AtomicU64,
     connect_timeout: Duration,
 }
 
@@ -48,6 +52,9 @@ impl<C> Endpoint<C> {
             state: Mutex::new(State::Unknown),
             idle: Mutex::default(),
             turns: Semaphore::new(connections.max(1)),
+            turns_max: connections.max(1),
+            waiting: AtomicUsize::new(0),
+            found: AtomicU64::new(0),
             connect_timeout,
         }
     }
@@ -59,6 +66,9 @@ impl<C> Endpoint<C> {
     /// Notes what a contact showed; tells the log when that is news.
     pub(super) fn note(&self, new: State) {
         let old = std::mem::replace(&mut *self.state.lock().unwrap_or_else(PoisonError::into_inner), new.clone());
+        if new == State::Up && old != State::Up {
+            self.found.fetch_add(1, Ordering::Relaxed);
+        }
         match (&old, &new) {
             (State::Up | State::Unknown, State::Down(cause)) => {
                 tracing::warn!(endpoint = %self.address, cause, "a remote keystore's endpoint does not serve");
@@ -73,8 +83,25 @@ impl<C> Endpoint<C> {
         }
     }
 
+    /// Connections, in use and idle.
+    pub(super) fn connections(&self) -> usize {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).len();
+        self.turns_max - self.turns.available_permits().min(self.turns_max) + idle
+    }
+
+    /// Callers that wait for a turn.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// How often it was found.
+    pub(super) fn found(&self) -> u64 {
+        self.found.load(Ordering::Relaxed)
+    }
+
     /// A turn to use this endpoint, or `None` if none came free in time.
     async fn turn(&self, deadline: Instant) -> Option<SemaphorePermit<'_>> {
+        let _waits = Waits::begin(&self.waiting);
         // The semaphore is never closed.
         tokio::time::timeout_at(deadline.into(), self.turns.acquire()).await.ok()?.ok()
     }
@@ -135,6 +162,22 @@ impl<C> Endpoint<C> {
 
     fn take_idle(&self) -> Option<(C, Instant)> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+}
+
+/// A caller that gives up waits no longer.
+struct Waits<'a>(&'a AtomicUsize);
+
+impl<'a> Waits<'a> {
+    fn begin(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

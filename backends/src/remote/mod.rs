@@ -16,12 +16,13 @@ mod tls;
 
 pub use address::Address;
 pub(crate) use check::check_of;
-pub(crate) use cluster::{Broken, Cluster, Effect, Protocol};
+pub(crate) use cluster::{Broken, Cluster, Effect, Protocol, offering};
 pub use pem::{certificates_from_pem, private_key_from_pem};
 pub(crate) use tls::refused_us;
 pub use tls::{Identity, TlsClient, Trust};
 
 use crate::secret::SecretBytes;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 /// A user of a server, where certificates are not enough for it.
@@ -30,6 +31,25 @@ pub struct UserPassword {
     pub user: String,
     /// Password, UTF-8.
     pub password: SecretBytes,
+}
+
+/// The user of a client, whose password may be replaced while it serves.
+pub(crate) struct User(RwLock<Option<Arc<UserPassword>>>);
+
+impl User {
+    pub(crate) fn new(user: Option<UserPassword>) -> Self {
+        Self(RwLock::new(user.map(Arc::new)))
+    }
+
+    pub(crate) fn now(&self) -> Option<Arc<UserPassword>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Where there is no user there is no password.
+    pub(crate) fn replace(&self, password: SecretBytes) {
+        let mut user = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        *user = user.as_ref().map(|user| Arc::new(UserPassword { user: user.user.clone(), password }));
+    }
 }
 
 /// A remote service: where it is, and how long it may take.

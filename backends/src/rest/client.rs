@@ -8,7 +8,7 @@ use super::template::{self, Values};
 use super::wire::{Http, HttpAnswer, HttpRequest};
 use crate::error::{Class, Fault, KsError, Result};
 use crate::keystore::OpCx;
-use crate::remote::{Cluster, Effect, RemoteConfig, UserPassword};
+use crate::remote::{Cluster, Effect, RemoteConfig, User, UserPassword};
 use crate::secret::SecretBytes;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -27,7 +27,7 @@ const TEXT_MAX: usize = 200;
 pub(super) struct Client {
     pub(super) cluster: Arc<Cluster<Http>>,
     pub(super) profile: Profile,
-    user: Option<UserPassword>,
+    pub(super) user: User,
     token: tokio::sync::Mutex<Option<Token>>,
 }
 
@@ -47,7 +47,7 @@ impl Client {
         if user.is_none() && !matches!(profile.auth, Auth::None) {
             return Err(KsError::parameters("the profile needs a user and a password"));
         }
-        Ok(Self { cluster: Cluster::new(Http, remote)?, profile, user, token: tokio::sync::Mutex::new(None) })
+        Ok(Self { cluster: Cluster::new(Http, remote)?, profile, user: User::new(user), token: tokio::sync::Mutex::new(None) })
     }
 
     /// Does an operation of the profile.
@@ -73,7 +73,7 @@ impl Client {
     }
 
     async fn authorization(&self, renew: bool, cx: OpCx) -> Result<Option<HeaderValue>> {
-        let Some(user) = &self.user else { return Ok(None) };
+        let Some(user) = &self.user.now() else { return Ok(None) };
         match self.profile.auth {
             Auth::None => Ok(None),
             // RFC 7617 §2: user-id ":" password, base64; a user-id has no colon.

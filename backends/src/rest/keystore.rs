@@ -6,10 +6,10 @@ use super::profile::{Op, Profile};
 use super::template::Values;
 use crate::error::{Class, KsError, Result};
 use crate::key::{Held, HeldPair, Key, KeyCheck, KeyClass, KeyId, KeyRef, KeySpec, KeystoreId, PairSpec};
-use crate::keystore::{BoxFuture, Capabilities, Custody, Descriptor, Health, KeyInfo, Keystore, OpCx};
+use crate::keystore::{BoxFuture, Capabilities, Custody, Descriptor, Figures, Health, KeyInfo, Keystore, OpCx};
 use crate::local::{self, KeyKind, KeyMaterial, PairKind};
 use crate::operation::{BlockPadding, CryptoOp, CryptoOut, EncryptOp, EncryptionScheme, Iv};
-use crate::remote::{Effect, RemoteConfig, UserPassword, check_of};
+use crate::remote::{Effect, RemoteConfig, UserPassword, check_of, offering};
 use crate::secret::SecretBytes;
 use keygate_kmip::{CryptographicAlgorithm as A, RecommendedCurve};
 use serde_json::Value;
@@ -329,10 +329,12 @@ impl Keystore for RestKeystore {
     /// were refused are tried again: probing is an operator's act.
     fn probe(&self, cx: OpCx) -> BoxFuture<'_, Result<Descriptor>> {
         Box::pin(async move {
-            self.client.cluster.resume();
-            match self.find(&self.name(KeyId::random()?), cx).await {
+            match offering(self.find(&self.name(KeyId::random()?), cx)).await {
                 Ok(()) => Err(KsError::new(Class::Corrupt, "the key server has a key that nobody made")),
-                Err(error) if error.class() == Class::NotFound => Ok(self.descriptor()),
+                Err(error) if error.class() == Class::NotFound => {
+                    self.client.cluster.resume();
+                    Ok(self.descriptor())
+                }
                 Err(error) => Err(error),
             }
         })
@@ -382,6 +384,17 @@ impl Keystore for RestKeystore {
 
     fn health(&self) -> Health {
         self.client.cluster.health()
+    }
+
+    /// Nothing is sent before [`Keystore::probe`] has shown that it is accepted.
+    fn retry(&self, secret: Option<SecretBytes>) {
+        if let Some(password) = secret {
+            self.client.user.replace(password);
+        }
+    }
+
+    fn figures(&self) -> Figures {
+        self.client.cluster.figures()
     }
 }
 

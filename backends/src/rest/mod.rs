@@ -2,7 +2,7 @@
 //!
 //! Such servers differ in paths, field names and spellings, not in what they do. [`Profile`] is a TOML file with these
 //! differences: how to log in, a method, path, JSON template and answer pointers per operation, spellings, and which
-//! error means what. `eskm-style`, `ciphertrust` and `securosys` are built in; a customer with a vendor's manual writes
+//! error means what. `eskm-style`, `ciphertrust`, `securosys` and `keygate` (our own front) are built in; a customer with a vendor's manual writes
 //! another one. Nothing of a vendor is in code.
 //!
 //! - `profile.rs`: the file and its check. `template.rs`: values into templates, as JSON values, never as text.

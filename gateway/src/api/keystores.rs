@@ -6,7 +6,7 @@ use axum::{
     extract::{Path, State},
     http::StatusCode,
 };
-use keygate_backends::Health;
+use keygate_backends::{Health, Locked};
 use keygate_pki::OffsetDateTime;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -38,6 +38,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(test))
         .routes(routes!(activate))
         .routes(routes!(drain))
+        .routes(routes!(retry))
         .routes(routes!(remove))
 }
 
@@ -134,6 +135,27 @@ pub struct KeystoreStatus {
     pub queued: Option<u32>,
     /// How often the device was opened since the start.
     pub generation: u64,
+    /// Worker processes that are logged in, where there are such.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workers: Option<u32>,
+    /// What of the workers' memory stays out of swap devices: `everything`, `at login` (what there was then), `nothing`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locked: Option<String>,
+    /// When it last got its small test.
+    #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub checked: Option<OffsetDateTime>,
+    /// Why that failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check_failure: Option<String>,
+    /// Microseconds that it took.
+    #[serde(default)]
+    pub check_us: u64,
+    /// Small tests since the start.
+    #[serde(default)]
+    pub checks: u64,
+    /// Those that failed.
+    #[serde(default)]
+    pub checks_failed: u64,
     /// Calls answered since the start.
     pub calls: u64,
     /// Calls that wait for their answer.
@@ -144,7 +166,7 @@ pub struct KeystoreStatus {
     pub longest_us: u64,
     /// Calls that failed by the keystore's fault, by class.
     pub failures: BTreeMap<String, u64>,
-    /// Microseconds that looking up a key took in the last test.
+    /// Microseconds that looking up a key takes: of late, or in the last test.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub find_us: Option<u64>,
     /// When the last test was.
@@ -333,6 +355,23 @@ async fn drain(
     Ok(Tagged::new(found.row.version, view(&found, None)))
 }
 
+/// Lets a keystore that stopped at a refused PIN or password offer it once more; of one of keygate.toml the file with it is read anew.
+#[utoipa::path(post, path = "/v1/keystores/{name}/retry", tag = "keystores", params(Name), request_body = Nothing,
+    security(("administrator" = ["security:write"])),
+    responses((status = 200, description = "It was accepted: the keystore.", body = KeystoreView),
+        (status = 409, description = "It has refused nothing, or is being tested."), (status = 503, description = "It was refused again, or there was no answer.")))]
+async fn retry(
+    acts: Acts,
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    Wish(Nothing {}): Wish<Nothing>,
+) -> Result<Tagged<KeystoreView>, Problem> {
+    acts.for_all("a keystore")?;
+    let (by, keystores) = (acts.deciding.clone(), api.keystores.clone());
+    let found = to_the_end(async move { keystores.retry(&by, &name).await }).await?;
+    Ok(Tagged::new(found.row.version, view(&found, None)))
+}
+
 /// Forgets a keystore that nothing refers to any more, and its secret with it.
 #[utoipa::path(post, path = "/v1/keystores/{name}/remove", tag = "keystores", params(Name), request_body = Nothing,
     security(("administrator" = ["security:write"])),
@@ -439,12 +478,26 @@ fn status_view(status: &Status) -> KeystoreStatus {
         sessions: status.figures.sessions,
         queued: status.figures.queued,
         generation: status.figures.generation.unwrap_or(status.returns + u64::from(status.health.is_some())),
+        workers: status.figures.workers,
+        locked: status.figures.locked.map(|locked| {
+            match locked {
+                Locked::Everything => "everything",
+                Locked::AtLogin => "at login",
+                Locked::Nothing => "nothing",
+            }
+            .into()
+        }),
+        checked: status.checked.at_ms.map(milliseconds),
+        check_failure: status.checked.failure.clone(),
+        check_us: status.checked.took_us,
+        checks: status.checked.done,
+        checks_failed: status.checked.failed,
         calls: status.noted.calls,
         calls_under_way: status.noted.under_way,
         recent_us: status.noted.micros_recent,
         longest_us: status.noted.micros_max,
         failures: status.noted.failures.iter().map(|(class, count)| ((*class).to_owned(), *count)).collect(),
-        find_us: test.and_then(|test| test.find_us),
+        find_us: status.figures.find_us.or_else(|| test.and_then(|test| test.find_us)),
         tested: test.map(|test| milliseconds(test.at_ms)),
         test: test.map(|test| outcome(test).into()),
         objects: status.objects,

@@ -1,8 +1,11 @@
 //! The configured keystores and policy, and the KMIP front over them.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use keygate_backends::{Health, Keystore, KeystoreId as KeystoreName, KsError, local::LocalKeystore, pkcs11::Pkcs11Keystore};
+use keygate_backends::{Health, Keystore, KeystoreId as KeystoreName, KsError, SecretBytes, local::LocalKeystore, pkcs11::Pkcs11Keystore};
 use keygate_kmip::{ProtocolVersion, ttlv};
 
 use super::{App, remote, token};
@@ -102,6 +105,16 @@ fn open_as(name: KeystoreName, config: &KeystoreConfig, sealed: Option<&SecretTe
     })
 }
 
+/// Reads the PIN or password that settings say where to find.
+pub(super) fn secret(config: &KeystoreConfig) -> Result<Option<SecretBytes>, OpenFailure> {
+    let source = match config {
+        KeystoreConfig::Local { .. } => None,
+        KeystoreConfig::Pkcs11(config) => config.pin.as_ref(),
+        KeystoreConfig::Remote(config) => config.user.as_ref().and_then(|(_, source)| source.as_ref()),
+    };
+    Ok(source.map(|source| source.read()).transpose()?.map(|secret| SecretBytes::copy_of(secret.expose())))
+}
+
 /// Follows the health of the keystores, so that readiness and log tell of a token that goes or returns. Device actions that
 /// were begun and not finished are reconciled at the start, when a token is back, and now and then: a worker that died under one
 /// leaves it behind while the token stays.
@@ -110,8 +123,16 @@ pub(super) async fn watch_keystores(app: Arc<App>, gateway: Arc<Gateway>) {
     let mut reconcile = true;
     let mut again_in = RECONCILE_ROUNDS;
     let mut rounds = 0;
+    let mut reconciling: Option<tokio::task::JoinHandle<()>> = None;
+    let mut next_check = Instant::now();
     loop {
         interval.tick().await;
+        if let Some(every) = app.config.keystore_check
+            && Instant::now() >= next_check
+        {
+            next_check = Instant::now() + every;
+            app.keystores.check_all();
+        }
         for InUse { id, name, keystore, .. } in gateway.keystores.all() {
             let state = state_of(keystore.as_ref());
             let is_up = state == ComponentState::Up;
@@ -126,8 +147,13 @@ pub(super) async fn watch_keystores(app: Arc<App>, gateway: Arc<Gateway>) {
             app.keystores.open_missing().await;
         }
         again_in = again_in.saturating_sub(1);
-        if std::mem::take(&mut reconcile) || again_in == 0 {
-            operation::reconcile(&gateway).await;
+        // Beside this: a device that answers slowly keeps neither readiness nor other keystores from being looked at.
+        let is_free = reconciling.as_ref().is_none_or(tokio::task::JoinHandle::is_finished);
+        if is_free && (std::mem::take(&mut reconcile) || again_in == 0) {
+            let gateway = Arc::clone(&gateway);
+            reconciling = Some(tokio::spawn(async move {
+                operation::reconcile(&gateway).await;
+            }));
             again_in = RECONCILE_ROUNDS;
         }
     }

@@ -167,9 +167,10 @@ impl App {
         let seal_changes: Arc<tokio::sync::Mutex<()>> = Arc::default();
         let keystores = KeystoreService::new(keystores::Parts {
             store: store.clone(),
-            of_the_file: config.keystores.iter().map(|keystore| keystore.name().to_owned()).collect(),
+            file: config.keystores.clone(),
             file_default: config.keystore_default.clone(),
             open: Arc::new(gateway::open),
+            secret: Arc::new(gateway::secret),
             readiness: readiness.clone(),
             seal_changes: seal_changes.clone(),
         });

@@ -169,6 +169,7 @@ pub enum Action {
     KeystoreTested,
     KeystoreActivated,
     KeystoreDrained,
+    KeystoreRetried,
     RehomeStarted,
     RehomeStopped,
     RehomeEnded,

@@ -112,6 +112,7 @@ impl FileConfig {
                 level: self.text("log.level"),
             },
             keystore_default: self.text("keystore.default"),
+            keystore_check: Some(self.count("keystore.check_seconds", 0, 86_400)).filter(|seconds| *seconds > 0).map(|seconds| Duration::from_secs(seconds as u64)),
             keystores,
         };
         if !config.keystores.iter().any(|keystore| keystore.name() == config.keystore_default) {

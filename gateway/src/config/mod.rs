@@ -53,6 +53,8 @@ pub struct Config {
     pub keystores: Vec<KeystoreConfig>,
     /// Name of the keystore a new key goes to where nothing else says so.
     pub keystore_default: String,
+    /// How often each keystore in use gets its small test; `None`: never.
+    pub keystore_check: Option<Duration>,
 }
 
 /// The HTTPS listener of a sealed server. Its key is outside the store, for the store is sealed.

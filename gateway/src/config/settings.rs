@@ -44,6 +44,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("unseal.key_file", "", "key of that certificate, PEM, mode 0600; whoever has it can pose as this server and be handed shares"),
     setting("unseal.allow", "", "networks that unseal.listen takes connections from, as admin.allow; empty: every address"),
     setting("keystore.default", "local", "keystore of a new key where neither client nor request names one"),
+    setting("keystore.check_seconds", "60", "how often each keystore in use is asked for a sign of life: cheap, it makes no key and offers no PIN; 0: never"),
     setting("log.format", "human", "human, json"),
     setting("log.level", "info", "filter, for example info or keygate=debug"),
     setting("limits.message_bytes_max", "1048576", "largest request message"),

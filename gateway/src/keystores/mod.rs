@@ -9,18 +9,21 @@
 //! Every transition is one commit with its audit event, for the row that its author has seen, and in force when it is answered.
 //! No lock that a request waits for is held while a device works.
 
+mod check;
 mod error;
 mod observed;
 mod rehome;
 mod selftest;
 mod state;
 mod status;
+mod todo;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use keygate_backends::{Health, Keystore};
+use keygate_backends::{Health, Keystore, OpCx, SecretBytes};
 
+pub use check::Checked;
 pub use error::KeystoreError;
 pub use observed::{Noted, Notes};
 pub use rehome::Moving;
@@ -43,6 +46,8 @@ use crate::{
 
 /// Longest PIN or password.
 const SECRET_BYTES_MAX: usize = 4096;
+/// Longest wait for a keystore in use to serve with a new secret.
+const SECRET_WAIT: std::time::Duration = std::time::Duration::from_secs(10);
 /// Longest settings of a keystore, as TOML.
 const SETTINGS_BYTES_MAX: usize = 64 << 10;
 /// Keystores there may be.
@@ -53,16 +58,21 @@ pub type OpenFailure = Box<dyn std::error::Error + Send + Sync>;
 /// Opens a keystore; it may block for a second.
 pub type Open = Arc<dyn Fn(&KeystoreConfig, Option<&SecretText>) -> Result<Arc<dyn Keystore>, OpenFailure> + Send + Sync>;
 
+/// Reads the PIN or password that settings say where to find; `None` where they name none. May block.
+pub type ReadSecret = Arc<dyn Fn(&KeystoreConfig) -> Result<Option<SecretBytes>, OpenFailure> + Send + Sync>;
+
 /// What a [`KeystoreService`] is made of.
 pub struct Parts {
     /// The store.
     pub store: Store,
-    /// Names of the keystores that the settings file has.
-    pub of_the_file: Vec<String>,
+    /// Keystores of the settings file.
+    pub file: Vec<KeystoreConfig>,
     /// The one of them that is the default.
     pub file_default: String,
     /// Opens a keystore.
     pub open: Open,
+    /// How a PIN or password of settings is read, where they say where it is.
+    pub secret: ReadSecret,
     /// Which parts work.
     pub readiness: Arc<Readiness>,
     /// Held while the seal changes: two changes at once would lose one.
@@ -73,14 +83,19 @@ pub struct Parts {
 pub struct KeystoreService {
     store: Store,
     of_the_file: Vec<String>,
+    /// The same with their settings.
+    file: Vec<KeystoreConfig>,
     file_default: String,
     open: Open,
+    /// Reads PINs and passwords.
+    secret: ReadSecret,
     readiness: Arc<Readiness>,
     gateway: OnceLock<Arc<Gateway>>,
     /// Held while a transition is committed and put in force, so that both happen in one order.
     changing: tokio::sync::Mutex<()>,
     /// Keystores that are being tested: a PIN is not offered twice at once.
     testing: Mutex<HashSet<KeystoreId>>,
+    checks: Mutex<HashMap<KeystoreId, Checked>>,
     notes: Mutex<HashMap<KeystoreId, Arc<Notes>>>,
     /// How often a keystore came back.
     returns: Mutex<HashMap<KeystoreId, u64>>,
@@ -126,16 +141,20 @@ pub struct Found {
 impl KeystoreService {
     /// Over an open store. Nothing is opened before [`Self::attach`].
     pub fn new(parts: Parts) -> Self {
-        let Parts { store, of_the_file, file_default, open, readiness, seal_changes } = parts;
+        let Parts { store, file, file_default, open, secret, readiness, seal_changes } = parts;
+        let of_the_file = file.iter().map(|keystore| keystore.name().to_owned()).collect();
         Self {
             store,
             of_the_file,
+            file,
             file_default,
             open,
+            secret,
             readiness,
             gateway: OnceLock::new(),
             changing: tokio::sync::Mutex::default(),
             testing: Mutex::default(),
+            checks: Mutex::default(),
             notes: Mutex::default(),
             returns: Mutex::default(),
             movers: rehome::Movers::default(),
@@ -278,11 +297,20 @@ impl KeystoreService {
         managed.settings = text_of(&settings)?;
         managed.test = None;
         managed.state = managed.state.changed(now);
+        let secret = managed.secret.as_ref().map(|secret| SecretBytes::copy_of(secret.expose().as_bytes()));
         let (in_use, sealed) = (managed.state.is_in_use(), managed.secret.is_some());
         checked(name, &entry.kind, settings, sealed)?;
         self.replace(by, &found, entry, Action::KeystoreChanged, what).await?;
-        if in_use {
-            self.open_anew(found.row.id).await;
+        match (in_use, self.gateway.get().and_then(|gateway| gateway.keystores.get(found.row.id).ok())) {
+            // Another secret alone: what is open goes on with it, without a gap.
+            (true, Some(keystore)) if what == "secret" => {
+                keystore.retry(secret);
+                if let Err(error) = keystore.probe(OpCx::within(SECRET_WAIT)).await {
+                    tracing::warn!(keystore = name, cause = %error, "a keystore does not serve with its new secret");
+                }
+            }
+            (true, _) => self.open_anew(found.row.id).await,
+            (false, _) => {}
         }
         self.find(name)
     }
@@ -392,6 +420,7 @@ impl KeystoreService {
             gateway.keystores.remove(id);
         }
         self.readiness.forget(&component(name));
+        lock(&self.checks).remove(&id);
         lock(&self.notes).remove(&id);
         lock(&self.returns).remove(&id);
         Ok(retired)

@@ -170,6 +170,10 @@ impl Keystore for Observed {
         self.inner.health()
     }
 
+    fn retry(&self, secret: Option<SecretBytes>) {
+        self.inner.retry(secret);
+    }
+
     fn figures(&self) -> Figures {
         self.inner.figures()
     }

@@ -4,7 +4,8 @@ use std::sync::{Arc, Weak};
 
 use keygate_backends::{Figures, Health};
 
-use super::{Found, KeystoreService, Noted, lock};
+use super::todo::Trouble;
+use super::{Checked, Found, KeystoreService, Noted, lock};
 use crate::operation::now_ms;
 use crate::store::{KeystoreState, StepOutcome};
 use crate::telemetry::{MetricsSource, Sample};
@@ -24,6 +25,8 @@ pub struct Status {
     pub figures: Figures,
     /// Its calls since the gateway was started.
     pub noted: Noted,
+    /// Its checks since the gateway was started.
+    pub checked: Checked,
     /// How often it came back since the gateway was started.
     pub returns: u64,
     /// Objects it has, destroyed ones not counted; `None` where they have not been counted.
@@ -43,6 +46,7 @@ impl KeystoreService {
             todo: todo(&found, health.as_ref(), objects, self.gateway.get().is_some()),
             figures: open.map(|keystore| keystore.figures()).unwrap_or_default(),
             noted: lock(&self.notes).get(&id).map(|notes| notes.read()).unwrap_or_default(),
+            checked: lock(&self.checks).get(&id).cloned().unwrap_or_default(),
             returns: lock(&self.returns).get(&id).copied().unwrap_or_default(),
             found,
             health,
@@ -68,17 +72,11 @@ pub fn secret_days(since_ms: i64) -> i64 {
 fn todo(found: &Found, health: Option<&Health>, objects: Option<u64>, serving: bool) -> Vec<String> {
     let mut list = Vec::new();
     let name = &found.row.name;
-    match health {
-        Some(Health::NeedsOperator(reason)) => {
-            let how = if found.row.managed.is_some() {
-                format!("give the right secret with `keygate keystore set {name} --secret-file FILE`")
-            } else {
-                "mend its PIN file, and start the gateway again".to_owned()
-            };
-            list.push(format!("{reason}: {how}"));
-        }
-        Some(Health::Down(reason)) => list.push(format!("bring the device back, it is looked for: {reason}")),
-        Some(Health::Up) | None => {}
+    if let Some(Health::NeedsOperator(reason) | Health::Down(reason)) = health
+        && let Some(trouble) = health.and_then(Trouble::of)
+    {
+        let is_sealed = found.row.managed.as_ref().is_some_and(|managed| managed.secret.is_some());
+        list.push(format!("{} ({reason})", trouble.cure(name, is_sealed)));
     }
     let Some(managed) = &found.row.managed else {
         if !found.of_the_file {
@@ -156,8 +154,14 @@ impl MetricsSource for KeystoreMetrics {
             Some(status.figures.generation.unwrap_or(status.returns + 1) as f64)
         });
         add("keystore_objects", "Objects of a keystore, once they have been counted.", &|status| status.objects.map(|count| count as f64));
-        add("keystore_find_seconds", "Time that looking up a key took in a keystore's last test.", &|status| {
-            status.found.row.managed.as_ref().and_then(|managed| managed.test.as_ref()?.find_us).map(seconds)
+        add("keystore_workers", "Worker processes of a keystore that are logged in.", &|status| status.figures.workers.map(f64::from));
+        add("keystore_finds_total", "Keys that were looked up on a keystore's device.", &|status| status.figures.finds.map(|count| count as f64));
+        add("keystore_checks_total", "Checks that a keystore got.", &|status| Some(status.checked.done as f64));
+        add("keystore_checks_failed_total", "Checks that a keystore failed.", &|status| Some(status.checked.failed as f64));
+        add("keystore_checked_timestamp_seconds", "When a keystore was last checked.", &|status| status.checked.at_ms.map(|at| at as f64 / 1e3));
+        add("keystore_find_seconds", "Time that looking up a key takes, of late or in a keystore's last test.", &|status| {
+            let of_late = status.figures.find_us.map(seconds);
+            of_late.or_else(|| status.found.row.managed.as_ref().and_then(|managed| managed.test.as_ref()?.find_us).map(seconds))
         });
         add("keystore_tested_timestamp_seconds", "When a keystore was last tested.", &|status| {
             status.found.row.managed.as_ref().and_then(|managed| managed.test.as_ref()).map(|test| test.at_ms as f64 / 1e3)

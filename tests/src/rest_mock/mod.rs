@@ -12,6 +12,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair};
 use rustls::ServerConfig;
@@ -34,12 +35,16 @@ pub enum Misbehaviour {
     CloseAfter,
     /// Its answer never ends.
     Endless,
+    /// It does nothing and answers 500.
+    Failing,
     /// A page of HTML, with status 200.
     Html,
     /// As [`Misbehaviour::CloseAfter`], once.
     LoseOneAnswer,
     /// It never answers.
     Silence,
+    /// It does what is asked, so many milliseconds later.
+    Slow(u64),
 }
 
 /// A running server.
@@ -162,9 +167,13 @@ fn serve(shared: &Shared, tls: Arc<ServerConfig>, stream: TcpStream) -> io::Resu
                 let _ = styles::answer(shared.style, &mut lock(&shared.keys), &request);
                 return Ok(());
             }
-            Some(Misbehaviour::AnotherKey) | None => {
+            Some(Misbehaviour::Failing) => http::write(&mut stream, 500, "application/json", b"{}")?,
+            Some(Misbehaviour::AnotherKey | Misbehaviour::Slow(_)) | None => {
+                if let Some(Misbehaviour::Slow(ms)) = how {
+                    thread::sleep(Duration::from_millis(ms));
+                }
                 let (status, mut json) = styles::answer(shared.style, &mut lock(&shared.keys), &request);
-                if how.is_some() && json.get("name").is_some() {
+                if how == Some(Misbehaviour::AnotherKey) && json.get("name").is_some() {
                     json["name"] = "keygate.far.00000000000000000000000000000000".into();
                 }
                 http::write(&mut stream, status, "application/json", json.to_string().as_bytes())?;

@@ -140,3 +140,30 @@ fn a_kmip_client_uses_keys_in_a_rest_server() {
     assert_eq!(mock.key_count(), 0);
     assert!(!gateway.log().contains(PASSWORD));
 }
+
+/// A password that was wrong in its file: refused once, then nothing is sent, and `keystore retry` offers what the file says now.
+#[test]
+fn a_mended_password_is_offered_again_on_command() {
+    let mock = RestMock::start(Style::Eskm).expect("a server");
+    let mut gateway = Setup::new().set("keystore.check_seconds", "1").prepare().expect("initialised");
+    let password = gateway.secret_file("eskm.password", "wrong horse").expect("written");
+    gateway.configure(&format!(
+        "\n[[keystore]]\nname = \"far\"\nkind = \"rest\"\nprofile = \"eskm-style\"\naddresses = [\"localhost:{}\"]\n\
+         pinned-file = \"{}\"\nuser = \"{USER}\"\npassword-file = \"{}\"\n",
+        mock.address().port(),
+        mock.certificate_file().display(),
+        password.display(),
+    ));
+    gateway.start().expect("starts");
+    let mut client = gateway.connect("a");
+    let wish = request::create_aes_in((1, 4), 256, "far");
+    ask(&mut client, &wish).expect_err("the password is refused");
+    let retry = || gateway.keygate(&["keystore", "retry", "far"]).expect("the command runs");
+    assert!(!retry().status.success());
+    assert_eq!(mock.requests().len(), 2, "at the start, and on command: {:?}", mock.requests());
+    gateway.secret_file("eskm.password", PASSWORD).expect("written");
+    let accepted = retry();
+    assert!(accepted.status.success(), "{}", String::from_utf8_lossy(&accepted.stderr));
+    ask(&mut client, &wish).expect("it serves");
+    assert!(!gateway.log().contains("wrong horse") && !gateway.log().contains(PASSWORD));
+}

@@ -12,6 +12,7 @@ use super::page::Page;
 use super::raw::{Functions, Session, TokenInfo};
 use super::wire::{self, Incoming, Note, Opening, WireError};
 use crate::error::{Class, KsError, Result};
+use crate::keystore::Locked;
 use cryptoki_sys as ck;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
 use std::io::{self, Read as _, Write as _};
@@ -47,6 +48,7 @@ fn start() -> io::Result<()> {
     };
     match opening.and_then(|opening| log_in(&mut socket, opening)) {
         Ok((server, info)) => {
+            page.lock(lock_memory());
             say(&mut socket, &Note::Ready(info))?;
             server.run(socket, incoming, &page)
         }
@@ -68,6 +70,21 @@ fn harden() {
     }
     // SAFETY: nothing has been opened yet that this process uses, except the standard streams below 3.
     unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
+}
+
+/// Keeps PIN, keys and data out of swap devices. Locked pages beyond RLIMIT_MEMLOCK would make the module's own allocations fail, so
+/// what comes later is locked only where nothing bounds it.
+fn lock_memory() -> Locked {
+    use rustix::mm::{MlockAllFlags, mlockall};
+    let unbounded = rustix::process::getrlimit(Resource::Memlock).current.is_none()
+        || rustix::thread::capabilities(None)
+            .is_ok_and(|sets| sets.effective.contains(rustix::thread::CapabilitySet::IPC_LOCK));
+    // Only pages that are touched.
+    let now = MlockAllFlags::CURRENT | MlockAllFlags::ONFAULT;
+    if unbounded && mlockall(now | MlockAllFlags::FUTURE).is_ok() {
+        return Locked::Everything;
+    }
+    if mlockall(now).is_ok() { Locked::AtLogin } else { Locked::Nothing }
 }
 
 /// Takes socket and page off the standard streams, where a module may read or print.
@@ -135,13 +152,13 @@ fn log_in(socket: &mut UnixStream, opening: Opening) -> Result<(Server, TokenInf
 /// What the operator can do about a refused login.
 fn refused_login(error: &KsError) -> &'static str {
     if ckr::is(error, ck::CKR_PIN_LOCKED) {
-        "the token's user PIN is locked and is not offered again: unlock it with the security officer's PIN, then restart the server"
+        "the token's user PIN is locked and is not offered again: unlock it with the security officer's PIN, then `keygate keystore retry NAME`"
     } else if ckr::is(error, ck::CKR_PIN_EXPIRED) {
-        "the token's user PIN has expired and is not offered again: set a new one, put it where the settings say, then restart the server"
+        "the token's user PIN has expired and is not offered again: set a new one, put it where the settings say, then `keygate keystore retry NAME`"
     } else if ckr::is(error, ck::CKR_USER_PIN_NOT_INITIALIZED) {
-        "the token has no user PIN yet: set one, put it where the settings say, then restart the server"
+        "the token has no user PIN yet: set one, put it where the settings say, then `keygate keystore retry NAME`"
     } else {
-        "the token refused the PIN, which is not offered again: correct it where the settings say, then restart the server"
+        "the token refused the PIN, which is not offered again: correct it where the settings say, then `keygate keystore retry NAME`"
     }
 }
 
@@ -150,17 +167,17 @@ fn refuse_risky_login(info: &TokenInfo, wary: bool) -> Result<()> {
     let stop = |text: &'static str| Err(KsError::new(Class::AuthStop, text));
     if info.flags & ck::CKF_USER_PIN_LOCKED != 0 {
         return stop(
-            "the token's user PIN is locked: unlock it with the security officer's PIN, then restart the server",
+            "the token's user PIN is locked: unlock it with the security officer's PIN, then `keygate keystore retry NAME`",
         );
     }
     if info.flags & ck::CKF_USER_PIN_FINAL_TRY != 0 {
         return stop(
-            "the token's user PIN has one try left: check the configured PIN, log in once by hand, then restart the server",
+            "the token's user PIN has one try left: check the configured PIN, log in once by hand, then `keygate keystore retry NAME`",
         );
     }
     if wary && info.flags & ck::CKF_USER_PIN_COUNT_LOW != 0 {
         return stop(
-            "a login got no answer, and since then the token counts a wrong PIN: check the configured PIN, log in once by hand, then restart the server",
+            "a login got no answer, and since then the token counts a wrong PIN: check the configured PIN, log in once by hand, then `keygate keystore retry NAME`",
         );
     }
     Ok(())

@@ -53,6 +53,7 @@ impl Server {
                 page.begin(asked.seq);
                 let answer = self.answer(asked, received);
                 page.done(answer.seq);
+                page.found(self.handles.finds, self.handles.find_us);
                 wire::append_answer(&answer, &mut out).map_err(io::Error::other)?;
                 kept += 1;
                 let leaves = answer.after == After::Leaves;

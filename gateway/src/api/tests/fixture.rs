@@ -96,7 +96,8 @@ impl World {
         let provisioning = std::sync::Arc::new(Provisioning::new(parts).expect("provisioning"));
         let keystores = crate::keystores::KeystoreService::new(crate::keystores::Parts {
             store: store.clone(),
-            of_the_file: Vec::new(),
+            file: Vec::new(),
+            secret: Arc::new(|_| Ok(None)),
             file_default: "local".into(),
             open: std::sync::Arc::new(|_, _| Err("nothing is opened here".into())),
             readiness: std::sync::Arc::default(),

@@ -691,6 +691,14 @@ pub(in crate::cli) enum Keystore {
         #[command(flatten)]
         via: Via,
     },
+    /// Offers the PIN or password once more to a keystore that stopped because it was refused. Of one of D/keygate.toml the file with it is
+    /// read anew; of others it is the one given last (keystore set).
+    Retry {
+        /// Its name.
+        name: String,
+        #[command(flatten)]
+        via: Via,
+    },
     /// Forgets a keystore that nothing refers to any more, and its secret with it.
     Remove {
         /// Its name.

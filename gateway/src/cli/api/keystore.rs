@@ -42,6 +42,7 @@ pub(in crate::cli) fn keystore(command: Keystore) -> Result<(), Failure> {
             print::keystore(&via, via.post(act(&name, "activate"), body)?)
         }
         Keystore::Drain { name, via } => print::keystore(&via, via.post(act(&name, "drain"), json!({}))?),
+        Keystore::Retry { name, via } => print::keystore(&via, via.post(act(&name, "retry"), json!({}))?),
         Keystore::Remove { name, via } => {
             let answer = via.post(act(&name, "remove"), json!({}))?;
             print::removed(&via, &answer, &name);

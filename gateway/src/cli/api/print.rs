@@ -287,10 +287,15 @@ pub(super) fn keystore_statuses(via: &Via, all: Vec<Value>) -> Result<(), Failur
             let sessions = status.sessions.map_or_else(String::new, |count| format!(", {count} sessions"));
             let queued = status.queued.map_or_else(String::new, |count| format!(", {count} queued"));
             line("calls", Some(format!("{}, {} under way{sessions}{queued}, generation {}", status.calls, status.calls_under_way, status.generation)));
+            let workers = status.workers.map(|count| format!("{count} logged in, memory locked: {}", status.locked.as_deref().unwrap_or("not known")));
+            line("workers", workers);
             line("time of a call", Some(format!("{} us of late, {} us at most", status.recent_us, status.longest_us)));
             line("find cost", status.find_us.map(|micros| format!("{micros} us a look-up")));
             let failures: Vec<String> = status.failures.iter().map(|(class, count)| format!("{class} {count}")).collect();
             line("failures", Some(failures.join(", ")).filter(|failures| !failures.is_empty()));
+            let failure = status.check_failure.map_or_else(|| "ok".to_owned(), |why| format!("FAILED: {why}"));
+            let counts = format!("{} us, {} of {} failed", status.check_us, status.checks_failed, status.checks);
+            line("last check", status.checked.map(|at| format!("{failure} at {} ({counts})", time(at))));
             line("last test", status.tested.map(|at| format!("{} at {}", status.test.unwrap_or_default(), time(at))));
             status.todo.iter().for_each(|todo| line("TO DO", Some(todo)));
         }
