@@ -272,7 +272,7 @@ impl CipherMechanism {
 
 /// Tokens answer a wrong tag or padding with whatever comes to hand. It is one failure, told as one, and no reason to
 /// doubt the token: a peer that sends rubbish must not be able to have the module initialised anew.
-fn opaque_failure(error: KsError) -> KsError {
+pub(super) fn opaque_failure(error: KsError) -> KsError {
     let vague = [
         ck::CKR_GENERAL_ERROR,
         ck::CKR_FUNCTION_FAILED,

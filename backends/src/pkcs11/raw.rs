@@ -1,22 +1,23 @@
 //! Calls into a PKCS#11 module, and nothing else: pointers and lengths in, `Result` out.
 //!
-//! Together with `template.rs` and `mechanism.rs` this is all of the crate that speaks C to a module. Sessions close on
-//! drop. One thread of a worker process makes all of them.
+//! Together with `interface.rs`, `raw3.rs`, `template.rs` and `mechanism.rs` this is all of the crate that speaks C to a
+//! module. Sessions close on drop. One thread of a worker process makes all of them.
 
 use super::ckr;
+pub(super) use super::interface::Functions;
 use super::mechanism::Mechanism;
 use super::template::Template;
-use crate::error::{Class, KsError, Result};
+use crate::error::{KsError, Result};
 use crate::secret::SecretBytes;
 use cryptoki_sys as ck;
 use serde::{Deserialize, Serialize};
 use std::ptr;
 use zeroize::Zeroize;
 
-/// Calls a function of the module's list.
-macro_rules! call {
-    ($functions:expr, $name:ident $(, $argument:expr)*) => {
-        match $functions.list().$name {
+/// Calls a function of one of the module's lists.
+macro_rules! call_in {
+    ($list:expr, $name:ident $(, $argument:expr)*) => {
+        match $list.and_then(|list| list.$name) {
             Some(function) => match function($($argument),*) {
                 ck::CKR_OK => Ok(()),
                 code => Err(ckr::error(stringify!($name), code)),
@@ -25,38 +26,16 @@ macro_rules! call {
         }
     };
 }
+pub(super) use call_in;
 
-/// A loaded module. It stays loaded for the life of the process: modules start threads and install handlers that
-/// outlive unloading.
-#[derive(Clone, Copy)]
-pub(super) struct Functions {
-    list: *mut ck::CK_FUNCTION_LIST,
+/// Calls a function of the list that every module has.
+macro_rules! call {
+    ($functions:expr, $name:ident $(, $argument:expr)*) => {
+        call_in!(Some($functions.list()), $name $(, $argument)*)
+    };
 }
 
 impl Functions {
-    /// Loads a module from a file.
-    pub(super) fn load(path: &std::path::Path) -> Result<Self> {
-        let broken =
-            |text: String| KsError::new(Class::RetryOther, format!("PKCS#11 module {}: {text}", path.display()));
-        // SAFETY: loading runs the module's initialisers; the operator's configuration vouches for the file.
-        let library = unsafe { ck::Pkcs11::new(path) }.map_err(|e| broken(e.to_string()))?;
-        let function = library.C_GetFunctionList.as_ref().map_err(|e| broken(e.to_string()))?;
-        let mut list = ptr::null_mut();
-        // SAFETY: the function fills in a pointer to its static table.
-        match unsafe { function(&mut list) } {
-            ck::CKR_OK if !list.is_null() => {}
-            code => return Err(ckr::error("C_GetFunctionList", code)),
-        }
-        std::mem::forget(library);
-        Ok(Self { list })
-    }
-
-    fn list(&self) -> &ck::CK_FUNCTION_LIST {
-        // SAFETY: not null by `load`, static by the standard (v3.1 §5.4: "the function list [...] is owned by
-        // Cryptoki").
-        unsafe { &*self.list }
-    }
-
     /// C_Initialize with the operating system's locks.
     pub(super) fn initialize(&self) -> Result<()> {
         let mut arguments = ck::CK_C_INITIALIZE_ARGS {
@@ -152,8 +131,8 @@ impl TokenInfo {
 
 /// An open read-write session.
 pub(super) struct Session {
-    functions: Functions,
-    handle: ck::CK_SESSION_HANDLE,
+    pub(super) functions: Functions,
+    pub(super) handle: ck::CK_SESSION_HANDLE,
 }
 
 impl Session {
@@ -401,11 +380,11 @@ impl Drop for Session {
 /// Most that one cipher call adds to its input: the modulus of RSA 8192 for a short message.
 const EXPANSION_MAX: usize = 1024;
 
-fn ulong(len: usize) -> ck::CK_ULONG {
+pub(super) fn ulong(len: usize) -> ck::CK_ULONG {
     len as ck::CK_ULONG
 }
 
-fn octets(len: ck::CK_ULONG) -> usize {
+pub(super) fn octets(len: ck::CK_ULONG) -> usize {
     usize::try_from(len).unwrap_or(usize::MAX)
 }
 
