@@ -60,7 +60,7 @@ pub(super) fn run(
             session
                 .decrypt(&mechanism.as_mechanism(), handle.object, data)
                 .map(Response::Secret)
-                .map_err(opaque_failure)
+                .map_err(|error| if is_well(functions, slot, &error) { undecryptable() } else { opaque_failure(error) })
         }),
         Request::Inspect { key } => inspect(session, *key),
         Request::Destroy { id } => {
@@ -283,9 +283,27 @@ pub(super) fn opaque_failure(error: KsError) -> KsError {
     if vague.iter().any(|&code| ckr::is(&error, code))
         || error.class() == Class::BadInput(crate::error::Fault::Integrity)
     {
-        return KsError::integrity("decryption failed in the token");
+        return undecryptable();
     }
     error
+}
+
+fn undecryptable() -> KsError {
+    KsError::integrity("decryption failed in the token")
+}
+
+/// Whether a decryption answered with CKR_DEVICE_ERROR, which kryoptic does for a wrapped key that was altered, left the token
+/// as well as before: a new session is logged in, and the device draws a random octet.
+fn is_well(functions: &Functions, slot: ck::CK_SLOT_ID, error: &KsError) -> bool {
+    let of_decryption = error.device_code().is_some_and(|device| device.function == "C_Decrypt");
+    if !of_decryption || !ckr::is(error, ck::CKR_DEVICE_ERROR) {
+        return false;
+    }
+    let drawn = Session::open(*functions, slot).and_then(|session| {
+        session.random(&mut [0])?;
+        session.info()
+    });
+    drawn.is_ok_and(|info| info.state == ck::CKS_RW_USER_FUNCTIONS)
 }
 
 fn inspect(session: &Session, key: KeyName) -> Result<Response> {

@@ -13,7 +13,7 @@ use keygate_tests::softhsm::Token;
 /// Signatures a second.
 pub(crate) fn signatures(token: &Token, duration: Duration) -> io::Result<f64> {
     // SAFETY: no other thread of this process runs yet that reads the environment: the limit is measured between loads.
-    unsafe { std::env::set_var("SOFTHSM2_CONF", &token.configuration) };
+    unsafe { std::env::set_var(token.variable, &token.configuration) };
     let pkcs11 = Pkcs11::new(&token.module).map_err(io::Error::other)?;
     pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)).map_err(io::Error::other)?;
     let rate = sign(&pkcs11, token, duration);
