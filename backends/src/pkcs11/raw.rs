@@ -199,7 +199,8 @@ impl Session {
         object: ck::CK_OBJECT_HANDLE,
         kind: ck::CK_ATTRIBUTE_TYPE,
     ) -> Result<Option<Vec<u8>>> {
-        let mut value = vec![0u8; 1024];
+        // The longest public key, of ML-DSA-87, has 2592 octets.
+        let mut value = vec![0u8; ATTRIBUTE_MAX];
         let mut attribute =
             ck::CK_ATTRIBUTE { type_: kind, pValue: value.as_mut_ptr().cast(), ulValueLen: ulong(value.len()) };
         // SAFETY: pointer and length describe `value`.
@@ -301,7 +302,7 @@ impl Session {
     pub(super) fn sign(&self, mechanism: &Mechanism<'_>, key: ck::CK_OBJECT_HANDLE, data: &[u8]) -> Result<Vec<u8>> {
         // SAFETY: the mechanism is alive during the call.
         mechanism.with(|mechanism| unsafe { call!(self.functions, C_SignInit, self.handle, mechanism, key) })?;
-        let mut out = vec![0u8; 1024];
+        let mut out = vec![0u8; SIGNATURE_MAX];
         let mut len = ulong(out.len());
         let data_pointer = data.as_ptr().cast_mut();
         // SAFETY: the module reads `data` (the pointer is mutable in the C declaration only) and writes at most `len`
@@ -377,6 +378,10 @@ impl Drop for Session {
     }
 }
 
+/// Longest attribute that is read.
+const ATTRIBUTE_MAX: usize = 4096;
+/// Longest signature: ML-DSA-87 has 4627 octets (FIPS 204 table 2), RSA 8192 has 1024.
+const SIGNATURE_MAX: usize = 4627;
 /// Most that one cipher call adds to its input: the modulus of RSA 8192 for a short message.
 const EXPANSION_MAX: usize = 1024;
 

@@ -5,7 +5,9 @@
 use super::ckr;
 use super::mechanism::Mechanism;
 use super::raw::{Session, call_in, octets, ulong};
+use super::template::Template;
 use crate::error::{KsError, Result};
+use crate::lattice::SHARED_SECRET_OCTETS;
 use crate::secret::SecretBytes;
 use cryptoki_sys as ck;
 
@@ -91,6 +93,53 @@ impl Session {
         let mut plain = SecretBytes::new(std::mem::take(&mut *out));
         plain.truncate(octets(len));
         Ok(plain)
+    }
+}
+
+impl Session {
+    /// C_DecapsulateKey: the secret leaves as the value of a session object, which is destroyed at once.
+    pub(super) fn decapsulate(&self, key: ck::CK_OBJECT_HANDLE, ciphertext: &[u8]) -> Result<SecretBytes> {
+        let template = Template::new()
+            .number(ck::CKA_CLASS, ck::CKO_SECRET_KEY)
+            .number(ck::CKA_KEY_TYPE, ck::CKK_GENERIC_SECRET)
+            .number(ck::CKA_VALUE_LEN, ulong(SHARED_SECRET_OCTETS))
+            .flag(ck::CKA_TOKEN, false)
+            .flag(ck::CKA_SENSITIVE, false)
+            .flag(ck::CKA_EXTRACTABLE, true);
+        let mut attributes = template.attributes();
+        let mut object = 0;
+        Mechanism::Plain(ck::CKM_ML_KEM).with(|mechanism| {
+            // SAFETY: mechanism and attributes are alive during the call; the module reads `ciphertext`.
+            unsafe {
+                call_in!(
+                    self.functions.v3_2(),
+                    C_DecapsulateKey,
+                    self.handle,
+                    mechanism,
+                    key,
+                    attributes.as_mut_ptr(),
+                    ulong(attributes.len()),
+                    ciphertext.as_ptr().cast_mut(),
+                    ulong(ciphertext.len()),
+                    &mut object
+                )
+            }
+        })?;
+        let secret = self.secret_value(object);
+        self.destroy(object)?;
+        secret
+    }
+
+    /// CKA_VALUE of a shared secret.
+    fn secret_value(&self, object: ck::CK_OBJECT_HANDLE) -> Result<SecretBytes> {
+        // Longer than the secret may be, to see one that is.
+        let mut value = zeroize::Zeroizing::new([0u8; SHARED_SECRET_OCTETS * 2]);
+        let mut attribute =
+            ck::CK_ATTRIBUTE { type_: ck::CKA_VALUE, pValue: value.as_mut_ptr().cast(), ulValueLen: ulong(value.len()) };
+        let functions = Some(self.functions.list());
+        // SAFETY: pointer and length describe `value`.
+        unsafe { call_in!(functions, C_GetAttributeValue, self.handle, object, &mut attribute, 1)? };
+        Ok(SecretBytes::copy_of(&value[..octets(attribute.ulValueLen).min(value.len())]))
     }
 }
 

@@ -177,6 +177,8 @@ async fn prove(key: &KeyMaterial, keystore: &Arc<dyn Keystore>, reference: &KeyR
         KeyKind::Private(PairKind::Rsa) => signs(key, keystore, reference, SignatureScheme::RsaPkcs1(HashingAlgorithm::Sha256)).await,
         KeyKind::Private(PairKind::Ec(_)) => signs(key, keystore, reference, SignatureScheme::Ecdsa(HashingAlgorithm::Sha256)).await,
         KeyKind::Private(PairKind::Ed25519) => signs(key, keystore, reference, SignatureScheme::Ed25519).await,
+        KeyKind::Private(PairKind::MlDsa(_)) => signs(key, keystore, reference, SignatureScheme::MlDsa).await,
+        KeyKind::Private(PairKind::MlKem(_)) => decapsulates(key, keystore, reference).await,
         KeyKind::Private(PairKind::X25519) | KeyKind::Public(_) => Err(KsError::unsupported("no use to compare")),
     };
     match used {
@@ -211,6 +213,14 @@ async fn signs(key: &KeyMaterial, keystore: &Arc<dyn Keystore>, reference: &KeyR
     let input = SignInput::Message(SAMPLE);
     match use_there(keystore, reference, CryptoOp::Sign(scheme, input)).await? {
         CryptoOut::Signature(signature) => local::verify(&PreparedKey::new(&key.public_half()?)?, scheme, input, &signature),
+        _ => Ok(false),
+    }
+}
+
+async fn decapsulates(key: &KeyMaterial, keystore: &Arc<dyn Keystore>, reference: &KeyRef) -> Result<bool, KsError> {
+    let sent = local::encapsulate(&PreparedKey::new(key)?)?;
+    match use_there(keystore, reference, CryptoOp::Decapsulate(&sent.ciphertext)).await? {
+        CryptoOut::Decapsulated(secret) => Ok(secret == sent.secret),
         _ => Ok(false),
     }
 }
