@@ -8,36 +8,55 @@ use keygate_backends::local::{
 use keygate_backends::{Class, Fault, MlDsa, MlKem, PairSpec, SignInput, SignatureScheme};
 use keygate_kmip::{CryptographicAlgorithm as A, HashingAlgorithm as H, KeyFormatType as F};
 
-/// NIST ACVP, ML-KEM-keyGen-FIPS203, test 1: of ek its SHA3-256, which stands in dk, and its end; of dk its begin.
+/// The example keys of RFC 9935 appendix C, of the seed 00 01 02 ... 3f: how their public halves begin and end.
 #[test]
 fn ml_kem_key_of_a_seed() {
-    let seed = h(concat!(
-        "6c8ea7376fa037804de4195a377644981e33f50e248c5c4ee6d9e409cdba36b6",
-        "6615414989c3a83d2002389e56bf38b3511665842910b7aed731fa18de578385"
-    ));
-    let kind = PairKind::MlKem(MlKem::MlKem512);
-    let key = KeyMaterial::from_lattice_private(kind, &seed).unwrap();
-    let public = key.lattice_public().unwrap();
-    let digest = h("9a92796fe64b0aef96319b48e1346f408ed380e177536f1148d1bafe52e4a6ba");
-    assert_eq!(hash(H::Sha3_256, &public).unwrap(), digest);
-    assert!(public.starts_with(&h("52a1488d06a17a44bc06e2b282caab24")) && public.ends_with(&h("5fa4276064d29100cda54c0a7c2f51")));
-    let private = key.lattice_private().unwrap();
-    let expanded = private.expanded.expose();
-    assert!(expanded.starts_with(&h("2e866059f09b391a9e1681a1d967a04a")));
-    assert!(expanded.ends_with(&[&digest, &seed[32..]].concat()));
-    assert_eq!(private.seed.unwrap().expose(), seed);
+    let seed: Vec<u8> = (0..64).collect();
+    for (set, begin, end) in [
+        (MlKem::MlKem512, "", "344badd000f8d8c537c48f998f05307cebd1ede0b81c3bc59a065a1b6d63b26c"),
+        (MlKem::MlKem768, "", "5e43481c3eeb397eb192505229b67a201ea893c3e2cb32da8bc342fa4dea0578"),
+        (
+            MlKem::MlKem1024,
+            "4b94c29450111191823b3514c9ac1ea3d9825ccb86393a2dfb04654fa2192d37",
+            "44b6c66984a868aa92fa02227a086950eb0c8701ed58dc628776b983882e1175",
+        ),
+    ] {
+        let key = KeyMaterial::from_lattice_private(PairKind::MlKem(set), &seed).unwrap();
+        let public = key.lattice_public().unwrap();
+        assert!(public.starts_with(&h(begin)) && public.ends_with(&h(end)), "{set}: {}", hex::encode(public));
+        // FIPS 203 algorithm 16: dk is dk_PKE, ek, H(ek) and z.
+        let private = key.lattice_private().unwrap();
+        let tail = [&public[..], &hash(H::Sha3_256, &public).unwrap(), &seed[32..]].concat();
+        assert!(private.expanded.expose().ends_with(&tail), "{set}");
+        assert_eq!(private.seed.unwrap().expose(), seed);
+    }
 }
 
-/// NIST ACVP, ML-DSA-keyGen-FIPS204, test 1: begin and end of pk and sk.
+/// The example keys of RFC 9881 appendix C, of the seed 00 01 02 ... 1f: how their public halves begin and end.
 #[test]
 fn ml_dsa_key_of_a_seed() {
-    let seed = h("b33aab183cd32a4b63a468529bd69fb69c8f33aa0aafe44fd152bb5e68226951");
-    let key = KeyMaterial::from_lattice_private(PairKind::MlDsa(MlDsa::MlDsa44), &seed).unwrap();
-    let public = key.lattice_public().unwrap();
-    assert!(public.starts_with(&h("7443236035afe829dd0dfb2728e4ec71edd345d3e3909b3db307d81c668f619b")));
-    assert!(public.ends_with(&h("a1709a6868b74106182a7ac7abc1da")));
-    let private = key.lattice_private().unwrap();
-    assert!(private.expanded.expose().starts_with(&public[..32]) && private.expanded.expose().ends_with(&h("76064842953719d567250b511c")));
+    let seed: Vec<u8> = (0..32).collect();
+    for (set, begin, end) in [
+        (
+            MlDsa::MlDsa44,
+            "d7b2b47254aae0db45e7930d4a98d2c97d8f1397d1789dafa17024b316e9bec94fc9946d42f19b79a7413bbaa33e7149",
+            "2202766151f16a965f9f81ece76cc070b55869e4db9784cf05c830b3242c8312",
+        ),
+        (
+            MlDsa::MlDsa65,
+            "48683d91978e31eb3dddb8b0473482d2b88a5f625949fd8f58a561e696bd4c27d05b38dbb2edf01e664efd81be1ea893",
+            "ad18bd13fca55059dd9b185f79f9c47196a4e81b2104bc460a051e02f2e8444f",
+        ),
+        (MlDsa::MlDsa87, "9792bcec2f2430686a82fccf3c2f5ff665e771d7ab41b90258cfa7e90ec97124", ""),
+    ] {
+        let key = KeyMaterial::from_lattice_private(PairKind::MlDsa(set), &seed).unwrap();
+        let public = key.lattice_public().unwrap();
+        assert!(public.starts_with(&h(begin)) && public.ends_with(&h(end)), "{set}: {}", hex::encode(public));
+        // FIPS 204 algorithm 24: sk begins with rho, as pk does.
+        let private = key.lattice_private().unwrap();
+        assert!(private.expanded.expose().starts_with(&public[..32]), "{set}");
+        assert_eq!(private.seed.unwrap().expose(), seed);
+    }
 }
 
 fn all() -> Vec<(PairSpec, PairKind, A)> {

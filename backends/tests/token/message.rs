@@ -61,7 +61,8 @@ async fn repeated_use_is_as_the_first() {
             let scheme = EncryptionScheme::Gcm { tag_len: 16 };
             let op =
                 EncryptOp { scheme: &scheme, iv: Iv::Random { len: None }, aad: b"", data: b"text", legacy: false };
-            assert_eq!(encrypt(&keystore, &key, op).await.unwrap_err().class(), Class::NotFound);
+            let error = encrypt(&keystore, &key, op).await.unwrap_err();
+            assert_eq!(error.class(), Class::NotFound, "{error}");
         }
     }
 }
