@@ -37,9 +37,9 @@ if ! skipped kryoptic; then
     need make make
     need pkcs11-tool opensc
     perl -MIPC::Cmd -e 1 2>/dev/null || missing="$missing perl"
-    library() { find /usr/lib /usr/local/lib -name "$1" 2>/dev/null | grep -q .; }
-    library 'libclang*.so*' || missing="$missing libclang-dev"
-    library libsqlite3.so || missing="$missing libsqlite3-dev"
+    there() { find /usr/lib /usr/local/lib "$@" 2>/dev/null | grep -q .; }
+    { there -name 'libclang*.so*' && there -path '*clang*/include/stddef.h'; } || missing="$missing libclang-dev"
+    there -name libsqlite3.so || missing="$missing libsqlite3-dev"
 fi
 if ! skipped pykmip || ! skipped pkilint; then
     need python3 python3
