@@ -2,7 +2,7 @@
 # Installs what the tests need on a Debian machine and makes the Python environments in target/.
 #
 # As root it installs missing packages; otherwise it names them and fails. A tool named in KEYGATE_TEST_SKIP (comma separated:
-# softhsm, pykmip, nginx, haproxy, strongswan, pkilint, age, 7z) is not asked for. Nothing is installed that is there already.
+# softhsm, kryoptic, pykmip, nginx, haproxy, strongswan, pkilint, age, 7z) is not asked for. Nothing is installed that is there already.
 # `tests/setup.sh bench` installs what only `make bench` needs on top: cfssl and p11-kit's server, to compare with.
 set -eu
 
@@ -31,6 +31,15 @@ need certtool gnutls-bin
 if ! skipped softhsm; then
     need softhsm2-util softhsm2
     need pkcs11-tool opensc
+fi
+if ! skipped kryoptic; then
+    # Its OpenSSL and its bindings to it are built from source.
+    need make make
+    need pkcs11-tool opensc
+    perl -MIPC::Cmd -e 1 2>/dev/null || missing="$missing perl"
+    there() { find /usr/lib /usr/local/lib "$@" 2>/dev/null | grep -q .; }
+    { there -name 'libclang*.so*' && there -path '*clang*/include/stddef.h'; } || missing="$missing libclang-dev"
+    there -name libsqlite3.so || missing="$missing libsqlite3-dev"
 fi
 if ! skipped pykmip || ! skipped pkilint; then
     need python3 python3
@@ -101,3 +110,6 @@ if ! skipped pkilint; then
         touch "$stamp"
     fi
 fi
+
+# Some minutes, once; by far the longest of all this.
+skipped kryoptic || sh "$root/tests/kryoptic/build.sh" >/dev/null

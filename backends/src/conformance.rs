@@ -7,7 +7,8 @@
 use crate::error::{Class, Fault, KsError};
 use crate::key::{Held, Key, KeyCheck, KeyClass, KeyId, KeyRef, KeySpec, PairSpec};
 use crate::keystore::{Capabilities, Custody, Keystore, OpCx};
-use crate::local::{self, KeyMaterial, PreparedKey};
+use crate::lattice::{MlDsa, MlKem, SHARED_SECRET_OCTETS};
+use crate::local::{self, KeyMaterial, PairKind, PreparedKey};
 use crate::operation::{
     BlockPadding, CryptoOp, CryptoOut, DecryptOp, EncryptOp, Encrypted, EncryptionScheme as S, Iv, MacScheme,
     SignInput, SignatureScheme,
@@ -26,6 +27,8 @@ pub async fn check(keystore: &dyn Keystore) {
     suite.macs().await;
     suite.rsa().await;
     suite.ec().await;
+    suite.ml_dsa().await;
+    suite.ml_kem().await;
     suite.random().await;
     suite.life_of_a_key().await;
     suite.bad_input().await;
@@ -223,9 +226,14 @@ impl Suite<'_> {
             }
             let aad: &[u8] = if scheme.is_aead() { b"bound" } else { b"" };
             let iv = vec![0x5a; local::iv_len(known.kind(), &scheme)];
-            let ours = self.encrypt(&key, &scheme, Iv::Given(&iv), aad, data).await.expect("claimed");
-            let op = EncryptOp { scheme: &scheme, iv: Iv::Given(&iv), aad, data, legacy: false };
-            assert_eq!(ours, local::encrypt(&reference, &op).expect("software does all"), "{scheme:?}");
+            // A keystore may do the second use of a key in another way than the first.
+            for _ in 0..3 {
+                let ours = self.encrypt(&key, &scheme, Iv::Given(&iv), aad, data).await.expect("claimed");
+                let op = EncryptOp { scheme: &scheme, iv: Iv::Given(&iv), aad, data, legacy: false };
+                assert_eq!(ours, local::encrypt(&reference, &op).expect("software does all"), "{scheme:?}");
+                let plain = self.decrypt(&key, &scheme, &iv, aad, &ours).await.expect("decrypts what it encrypted");
+                assert_eq!(plain.expose(), data, "{scheme:?}");
+            }
         }
         self.done_with(id).await;
     }
@@ -362,6 +370,90 @@ impl Suite<'_> {
         let error =
             self.sign(private, scheme, SignInput::Digest(&digest[1..])).await.expect_err("a short digest is refused");
         assert_eq!(error.class(), Class::BadInput(Fault::Data), "{error}");
+    }
+
+    async fn ml_dsa(&self) {
+        for set in MlDsa::ALL {
+            let id = fresh();
+            let made = self.keystore.generate_pair(id, &PairSpec::MlDsa(set), cx()).await;
+            let Some(pair) = self.expect(self.can.generate_ml_dsa, "generating ML-DSA", made) else { return };
+            let private = self.usable(id, pair.private);
+            self.found(&private).await;
+            self.ml_dsa_use(&private, &pair.public).await;
+            self.done_with(id).await;
+            let (known, public) = local::generate_pair(&PairSpec::MlDsa(set)).expect("ML-DSA in software");
+            let expanded = known.lattice_private().expect("a private key").expanded;
+            let seedless = KeyMaterial::from_lattice_private(PairKind::MlDsa(set), expanded.expose()).expect("parsed");
+            for known in [known, seedless] {
+                let id = fresh();
+                let taken = self.keystore.import(id, &known, cx()).await;
+                let Some(held) = self.expect(self.can.import, "importing ML-DSA", taken) else { return };
+                self.ml_dsa_use(&self.usable(id, held), &public).await;
+                self.done_with(id).await;
+            }
+        }
+    }
+
+    async fn ml_dsa_use(&self, private: &Usable, public: &KeyMaterial) {
+        let public = PreparedKey::new(public).expect("public half");
+        for message in [&b"message"[..], b"", &[7; 5000]] {
+            let input = SignInput::Message(message);
+            let made = self.sign(private, SignatureScheme::MlDsa, input).await;
+            let Some(signature) = self.expect(self.can.sign_ml_dsa, "ML-DSA", made) else { return };
+            assert!(local::verify(&public, SignatureScheme::MlDsa, input, &signature).expect("verifies"));
+            let other = SignInput::Message(b"another");
+            assert!(!local::verify(&public, SignatureScheme::MlDsa, other, &signature).expect("is refused"));
+        }
+        let digest = self.sign(private, SignatureScheme::MlDsa, SignInput::Digest(&[0; 32])).await.expect_err("refused");
+        assert_eq!(digest.class(), Class::Unsupported, "{digest}");
+    }
+
+    async fn ml_kem(&self) {
+        for set in MlKem::ALL {
+            let id = fresh();
+            let made = self.keystore.generate_pair(id, &PairSpec::MlKem(set), cx()).await;
+            let Some(pair) = self.expect(self.can.generate_ml_kem, "generating ML-KEM", made) else { return };
+            let private = self.usable(id, pair.private);
+            self.found(&private).await;
+            self.ml_kem_use(&private, &pair.public).await;
+            self.done_with(id).await;
+            let (known, public) = local::generate_pair(&PairSpec::MlKem(set)).expect("ML-KEM in software");
+            let expanded = known.lattice_private().expect("a private key").expanded;
+            let seedless = KeyMaterial::from_lattice_private(PairKind::MlKem(set), expanded.expose()).expect("parsed");
+            for known in [known, seedless] {
+                let id = fresh();
+                let taken = self.keystore.import(id, &known, cx()).await;
+                let Some(held) = self.expect(self.can.import, "importing ML-KEM", taken) else { return };
+                self.ml_kem_use(&self.usable(id, held), &public).await;
+                self.done_with(id).await;
+            }
+        }
+    }
+
+    async fn ml_kem_use(&self, private: &Usable, public: &KeyMaterial) {
+        let sent = local::encapsulate(&PreparedKey::new(public).expect("public half")).expect("ML-KEM in software");
+        let recovered = self.decapsulate(private, &sent.ciphertext).await;
+        let Some(secret) = self.expect(self.can.decapsulate_ml_kem, "ML-KEM", recovered) else { return };
+        assert!(secret == sent.secret && secret.len() == SHARED_SECRET_OCTETS);
+        // FIPS 203 implicit rejection: another secret, the same each time, and no error.
+        let mut altered = sent.ciphertext.clone();
+        altered[5] ^= 1;
+        let rejected = self.decapsulate(private, &altered).await.expect("no error tells of it");
+        assert!(rejected != secret && rejected == self.decapsulate(private, &altered).await.expect("again"));
+        let of_another = if sent.ciphertext.len() == 768 { 1088 } else { 768 };
+        for wrong in [&sent.ciphertext[1..], b"", &vec![1; of_another]] {
+            let error = self.decapsulate(private, wrong).await.expect_err("refused");
+            assert_eq!(error.class(), Class::BadInput(Fault::Data), "{error}");
+        }
+        let error = self.sign(private, SignatureScheme::MlDsa, SignInput::Message(b"x")).await.expect_err("refused");
+        assert!(matches!(error.class(), Class::BadInput(_) | Class::Denied | Class::Unsupported), "{error}");
+    }
+
+    async fn decapsulate(&self, key: &Usable, ciphertext: &[u8]) -> Result<SecretBytes, KsError> {
+        match self.keystore.crypto(key.key(), CryptoOp::Decapsulate(ciphertext), cx()).await? {
+            CryptoOut::Decapsulated(secret) => Ok(secret),
+            _ => panic!("a decapsulation answers with a secret"),
+        }
     }
 
     async fn random(&self) {

@@ -1,6 +1,7 @@
 //! What names a key, what describes one to be made, and where its secret half is held.
 
 use crate::error::{KsError, Result};
+use crate::lattice::{MlDsa, MlKem};
 use crate::local::{KeyMaterial, PreparedKey};
 use keygate_kmip::{CryptographicAlgorithm, RecommendedCurve};
 use serde::{Deserialize, Serialize};
@@ -137,13 +138,17 @@ pub enum PairSpec {
     Ed25519,
     /// X25519 key agreement.
     X25519,
+    /// ML-DSA signatures.
+    MlDsa(MlDsa),
+    /// ML-KEM key encapsulation.
+    MlKem(MlKem),
 }
 
 impl PairSpec {
     /// Reads KMIP's Cryptographic Algorithm, Cryptographic Length and Recommended Curve.
     ///
     /// Where an elliptic curve algorithm comes with a length and no curve, the NIST prime curve of that length is
-    /// meant.
+    /// meant. ML-DSA and ML-KEM have a code for each parameter set, which exists from KMIP 3.0 on.
     pub fn from_kmip(
         algorithm: CryptographicAlgorithm,
         bits: Option<u32>,
@@ -155,9 +160,23 @@ impl PairSpec {
             CryptographicAlgorithm::Ec | CryptographicAlgorithm::Ecdsa | CryptographicAlgorithm::Ecdh => {
                 ec_from_kmip(bits, curve)
             }
-            other => Err(KsError::unsupported(format!("no key pairs of algorithm {}", crate::names::algorithm(other)))),
+            other => lattice_from_kmip(other, bits).unwrap_or_else(|| Err(KsError::unsupported(format!("no key pairs of algorithm {}", crate::names::algorithm(other))))),
         }
     }
+}
+
+/// The parameter set says all; a length must be the one that keys of the set have (`KeyMaterial::bits`).
+fn lattice_from_kmip(algorithm: CryptographicAlgorithm, bits: Option<u32>) -> Option<Result<PairSpec>> {
+    let (spec, octets) = match (MlDsa::from_algorithm(algorithm), MlKem::from_algorithm(algorithm)) {
+        (Some(set), _) => (PairSpec::MlDsa(set), set.public_octets()),
+        (_, Some(set)) => (PairSpec::MlKem(set), set.public_octets()),
+        _ => return None,
+    };
+    let name = crate::names::algorithm(algorithm);
+    Some(match bits.filter(|&bits| usize::try_from(bits) != Ok(octets * 8)) {
+        Some(bits) => Err(KsError::parameters(format!("{name} keys have {} bits, {bits} were given", octets * 8))),
+        None => Ok(spec),
+    })
 }
 
 fn ec_from_kmip(bits: Option<u32>, curve: Option<RecommendedCurve>) -> Result<PairSpec> {

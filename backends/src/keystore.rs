@@ -190,6 +190,10 @@ pub struct Capabilities {
     pub generate_ec: bool,
     /// Generates Ed25519 key pairs.
     pub generate_ed25519: bool,
+    /// Generates ML-DSA key pairs.
+    pub generate_ml_dsa: bool,
+    /// Generates ML-KEM key pairs.
+    pub generate_ml_kem: bool,
     /// Takes key material in.
     pub import: bool,
     /// Hands key material out.
@@ -202,6 +206,10 @@ pub struct Capabilities {
     pub sign_rsa_pss: bool,
     /// Ed25519 signatures.
     pub sign_ed25519: bool,
+    /// ML-DSA signatures.
+    pub sign_ml_dsa: bool,
+    /// ML-KEM decapsulation.
+    pub decapsulate_ml_kem: bool,
     /// RSAES-PKCS1-v1_5 decryption.
     pub decrypt_rsa_pkcs1: bool,
     /// RSAES-OAEP decryption.

@@ -30,6 +30,7 @@ pub mod faulty;
 mod key;
 mod keystore;
 pub mod kmip;
+mod lattice;
 pub mod local;
 mod names;
 mod operation;
@@ -44,8 +45,9 @@ pub use key::{Held, HeldPair, Key, KeyCheck, KeyClass, KeyId, KeyRef, KeySpec, K
 pub use keystore::{
     BoxFuture, Capabilities, Custody, Descriptor, Figures, Health, KekDescriptor, KekProvider, KeyInfo, Keystore, Locked, OpCx,
 };
+pub use lattice::{MlDsa, MlKem, SHARED_SECRET_OCTETS};
 pub use operation::{
-    BlockPadding, CryptoOp, CryptoOut, DecryptOp, EncryptOp, Encrypted, EncryptionScheme, Iv, MacScheme, SignInput,
+    BlockPadding, CryptoOp, CryptoOut, DecryptOp, Encapsulated, EncryptOp, Encrypted, EncryptionScheme, Iv, MacScheme, SignInput,
     SignatureScheme,
 };
 pub use secret::SecretBytes;

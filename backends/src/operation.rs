@@ -123,6 +123,8 @@ pub enum SignatureScheme {
     Ecdsa(HashingAlgorithm),
     /// Ed25519 over the whole message.
     Ed25519,
+    /// ML-DSA over the whole message, pure (FIPS 204 §5.2 ML-DSA.Sign), with an empty context; the parameter set is the key's.
+    MlDsa,
 }
 
 impl SignatureScheme {
@@ -130,7 +132,7 @@ impl SignatureScheme {
     pub fn hash(&self) -> Option<HashingAlgorithm> {
         match self {
             Self::RsaPkcs1(hash) | Self::RsaPss { hash, .. } | Self::Ecdsa(hash) => Some(*hash),
-            Self::RsaPkcs1Bare | Self::Ed25519 => None,
+            Self::RsaPkcs1Bare | Self::Ed25519 | Self::MlDsa => None,
         }
     }
 }
@@ -210,6 +212,19 @@ pub enum CryptoOp<'a> {
         /// The message.
         data: &'a [u8],
     },
+    /// Draws a secret and encapsulates it to a public key (local keystore alone: elsewhere the caller does it with the public
+    /// half); answered by [`CryptoOut::Encapsulated`].
+    Encapsulate,
+    /// Recovers the secret in a cipher text of ML-KEM; answered by [`CryptoOut::Decapsulated`].
+    Decapsulate(&'a [u8]),
+}
+
+/// A secret and the cipher text that carries it.
+pub struct Encapsulated {
+    /// For the holder of the private key.
+    pub ciphertext: Vec<u8>,
+    /// [`crate::SHARED_SECRET_OCTETS`] octets.
+    pub secret: SecretBytes,
 }
 
 /// A cipher text with what belongs to it.
@@ -235,4 +250,8 @@ pub enum CryptoOut {
     Valid(bool),
     /// Of a message authentication code.
     Mac(Vec<u8>),
+    /// Of an encapsulation.
+    Encapsulated(Encapsulated),
+    /// Of a decapsulation.
+    Decapsulated(SecretBytes),
 }

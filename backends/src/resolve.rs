@@ -60,7 +60,9 @@ pub fn signature(kind: KeyKind, p: &Parameters<'_>) -> Result<SignatureScheme> {
             PairKind::Rsa => rsa_signature(p),
             PairKind::Ec(_) => Ok(SignatureScheme::Ecdsa(signature_hash(p)?.unwrap_or(HashingAlgorithm::Sha256))),
             PairKind::Ed25519 => Ok(SignatureScheme::Ed25519),
+            PairKind::MlDsa(_) => Ok(SignatureScheme::MlDsa),
             PairKind::X25519 => Err(KsError::parameters("an X25519 key does not sign")),
+            PairKind::MlKem(_) => Err(KsError::parameters("an ML-KEM key does not sign")),
         },
         KeyKind::Symmetric(algorithm) => {
             Err(KsError::parameters(format!("a symmetric {} key does not sign; use MAC", names::algorithm(algorithm))))

@@ -5,6 +5,8 @@
 mod bench;
 #[path = "local/helpers.rs"]
 mod helpers;
+#[path = "local/lattice.rs"]
+mod lattice;
 #[path = "local/openssl.rs"]
 mod openssl;
 #[path = "local/refusals.rs"]

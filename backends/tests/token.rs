@@ -11,6 +11,8 @@ mod conformance;
 mod deadlines;
 #[path = "token/kek.rs"]
 mod kek;
+#[path = "token/message.rs"]
+mod message;
 #[path = "token/recovery.rs"]
 mod recovery;
 #[path = "token/soft.rs"]

@@ -1,4 +1,4 @@
-//! A throw-away SoftHSM token, made by the project's own helper.
+//! A throw-away token, made by the project's own helpers: SoftHSM's, or kryoptic's where PKCS#11 3.x matters.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -14,19 +14,33 @@ pub struct Token {
     pub label: String,
     /// The PKCS#11 module.
     pub module: PathBuf,
-    /// What `SOFTHSM2_CONF` is to be.
+    /// The variable by which the module finds its configuration.
+    pub variable: &'static str,
+    /// What it is to be.
     pub configuration: PathBuf,
     /// The file with the user PIN.
     pub pin_file: PathBuf,
 }
 
 impl Token {
-    /// Makes a token.
+    /// Makes a SoftHSM token.
     ///
     /// # Errors
     /// If SoftHSM is not installed.
     pub fn make(folder: &Path, label: &str) -> io::Result<Self> {
-        let script = workspace().join("softhsm-config/make-token.sh");
+        Self::run("softhsm-config/make-token.sh", "SOFTHSM2_CONF", folder, label)
+    }
+
+    /// Makes a kryoptic token. The first one that is made anywhere builds kryoptic, which takes some minutes.
+    ///
+    /// # Errors
+    /// If it cannot be built.
+    pub fn kryoptic(folder: &Path, label: &str) -> io::Result<Self> {
+        Self::run("tests/kryoptic/make-token.sh", "KRYOPTIC_CONF", folder, label)
+    }
+
+    fn run(script: &str, variable: &'static str, folder: &Path, label: &str) -> io::Result<Self> {
+        let script = workspace().join(script);
         let printed = succeed(Command::new("sh").arg(script).arg(folder).arg(label))?;
         let values: BTreeMap<&str, &str> = printed.lines().filter_map(|line| line.split_once('=')).collect();
         let path = |name: &str| {
@@ -35,15 +49,21 @@ impl Token {
         Ok(Self {
             label: label.to_owned(),
             module: path("MODULE")?,
-            configuration: path("SOFTHSM2_CONF")?,
+            variable,
+            configuration: path(variable)?,
             pin_file: path("PIN_FILE")?,
         })
     }
 
-    /// Makes it a keystore of a gateway that does not run yet. SoftHSM finds its tokens by the environment.
+    /// Makes it a keystore of a gateway that does not run yet.
     pub fn join(&self, gateway: &mut TestGateway, name: &str, workers: usize) {
         gateway.configure(&self.keystore(name, workers));
-        gateway.set_environment("SOFTHSM2_CONF", &self.configuration.to_string_lossy());
+        self.show(gateway);
+    }
+
+    /// Tells a gateway that does not run yet where the module finds its tokens: by the environment.
+    pub fn show(&self, gateway: &mut TestGateway) {
+        gateway.set_environment(self.variable, &self.configuration.to_string_lossy());
     }
 
     /// The table for `keygate.toml` that makes a keystore of it.
@@ -75,7 +95,7 @@ impl Token {
     /// If the tool is not installed, or the token cannot be read.
     pub fn keys(&self) -> io::Result<BTreeSet<String>> {
         let mut command = Command::new("pkcs11-tool");
-        command.env("SOFTHSM2_CONF", &self.configuration).env("KEYGATE_TEST_PIN", self.pin()?);
+        command.env(self.variable, &self.configuration).env("KEYGATE_TEST_PIN", self.pin()?);
         command.arg("--module").arg(&self.module).args(["--token-label", &self.label, "--login", "--pin", "env:KEYGATE_TEST_PIN"]);
         let listed = succeed(command.arg("--list-objects"))?;
         let mut keys = BTreeSet::new();

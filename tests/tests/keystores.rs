@@ -23,7 +23,7 @@ impl World {
     fn new() -> Self {
         let mut gateway = Setup::new().prepare().expect("initialised");
         let token = Token::make(&gateway.scratch().join("hsm"), "life").expect("a token; is softhsm2 installed?");
-        gateway.set_environment("SOFTHSM2_CONF", &token.configuration.to_string_lossy());
+        token.show(&mut gateway);
         gateway.start().expect("starts");
         Self { gateway, token }
     }

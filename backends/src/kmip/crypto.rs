@@ -36,6 +36,9 @@ impl KmipKeystore {
             CryptoOp::Verify(..) => {
                 return Err(KsError::unsupported("signatures are verified with the public half, in software"));
             }
+            CryptoOp::Encapsulate | CryptoOp::Decapsulate(_) => {
+                return Err(KsError::unsupported("no key encapsulation behind KMIP"));
+            }
         };
         let peer = self.client.peer(cx).await?;
         if !peer.does(operation) {
@@ -51,7 +54,7 @@ impl KmipKeystore {
             CryptoOp::Decrypt(op) => self.decrypt(key, op, version, cx).await,
             CryptoOp::Sign(scheme, input) => self.sign(key, scheme, input, version, cx).await,
             CryptoOp::Mac { scheme, data, .. } => self.mac(key, scheme, data, cx).await,
-            CryptoOp::Verify(..) => Err(mismatch()),
+            CryptoOp::Verify(..) | CryptoOp::Encapsulate | CryptoOp::Decapsulate(_) => Err(mismatch()),
         }
     }
 

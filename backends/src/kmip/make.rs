@@ -76,6 +76,9 @@ impl KmipKeystore {
             PairSpec::Ec { curve } => (A::Ec, curve_bits(curve), Some(curve)),
             PairSpec::Ed25519 => (A::Ed25519, Some(256), None),
             PairSpec::X25519 => return Err(KsError::unsupported("no X25519 keys behind KMIP")),
+            PairSpec::MlDsa(_) | PairSpec::MlKem(_) => {
+                return Err(KsError::unsupported("no ML-DSA and ML-KEM keys behind KMIP, which has them from version 3.0 on"));
+            }
         };
         let mut common = vec![Attribute::ObjectGroup(self.group()), Attribute::CryptographicAlgorithm(algorithm)];
         let bits = bits.map(i32::try_from).transpose().map_err(|_| KsError::parameters("key too long"))?;

@@ -15,6 +15,8 @@ pub(super) fn algorithm(kind: KeyKind) -> CryptographicAlgorithm {
             PairKind::Rsa => CryptographicAlgorithm::Rsa,
             PairKind::Ec(_) | PairKind::X25519 => CryptographicAlgorithm::Ec,
             PairKind::Ed25519 => CryptographicAlgorithm::Ed25519,
+            PairKind::MlDsa(set) => set.algorithm(),
+            PairKind::MlKem(set) => set.algorithm(),
         },
     }
 }

@@ -67,6 +67,7 @@ pub(super) fn signature(scheme: SignatureScheme, version: ProtocolVersion) -> Re
         }
         SignatureScheme::Ecdsa(_) => p.cryptographic_algorithm = Some(CryptographicAlgorithm::Ecdsa),
         SignatureScheme::Ed25519 => p.cryptographic_algorithm = Some(CryptographicAlgorithm::Ed25519),
+        SignatureScheme::MlDsa => return Err(lacks(version, "ML-DSA")),
     }
     Ok(p)
 }

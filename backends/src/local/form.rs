@@ -8,6 +8,7 @@ use super::components::{EcPrivate, EcPublic, RsaPrivate, RsaPublic, nid};
 use super::material::{KeyKind, KeyMaterial, PairKind, malformed};
 use super::sys::Pkey;
 use crate::error::{KsError, Result};
+use crate::lattice::{MlDsa, MlKem};
 use crate::names;
 use crate::secret::SecretBytes;
 use keygate_kmip::{CryptographicAlgorithm, KeyFormatType, RecommendedCurve};
@@ -50,8 +51,8 @@ impl KeyMaterial {
             (Role::Symmetric, KeyFormatType::Raw | KeyFormatType::TransparentSymmetricKey) => {
                 Self::symmetric(algorithm, SecretBytes::copy_of(bytes))
             }
-            (Role::Private, KeyFormatType::Pkcs8) => Self::from_pkcs8(bytes),
-            (Role::Public, KeyFormatType::X509) => Self::from_spki(bytes),
+            (Role::Private, KeyFormatType::Pkcs8) => Self::from_pkcs8(bytes).and_then(|key| key.said(algorithm)),
+            (Role::Public, KeyFormatType::X509) => Self::from_spki(bytes).and_then(|key| key.said(algorithm)),
             (Role::Private, KeyFormatType::Pkcs1) => {
                 parsed("PKCS#1 private key", Pkey::from_pkcs1_private(bytes)).and_then(|k| Self::private(&k))
             }
@@ -62,12 +63,35 @@ impl KeyMaterial {
                 let nid = curve.map(nid).transpose()?;
                 parsed("EC private key", Pkey::from_sec1(bytes, nid)).and_then(|k| Self::private(&k))
             }
-            (Role::Private, KeyFormatType::Raw) => raw_private(algorithm, curve, bytes),
-            (Role::Public, KeyFormatType::Raw) => raw_public(algorithm, curve, bytes),
+            (Role::Private, KeyFormatType::Raw) => match lattice(algorithm) {
+                Some(kind) => Self::from_lattice_private(kind, bytes),
+                None => raw_private(algorithm, curve, bytes),
+            },
+            (Role::Public, KeyFormatType::Raw) => match lattice(algorithm) {
+                Some(kind) => Self::from_lattice_public(kind, bytes),
+                None => raw_public(algorithm, curve, bytes),
+            },
             (role, other) => Err(KsError::unsupported(format!(
                 "Key Format Type {} is not read for a {role:?} key",
                 names::format(other)
             ))),
+        }
+    }
+
+    /// A key block says the parameter set of an ML-DSA or ML-KEM key, which versions before KMIP 3.0 cannot: they do not bring such
+    /// keys in under another name.
+    fn said(self, algorithm: CryptographicAlgorithm) -> Result<Self> {
+        let own = match self.kind() {
+            KeyKind::Private(kind) | KeyKind::Public(kind) => lattice_algorithm(kind),
+            KeyKind::Symmetric(_) => None,
+        };
+        match own {
+            Some(own) if own != algorithm => Err(KsError::key(format!(
+                "the key is for {}, its Cryptographic Algorithm says {}",
+                names::algorithm(own),
+                names::algorithm(algorithm)
+            ))),
+            _ => Ok(self),
         }
     }
 
@@ -87,6 +111,18 @@ impl KeyMaterial {
             }
             (KeyKind::Private(PairKind::Ec(_)), F::EcPrivateKey) => bytes(self.pkey()?.to_sec1()),
             (KeyKind::Private(PairKind::Rsa) | KeyKind::Public(PairKind::Rsa), other) => Err(self.no_such_form(other)),
+            (KeyKind::Private(PairKind::MlDsa(_) | PairKind::MlKem(_)), F::Raw) => {
+                let key = self.lattice_private()?;
+                Ok(KeyValueForm::Bytes(key.seed.unwrap_or(key.expanded)))
+            }
+            (KeyKind::Public(PairKind::MlDsa(_) | PairKind::MlKem(_)), F::Raw) => {
+                self.lattice_public().map(|key| KeyValueForm::Bytes(SecretBytes::new(key)))
+            }
+            (
+                KeyKind::Private(PairKind::MlDsa(_) | PairKind::MlKem(_))
+                | KeyKind::Public(PairKind::MlDsa(_) | PairKind::MlKem(_)),
+                other,
+            ) => Err(self.no_such_form(other)),
             (KeyKind::Private(_), F::Raw) => self.ec_private().map(|key| KeyValueForm::Bytes(key.d)),
             (KeyKind::Public(_), F::Raw) => self.ec_public().map(|key| KeyValueForm::Bytes(SecretBytes::new(key.q))),
             (
@@ -112,6 +148,20 @@ impl KeyMaterial {
             KeyKind::Public(kind) => format!("public {kind} key"),
         };
         KsError::unsupported(format!("a {what} is not written in Key Format Type {}", names::format(format)))
+    }
+}
+
+/// The kind of pair that an algorithm of ML-DSA or ML-KEM names.
+fn lattice(algorithm: CryptographicAlgorithm) -> Option<PairKind> {
+    let dsa = MlDsa::from_algorithm(algorithm).map(PairKind::MlDsa);
+    dsa.or_else(|| MlKem::from_algorithm(algorithm).map(PairKind::MlKem))
+}
+
+fn lattice_algorithm(kind: PairKind) -> Option<CryptographicAlgorithm> {
+    match kind {
+        PairKind::MlDsa(set) => Some(set.algorithm()),
+        PairKind::MlKem(set) => Some(set.algorithm()),
+        PairKind::Rsa | PairKind::Ec(_) | PairKind::Ed25519 | PairKind::X25519 => None,
     }
 }
 

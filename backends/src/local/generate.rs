@@ -6,6 +6,7 @@ use super::random;
 use super::sys::{Pkey, PkeyId, SysError};
 use crate::error::{Class, KsError, Result};
 use crate::key::{KeySpec, PairSpec};
+use crate::lattice::{MlDsa, MlKem};
 use crate::names;
 use crate::secret::SecretBytes;
 use keygate_kmip::CryptographicAlgorithm;
@@ -33,6 +34,8 @@ pub fn generate_pair(spec: &PairSpec) -> Result<(KeyMaterial, KeyMaterial)> {
         PairSpec::Ec { curve } => Pkey::generate_ec(nid(curve)?),
         PairSpec::Ed25519 => Pkey::from_raw_private(PkeyId::Ed25519, random(32)?.expose()),
         PairSpec::X25519 => Pkey::from_raw_private(PkeyId::X25519, random(32)?.expose()),
+        PairSpec::MlDsa(set) => Pkey::ml_dsa_from_seed(set, random(MlDsa::SEED_OCTETS)?.expose()),
+        PairSpec::MlKem(set) => Pkey::ml_kem_from_seed(set, random(MlKem::SEED_OCTETS)?.expose()),
     };
     let key = key.map_err(failed)?;
     Ok((KeyMaterial::private(&key)?, KeyMaterial::public(&key)?))

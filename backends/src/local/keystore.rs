@@ -39,6 +39,8 @@ pub(crate) fn apply(key: &PreparedKey, op: CryptoOp<'_>) -> Result<CryptoOut> {
             super::verify(key, scheme, input, signature).map(CryptoOut::Valid)
         }
         CryptoOp::Mac { scheme, iv, data } => super::mac(key, scheme, iv, data).map(CryptoOut::Mac),
+        CryptoOp::Encapsulate => super::encapsulate(key).map(CryptoOut::Encapsulated),
+        CryptoOp::Decapsulate(ciphertext) => super::decapsulate(key, ciphertext).map(CryptoOut::Decapsulated),
     }
 }
 
@@ -116,12 +118,16 @@ const ALL: Capabilities = Capabilities {
     generate_rsa: true,
     generate_ec: true,
     generate_ed25519: true,
+    generate_ml_dsa: true,
+    generate_ml_kem: true,
     import: true,
     export: true,
     sign_ecdsa: true,
     sign_rsa_pkcs1: true,
     sign_rsa_pss: true,
     sign_ed25519: true,
+    sign_ml_dsa: true,
+    decapsulate_ml_kem: true,
     decrypt_rsa_pkcs1: true,
     decrypt_rsa_oaep: true,
     aes_ecb: true,

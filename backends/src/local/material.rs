@@ -3,6 +3,7 @@
 use super::components::{EcPrivate, EcPublic, RsaPrivate, RsaPublic};
 use super::sys::{Nid, Pkey, PkeyId, SysError};
 use crate::error::{KsError, Result};
+use crate::lattice::{MlDsa, MlKem};
 use crate::names;
 use crate::secret::SecretBytes;
 use keygate_kmip::{CryptographicAlgorithm, RecommendedCurve};
@@ -30,6 +31,10 @@ pub enum PairKind {
     Ed25519,
     /// X25519.
     X25519,
+    /// ML-DSA.
+    MlDsa(MlDsa),
+    /// ML-KEM.
+    MlKem(MlKem),
 }
 
 impl fmt::Display for PairKind {
@@ -39,6 +44,8 @@ impl fmt::Display for PairKind {
             Self::Ec(curve) => write!(f, "EC on {}", names::curve(*curve)),
             Self::Ed25519 => f.write_str("Ed25519"),
             Self::X25519 => f.write_str("X25519"),
+            Self::MlDsa(set) => set.fmt(f),
+            Self::MlKem(set) => set.fmt(f),
         }
     }
 }
@@ -103,15 +110,66 @@ impl KeyMaterial {
     }
 
     /// KMIP Cryptographic Length in bits: of the symmetric key (168 and 112 for 3DES), the modulus or the curve's
-    /// order.
+    /// order; of ML-DSA and ML-KEM keys the length of the public key.
     pub fn bits(&self) -> Result<u32> {
         match self.kind {
             KeyKind::Symmetric(CryptographicAlgorithm::Des3) => Ok(if self.encoded.len() == 16 { 112 } else { 168 }),
             KeyKind::Symmetric(_) => u32::try_from(self.encoded.len() * 8).map_err(|_| KsError::key("key too long")),
             KeyKind::Private(PairKind::Ed25519 | PairKind::X25519)
             | KeyKind::Public(PairKind::Ed25519 | PairKind::X25519) => Ok(256),
+            KeyKind::Private(PairKind::MlDsa(set)) | KeyKind::Public(PairKind::MlDsa(set)) => {
+                Ok(u32::try_from(set.public_octets() * 8).unwrap_or(u32::MAX))
+            }
+            KeyKind::Private(PairKind::MlKem(set)) | KeyKind::Public(PairKind::MlKem(set)) => {
+                Ok(u32::try_from(set.public_octets() * 8).unwrap_or(u32::MAX))
+            }
             KeyKind::Private(_) | KeyKind::Public(_) => Ok(self.pkey()?.bits()),
         }
+    }
+
+    /// The private key of ML-DSA or ML-KEM as it is kept: its seed, or expanded where it came so; and expanded in either case.
+    pub fn lattice_private(&self) -> Result<LatticePrivate> {
+        match self.kind {
+            KeyKind::Private(PairKind::MlDsa(_) | PairKind::MlKem(_)) => {
+                let key = self.pkey()?;
+                let expanded = key.expanded().map_err(|e| malformed("private key", e))?;
+                Ok(LatticePrivate { seed: key.seed(), expanded })
+            }
+            _ => Err(KsError::key("the key is not an ML-DSA or ML-KEM private key")),
+        }
+    }
+
+    /// The public key of ML-DSA or ML-KEM as FIPS 204 and FIPS 203 write it.
+    pub fn lattice_public(&self) -> Result<Vec<u8>> {
+        match self.kind {
+            KeyKind::Private(PairKind::MlDsa(_) | PairKind::MlKem(_))
+            | KeyKind::Public(PairKind::MlDsa(_) | PairKind::MlKem(_)) => {
+                self.pkey()?.lattice_public().map_err(|e| malformed("key", e))
+            }
+            _ => Err(KsError::key("the key is not an ML-DSA or ML-KEM key")),
+        }
+    }
+
+    /// A private key from its seed, or expanded: the length tells.
+    pub fn from_lattice_private(kind: PairKind, key: &[u8]) -> Result<Self> {
+        let made = match kind {
+            PairKind::MlDsa(set) if key.len() == MlDsa::SEED_OCTETS => Pkey::ml_dsa_from_seed(set, key),
+            PairKind::MlDsa(set) => Pkey::ml_dsa_from_expanded(set, key),
+            PairKind::MlKem(set) if key.len() == MlKem::SEED_OCTETS => Pkey::ml_kem_from_seed(set, key),
+            PairKind::MlKem(set) => Pkey::ml_kem_from_expanded(set, key),
+            other => return Err(KsError::key(format!("{other} has no such private keys"))),
+        };
+        Self::private(&made.map_err(|e| malformed(&format!("{kind} private key"), e))?)
+    }
+
+    /// A public key as FIPS 204 and FIPS 203 write it.
+    pub fn from_lattice_public(kind: PairKind, key: &[u8]) -> Result<Self> {
+        let made = match kind {
+            PairKind::MlDsa(set) => Pkey::ml_dsa_from_public(set, key),
+            PairKind::MlKem(set) => Pkey::ml_kem_from_public(set, key),
+            other => return Err(KsError::key(format!("{other} has no such public keys"))),
+        };
+        Self::public(&made.map_err(|e| malformed(&format!("{kind} public key"), e))?)
     }
 
     /// The numbers of an RSA private key.
@@ -189,6 +247,14 @@ impl KeyMaterial {
             KeyKind::Symmetric(_) => Err(KsError::key("the key is symmetric")),
         }
     }
+}
+
+/// An ML-DSA or ML-KEM private key in its two forms.
+pub struct LatticePrivate {
+    /// What it is made from; `None` where that is not known.
+    pub seed: Option<SecretBytes>,
+    /// What is computed with.
+    pub expanded: SecretBytes,
 }
 
 /// Longest RSA modulus that is used: the private operation of 8192 bits takes some 20 ms, and grows with the cube.
@@ -275,7 +341,9 @@ fn pair_kind(key: &Pkey) -> Result<PairKind> {
             Nid::P521 => RecommendedCurve::P521,
             Nid::Secp256k1 => RecommendedCurve::Secp256k1,
         }),
-        None => return Err(KsError::unsupported("the key is not RSA, EC, Ed25519 or X25519")),
+        Some(PkeyId::MlDsa) => PairKind::MlDsa(key.ml_dsa().map_err(|e| malformed("ML-DSA key", e))?),
+        Some(PkeyId::MlKem) => PairKind::MlKem(key.ml_kem().map_err(|e| malformed("ML-KEM key", e))?),
+        None => return Err(KsError::unsupported("the key is not RSA, EC, Ed25519, X25519, ML-DSA or ML-KEM")),
     })
 }
 

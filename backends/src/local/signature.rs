@@ -8,12 +8,17 @@ use crate::error::{KsError, Result};
 use crate::operation::{SignInput, SignatureScheme};
 use std::borrow::Cow;
 
-/// Signs. ECDSA signatures are DER, RSA ones as long as the modulus, Ed25519 ones 64 octets.
+/// Signs. ECDSA signatures are DER, RSA ones as long as the modulus, Ed25519 ones 64 octets, ML-DSA ones as long as
+/// their parameter set says.
 pub fn sign(key: &PreparedKey, scheme: SignatureScheme, input: SignInput<'_>) -> Result<Vec<u8>> {
     match scheme {
         SignatureScheme::Ed25519 => {
             let message = whole_message(input)?;
             ed25519(key, true)?.sign_message(message).map_err(|e| KsError::key(format!("Ed25519 refused: {}", e.0)))
+        }
+        SignatureScheme::MlDsa => {
+            let message = whole_message(input)?;
+            ml_dsa(key, true)?.sign_message(message).map_err(|e| KsError::key(format!("ML-DSA refused: {}", e.0)))
         }
         SignatureScheme::Ecdsa(_) => {
             let digest = digest_of(scheme, input)?;
@@ -37,6 +42,12 @@ pub fn verify(key: &PreparedKey, scheme: SignatureScheme, input: SignInput<'_>, 
             ed25519(key, false)?
                 .verify_message(message, signature)
                 .map_err(|e| KsError::key(format!("Ed25519 refused: {}", e.0)))
+        }
+        SignatureScheme::MlDsa => {
+            let message = whole_message(input)?;
+            ml_dsa(key, false)?
+                .verify_message(message, signature)
+                .map_err(|e| KsError::key(format!("ML-DSA refused: {}", e.0)))
         }
         SignatureScheme::Ecdsa(_) => {
             let digest = digest_of(scheme, input)?;
@@ -71,7 +82,7 @@ pub(crate) fn digest_of(scheme: SignatureScheme, input: SignInput<'_>) -> Result
 fn whole_message(input: SignInput<'_>) -> Result<&[u8]> {
     match input {
         SignInput::Message(message) => Ok(message),
-        SignInput::Digest(_) => Err(KsError::unsupported("Ed25519 signs the message, not a hash of it")),
+        SignInput::Digest(_) => Err(KsError::unsupported("the key signs the message, not a hash of it")),
     }
 }
 
@@ -79,6 +90,13 @@ fn ed25519(key: &PreparedKey, private: bool) -> Result<&Pkey> {
     match key.pair(private)? {
         (key, PairKind::Ed25519) => Ok(key),
         (_, other) => Err(KsError::key(format!("the operation takes an Ed25519 key, this one is for {other}"))),
+    }
+}
+
+fn ml_dsa(key: &PreparedKey, private: bool) -> Result<&Pkey> {
+    match key.pair(private)? {
+        (key, PairKind::MlDsa(_)) => Ok(key),
+        (_, other) => Err(KsError::key(format!("the operation takes an ML-DSA key, this one is for {other}"))),
     }
 }
 
@@ -102,7 +120,7 @@ fn padding(scheme: SignatureScheme, signing: bool) -> Result<Padding<'static>> {
             };
             Ok(Padding::Pss { hash: md(hash)?, mgf: md(mgf_hash)?, salt_len })
         }
-        SignatureScheme::Ecdsa(_) | SignatureScheme::Ed25519 => Err(KsError::parameters("not a scheme of RSA")),
+        SignatureScheme::Ecdsa(_) | SignatureScheme::Ed25519 | SignatureScheme::MlDsa => Err(KsError::parameters("not a scheme of RSA")),
     }
 }
 

@@ -28,15 +28,19 @@ pub(super) fn function(name: &str) -> &'static str {
     FUNCTIONS.iter().find(|function| **function == name).copied().unwrap_or("C_?")
 }
 
-/// The functions that `raw.rs` calls.
+/// The functions that `raw.rs` and `raw3.rs` call.
 const FUNCTIONS: &[&str] = &[
     "C_CloseSession",
     "C_CreateObject",
+    "C_DecapsulateKey",
     "C_Decrypt",
     "C_DecryptInit",
+    "C_DecryptMessage",
     "C_DestroyObject",
+    "C_EncapsulateKey",
     "C_Encrypt",
     "C_EncryptInit",
+    "C_EncryptMessage",
     "C_Finalize",
     "C_FindObjects",
     "C_FindObjectsFinal",
@@ -53,6 +57,8 @@ const FUNCTIONS: &[&str] = &[
     "C_GetTokenInfo",
     "C_Initialize",
     "C_Login",
+    "C_MessageDecryptInit",
+    "C_MessageEncryptInit",
     "C_OpenSession",
     "C_Sign",
     "C_SignInit",

@@ -5,6 +5,7 @@ use super::message::{CipherMechanism, KeyName, Request, Response, SignMechanism}
 use super::{curve, mechanism};
 use crate::error::{Class, KsError, Result};
 use crate::keystore::OpCx;
+use crate::lattice::{MlKem, SHARED_SECRET_OCTETS};
 use crate::local::{self, KeyKind};
 use crate::operation::{
     CryptoOut, DecryptOp, EncryptOp, Encrypted, EncryptionScheme, Iv, MacScheme, SignInput, SignatureScheme,
@@ -34,10 +35,11 @@ impl Pkcs11Keystore {
                 let ((hash, _), (_, mgf)) = (mechanism::hash(hash)?, mechanism::hash(mgf_hash)?);
                 (ck::CKM_RSA_PKCS_PSS, SignMechanism::RsaPss { hash, mgf, salt_len }, digest.into_owned())
             }
-            SignatureScheme::Ed25519 if matches!(input, SignInput::Digest(_)) => {
-                return Err(KsError::unsupported("Ed25519 signs the message, not a hash of it"));
+            SignatureScheme::Ed25519 | SignatureScheme::MlDsa if matches!(input, SignInput::Digest(_)) => {
+                return Err(KsError::unsupported("the key signs the message, not a hash of it"));
             }
             SignatureScheme::Ed25519 => (ck::CKM_EDDSA, SignMechanism::EdDsa, digest.into_owned()),
+            SignatureScheme::MlDsa => (ck::CKM_ML_DSA, SignMechanism::MlDsa, digest.into_owned()),
         };
         self.require(kind, ck::CKF_SIGN, cx).await?;
         let Response::Bytes(signature) = self.token.call(Request::Sign { key, mechanism, data }, cx).await? else {
@@ -55,6 +57,20 @@ impl Pkcs11Keystore {
         let request = Request::Sign { key, mechanism: SignMechanism::Mac(kind), data: data.to_vec() };
         let Response::Bytes(mac) = self.token.call(request, cx).await? else { return Err(mismatch()) };
         Ok(CryptoOut::Mac(mac))
+    }
+
+    pub(super) async fn decapsulate(&self, key: KeyName, ciphertext: &[u8], cx: OpCx) -> Result<CryptoOut> {
+        self.require(ck::CKM_ML_KEM, ck::CKF_DECAPSULATE, cx).await?;
+        // The name does not tell the parameter set; the token refuses what does not fit the key.
+        if !MlKem::ALL.into_iter().any(|set| set.check_ciphertext(ciphertext).is_ok()) {
+            return Err(KsError::data(format!("no cipher text of ML-KEM has {} octets", ciphertext.len())));
+        }
+        let request = Request::Decapsulate { key, ciphertext: ciphertext.to_vec() };
+        let Response::Secret(secret) = self.token.call(request, cx).await? else { return Err(mismatch()) };
+        if secret.len() != SHARED_SECRET_OCTETS {
+            return Err(KsError::new(Class::Corrupt, format!("the token's shared secret has {} octets", secret.len())));
+        }
+        Ok(CryptoOut::Decapsulated(secret))
     }
 
     pub(super) async fn encrypt(&self, key: KeyName, op: EncryptOp<'_>, cx: OpCx) -> Result<CryptoOut> {

@@ -144,8 +144,13 @@ impl Handles {
     }
 }
 
+/// A handle that names nothing any more. kryoptic answers CKR_GENERAL_ERROR where another process destroyed the object; of a
+/// call that only begins an operation that can be little else, and looking the key up tells.
 fn is_stale(error: &KsError) -> bool {
-    ckr::is(error, ck::CKR_OBJECT_HANDLE_INVALID) || ckr::is(error, ck::CKR_KEY_HANDLE_INVALID)
+    let begins = error.device_code().is_some_and(|device| device.function.ends_with("Init") || device.function == "C_DecapsulateKey");
+    ckr::is(error, ck::CKR_OBJECT_HANDLE_INVALID)
+        || ckr::is(error, ck::CKR_KEY_HANDLE_INVALID)
+        || begins && ckr::is(error, ck::CKR_GENERAL_ERROR)
 }
 
 fn describe(session: &Session, key: KeyName, object: ck::CK_OBJECT_HANDLE) -> Result<Handle> {

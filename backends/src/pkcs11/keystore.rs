@@ -5,12 +5,12 @@
 
 use super::curve;
 use super::mechanism::Mechanisms;
-use super::message::{KeyName, PublicNumbers, Request, Response, SecretKind};
+use super::message::{KeyName, Lattice, PublicNumbers, Request, Response, SecretKind};
 use super::token::Token;
 use crate::error::{Class, KsError, Result};
 use crate::key::{Held, HeldPair, Key, KeyCheck, KeyClass, KeyId, KeyRef, KeySpec, KeystoreId, PairSpec};
 use crate::keystore::{BoxFuture, Capabilities, Custody, Descriptor, Figures, Health, KeyInfo, Keystore, OpCx};
-use crate::local::{self, EcPublic, KeyKind, KeyMaterial, PairKind, PreparedKey, RsaPublic};
+use crate::local::{self, EcPublic, KeyKind, KeyMaterial, LatticePrivate, PairKind, PreparedKey, RsaPublic};
 use crate::operation::{CryptoOp, CryptoOut, SignInput, SignatureScheme};
 use crate::secret::SecretBytes;
 use cryptoki_sys as ck;
@@ -133,6 +133,14 @@ impl Pkcs11Keystore {
                 Request::GenerateEdwards { id, label }
             }
             PairSpec::X25519 => return Err(KsError::unsupported("no X25519 keys in tokens")),
+            PairSpec::MlDsa(set) => {
+                self.require(ck::CKM_ML_DSA_KEY_PAIR_GEN, ck::CKF_GENERATE_KEY_PAIR, cx).await?;
+                Request::GenerateLattice { id, label, kind: Lattice::Dsa(set) }
+            }
+            PairSpec::MlKem(set) => {
+                self.require(ck::CKM_ML_KEM_KEY_PAIR_GEN, ck::CKF_GENERATE_KEY_PAIR, cx).await?;
+                Request::GenerateLattice { id, label, kind: Lattice::Kem(set) }
+            }
         };
         let public = match (self.token.call(request, cx).await?, spec) {
             (Response::PublicKey(PublicNumbers::Rsa { n, e }), _) => {
@@ -145,36 +153,58 @@ impl Pkcs11Keystore {
                 let public = EcPublic { curve: RecommendedCurve::Curve25519, q: curve::edwards_point(&point)?.to_vec() };
                 public.to_material(CryptographicAlgorithm::Ed25519)?
             }
+            (Response::PublicKey(PublicNumbers::Lattice { value }), PairSpec::MlDsa(set)) => {
+                KeyMaterial::from_lattice_public(PairKind::MlDsa(set), &value)?
+            }
+            (Response::PublicKey(PublicNumbers::Lattice { value }), PairSpec::MlKem(set)) => {
+                KeyMaterial::from_lattice_public(PairKind::MlKem(set), &value)?
+            }
             _ => return Err(mismatch()),
         };
         self.prove(id, &public, cx).await?;
         Ok(HeldPair { private: self.private_held(id, &public)?, public })
     }
 
-    /// Signs once and verifies with the public half: the token holds the private half that it says it holds. A key that
-    /// fails does not stay.
+    /// Uses the private half once and compares with the public half: the token holds the private half that it says it holds. A
+    /// key that fails does not stay.
     async fn prove(&self, id: KeyId, public: &KeyMaterial, cx: OpCx) -> Result<()> {
-        let scheme = match public.kind() {
-            KeyKind::Public(PairKind::Rsa) => SignatureScheme::RsaPkcs1(HashingAlgorithm::Sha256),
-            KeyKind::Public(PairKind::Ed25519) => SignatureScheme::Ed25519,
-            _ => SignatureScheme::Ecdsa(HashingAlgorithm::Sha256),
+        let name = KeyName { id, class: KeyClass::Private };
+        let fits = match public.kind() {
+            KeyKind::Public(PairKind::MlKem(_)) => self.decapsulates(name, public, cx).await,
+            _ => self.signs(name, public, cx).await,
         };
-        let message = SignInput::Message(&id.0);
-        let error = match self.sign(KeyName { id, class: KeyClass::Private }, scheme, message, cx).await {
-            Ok(CryptoOut::Signature(signature)) => {
-                if local::verify(&PreparedKey::new(public)?, scheme, message, &signature)? {
-                    return Ok(());
-                }
-                KsError::new(Class::Corrupt, "the token's private key does not fit its public half")
-            }
-            Ok(_) => mismatch(),
-            // A token that cannot sign so is not asked to.
+        let error = match fits {
+            Ok(true) => return Ok(()),
+            Ok(false) => KsError::new(Class::Corrupt, "the token's private key does not fit its public half"),
+            // A token that cannot use it so is not asked to.
             Err(e) if e.class() == Class::Unsupported => return Ok(()),
             Err(e) => e,
         };
         match self.token.call(Request::Destroy { id }, cx).await {
             Ok(_) => Err(error),
             Err(_) => Err(error.into_class(Class::OutcomeUnknown)),
+        }
+    }
+
+    async fn decapsulates(&self, name: KeyName, public: &KeyMaterial, cx: OpCx) -> Result<bool> {
+        let sent = local::encapsulate(&PreparedKey::new(public)?)?;
+        match self.decapsulate(name, &sent.ciphertext, cx).await? {
+            CryptoOut::Decapsulated(secret) => Ok(secret == sent.secret),
+            _ => Err(mismatch()),
+        }
+    }
+
+    async fn signs(&self, name: KeyName, public: &KeyMaterial, cx: OpCx) -> Result<bool> {
+        let scheme = match public.kind() {
+            KeyKind::Public(PairKind::Rsa) => SignatureScheme::RsaPkcs1(HashingAlgorithm::Sha256),
+            KeyKind::Public(PairKind::Ed25519) => SignatureScheme::Ed25519,
+            KeyKind::Public(PairKind::MlDsa(_)) => SignatureScheme::MlDsa,
+            _ => SignatureScheme::Ecdsa(HashingAlgorithm::Sha256),
+        };
+        let message = SignInput::Message(&name.id.0);
+        match self.sign(name, scheme, message, cx).await? {
+            CryptoOut::Signature(signature) => local::verify(&PreparedKey::new(public)?, scheme, message, &signature),
+            _ => Err(mismatch()),
         }
     }
 
@@ -194,6 +224,17 @@ impl Pkcs11Keystore {
             KeyKind::Private(PairKind::Ec(curve)) => {
                 let (parameters, d) = (curve::parameters(curve)?.to_vec(), material.ec_private()?.d);
                 self.token.call(Request::ImportEc { id, label, parameters, d }, cx).await?;
+            }
+            KeyKind::Private(pair @ (PairKind::MlDsa(_) | PairKind::MlKem(_))) => {
+                let (kind, generation) = match pair {
+                    PairKind::MlKem(set) => (Lattice::Kem(set), ck::CKM_ML_KEM_KEY_PAIR_GEN),
+                    PairKind::MlDsa(set) => (Lattice::Dsa(set), ck::CKM_ML_DSA_KEY_PAIR_GEN),
+                    other => return Err(KsError::unsupported(format!("no {other} keys in tokens"))),
+                };
+                // A token that knows the keys knows how to make them.
+                self.require(generation, ck::CKF_GENERATE_KEY_PAIR, cx).await?;
+                let LatticePrivate { seed, expanded } = material.lattice_private()?;
+                self.token.call(Request::ImportLattice { id, label, kind, seed, expanded }, cx).await?;
             }
             KeyKind::Private(other) => return Err(KsError::unsupported(format!("no {other} keys in tokens"))),
             KeyKind::Public(_) => return Err(KsError::parameters("a public key needs no keystore")),
@@ -240,6 +281,10 @@ impl Keystore for Pkcs11Keystore {
                 CryptoOp::Encrypt(op) => self.encrypt(name, op, cx).await,
                 CryptoOp::Decrypt(op) => self.decrypt(name, op, cx).await,
                 CryptoOp::Mac { scheme, data, .. } => self.mac(name, scheme, data, cx).await,
+                CryptoOp::Decapsulate(ciphertext) => self.decapsulate(name, ciphertext, cx).await,
+                CryptoOp::Encapsulate => {
+                    Err(KsError::unsupported("secrets are encapsulated with the public half, in software"))
+                }
                 CryptoOp::Verify(..) => {
                     Err(KsError::unsupported("signatures are verified with the public half, in software"))
                 }

@@ -4,7 +4,8 @@
 use super::mechanism::Mechanisms;
 use crate::key::{KeyClass, KeyId};
 use crate::keystore::KeyInfo;
-use super::wire::secret;
+use super::wire::{optional_secret, secret};
+use crate::lattice::{MlDsa, MlKem};
 use crate::local::RsaPrivate;
 use crate::secret::SecretBytes;
 use cryptoki_sys as ck;
@@ -48,6 +49,21 @@ pub(super) enum Request {
         id: KeyId,
         label: String,
     },
+    /// An ML-DSA or ML-KEM pair.
+    GenerateLattice {
+        id: KeyId,
+        label: String,
+        kind: Lattice,
+    },
+    ImportLattice {
+        id: KeyId,
+        label: String,
+        kind: Lattice,
+        #[serde(with = "optional_secret")]
+        seed: Option<SecretBytes>,
+        #[serde(with = "secret")]
+        expanded: SecretBytes,
+    },
     ImportSecret {
         id: KeyId,
         label: String,
@@ -88,6 +104,12 @@ pub(super) enum Request {
         #[serde(with = "serde_bytes")]
         data: Vec<u8>,
     },
+    /// Recovers the secret in a cipher text of ML-KEM.
+    Decapsulate {
+        key: KeyName,
+        #[serde(with = "serde_bytes")]
+        ciphertext: Vec<u8>,
+    },
     /// Looks a key up and reads what tells it from others.
     Inspect {
         key: KeyName,
@@ -111,6 +133,8 @@ impl Request {
                 | Self::GenerateRsa { .. }
                 | Self::GenerateEc { .. }
                 | Self::GenerateEdwards { .. }
+                | Self::GenerateLattice { .. }
+                | Self::ImportLattice { .. }
                 | Self::ImportSecret { .. }
                 | Self::ImportRsa { .. }
                 | Self::ImportEc { .. }
@@ -125,6 +149,8 @@ impl Request {
             | Self::GenerateRsa { id, .. }
             | Self::GenerateEc { id, .. }
             | Self::GenerateEdwards { id, .. }
+            | Self::GenerateLattice { id, .. }
+            | Self::ImportLattice { id, .. }
             | Self::ImportSecret { id, .. }
             | Self::ImportRsa { id, .. }
             | Self::ImportEc { id, .. } => Some(*id),
@@ -135,9 +161,11 @@ impl Request {
     /// The id of the key that is used or changed.
     pub(super) fn about(&self) -> Option<KeyId> {
         match self {
-            Self::Sign { key, .. } | Self::Encrypt { key, .. } | Self::Decrypt { key, .. } | Self::Inspect { key } => {
-                Some(key.id)
-            }
+            Self::Sign { key, .. }
+            | Self::Encrypt { key, .. }
+            | Self::Decrypt { key, .. }
+            | Self::Decapsulate { key, .. }
+            | Self::Inspect { key } => Some(key.id),
             Self::Destroy { id } => Some(*id),
             Self::Probe | Self::Random { .. } | Self::List { .. } => None,
             making => making.makes(),
@@ -180,6 +208,13 @@ pub(super) enum SecretKind {
     Generic,
 }
 
+/// A parameter set of ML-DSA or ML-KEM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Lattice {
+    Dsa(MlDsa),
+    Kem(MlKem),
+}
+
 /// How a signature or MAC is made.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) enum SignMechanism {
@@ -194,6 +229,8 @@ pub(super) enum SignMechanism {
     },
     /// Ed25519, on the message.
     EdDsa,
+    /// Pure ML-DSA, on the message.
+    MlDsa,
     Mac(ck::CK_MECHANISM_TYPE),
 }
 
@@ -253,6 +290,10 @@ pub(super) enum PublicNumbers {
     /// The value of CKA_EC_POINT.
     Ec {
         point: Vec<u8>,
+    },
+    /// The value of CKA_VALUE of an ML-DSA or ML-KEM key.
+    Lattice {
+        value: Vec<u8>,
     },
 }
 

@@ -13,7 +13,9 @@
 //!   between them.
 //! - `worker/`: the worker process ([`worker_main`]): login, session, what a failure means. `object.rs`, `handles.rs`:
 //!   one function per request, and the handles it needs.
-//! - `raw.rs`, `template.rs`, `mechanism.rs`: the C calls. `ckr.rs`: return values to classes of error.
+//!   `prepared.rs`: message operations kept ready for keys in use, where the module has PKCS#11 3.0.
+//! - `interface.rs`, `raw.rs`, `raw3.rs`, `template.rs`, `mechanism.rs`: the C calls. `ckr.rs`: return values to classes of
+//!   error.
 //! - `select.rs`, `uri.rs`, `sunpkcs11.rs`: which token is meant, and two notations for it that others use.
 //!
 //! Known limits: CKA_ALWAYS_AUTHENTICATE keys are not supported; searching is linear in most tokens, so the first use
@@ -23,6 +25,7 @@ mod ckr;
 mod crypto;
 mod curve;
 mod handles;
+mod interface;
 mod job;
 mod kek;
 mod keystore;
@@ -31,8 +34,10 @@ mod message;
 mod object;
 mod page;
 mod pool;
+mod prepared;
 mod process;
 mod raw;
+mod raw3;
 mod select;
 mod sunpkcs11;
 mod supervisor;

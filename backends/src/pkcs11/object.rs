@@ -3,7 +3,7 @@
 use super::mechanism::Mechanism;
 use super::mechanism::Mechanisms;
 use super::message::{
-    CipherMechanism, Inspected, KeyName, PublicNumbers, Request, Response, SecretKind, SignMechanism,
+    CipherMechanism, Inspected, KeyName, Lattice, PublicNumbers, Request, Response, SecretKind, SignMechanism,
 };
 use super::ckr;
 use super::curve;
@@ -13,6 +13,7 @@ use super::template::Template;
 use crate::error::{Class, KsError, Result};
 use crate::key::{KeyClass, KeyId};
 use crate::keystore::KeyInfo;
+use crate::lattice::{MlDsa, MlKem};
 use crate::local::RsaPrivate;
 use crate::secret::SecretBytes;
 use cryptoki_sys as ck;
@@ -35,6 +36,10 @@ pub(super) fn run(
         Request::GenerateRsa { id, label, bits } => generate_rsa(session, handles, *id, label, *bits),
         Request::GenerateEc { id, label, parameters } => generate_ec(session, handles, *id, label, parameters),
         Request::GenerateEdwards { id, label } => generate_edwards(session, handles, *id, label),
+        Request::GenerateLattice { id, label, kind } => generate_lattice(session, handles, *id, label, *kind),
+        Request::ImportLattice { id, label, kind, seed, expanded } => {
+            import_lattice(session, *id, label, *kind, seed.as_ref(), expanded)
+        }
         Request::ImportSecret { id, label, kind, value } => {
             let template = secret_template(&id.0, label, *kind)
                 .number(ck::CKA_CLASS, ck::CKO_SECRET_KEY)
@@ -60,7 +65,11 @@ pub(super) fn run(
             session
                 .decrypt(&mechanism.as_mechanism(), handle.object, data)
                 .map(Response::Secret)
-                .map_err(opaque_failure)
+                .map_err(|error| if is_well(functions, slot, &error) { undecryptable() } else { opaque_failure(error) })
+        }),
+        Request::Decapsulate { key, ciphertext } => handles.with_key(session, *key, |handle| {
+            let recovered = session.decapsulate(handle.object, ciphertext);
+            recovered.map(Response::Secret).map_err(|error| undecapsulable(functions, slot, error))
         }),
         Request::Inspect { key } => inspect(session, *key),
         Request::Destroy { id } => {
@@ -91,6 +100,11 @@ fn probe(functions: &Functions, slot: ck::CK_SLOT_ID) -> Result<Response> {
         if let Ok(flags) = functions.mechanism_flags(slot, kind) {
             mechanisms.insert(kind, flags);
         }
+    }
+    if functions.v3_2().is_none() {
+        // Without C_DecapsulateKey there is no use of it.
+        mechanisms.remove(&ck::CKM_ML_KEM);
+        mechanisms.remove(&ck::CKM_ML_KEM_KEY_PAIR_GEN);
     }
     Ok(Response::Probed(Mechanisms(mechanisms)))
 }
@@ -125,9 +139,12 @@ fn private_template<'a>(id: &'a [u8; 16], label: &'a str, kind: ck::CK_KEY_TYPE)
         .flag(ck::CKA_TOKEN, true)
         .flag(ck::CKA_PRIVATE, true)
         .flag(ck::CKA_SENSITIVE, true)
-        .flag(ck::CKA_EXTRACTABLE, false)
-        .flag(ck::CKA_SIGN, true);
-    if kind == ck::CKK_RSA { template.flag(ck::CKA_DECRYPT, true) } else { template }
+        .flag(ck::CKA_EXTRACTABLE, false);
+    match kind {
+        ck::CKK_RSA => template.flag(ck::CKA_SIGN, true).flag(ck::CKA_DECRYPT, true),
+        ck::CKK_ML_KEM => template.flag(ck::CKA_DECAPSULATE, true),
+        _ => template.flag(ck::CKA_SIGN, true),
+    }
 }
 
 fn generate_secret(
@@ -166,7 +183,8 @@ fn generate_pair(
     private: &Template<'_>,
     read: impl FnOnce(ck::CK_OBJECT_HANDLE) -> Result<PublicNumbers>,
 ) -> Result<Response> {
-    let public = public.flag(ck::CKA_TOKEN, false).flag(ck::CKA_VERIFY, true);
+    let used = if mechanism == ck::CKM_ML_KEM_KEY_PAIR_GEN { ck::CKA_ENCAPSULATE } else { ck::CKA_VERIFY };
+    let public = public.flag(ck::CKA_TOKEN, false).flag(used, true);
     let (public, private) = session.generate_key_pair(&Mechanism::Plain(mechanism), &public, private)?;
     let numbers = read(public);
     // The session object dies with the session at the latest.
@@ -226,6 +244,59 @@ fn generate_edwards(session: &Session, handles: &mut Handles, id: KeyId, label: 
     })
 }
 
+/// PKCS#11 v3.2 §6.67 and §6.68: the parameter set stands in the public key's template.
+fn generate_lattice(session: &Session, handles: &mut Handles, id: KeyId, label: &str, kind: Lattice) -> Result<Response> {
+    let (key_type, parameter_set, generation) = lattice(kind);
+    let public = Template::new().number(ck::CKA_PARAMETER_SET, parameter_set);
+    let private = private_template(&id.0, label, key_type);
+    generate_pair(session, handles, id, generation, public, &private, |object| {
+        let value = session.attribute(object, ck::CKA_VALUE)?.ok_or_else(|| hidden("the value"))?;
+        Ok(PublicNumbers::Lattice { value })
+    })
+}
+
+/// The seed goes with the expanded key where there is one: the attributes that PKCS#11 v3.2 §6.67.3 has for both.
+fn import_lattice(
+    session: &Session,
+    id: KeyId,
+    label: &str,
+    kind: Lattice,
+    seed: Option<&SecretBytes>,
+    expanded: &SecretBytes,
+) -> Result<Response> {
+    let (key_type, parameter_set, _) = lattice(kind);
+    let mut template = private_template(&id.0, label, key_type)
+        .number(ck::CKA_CLASS, ck::CKO_PRIVATE_KEY)
+        .number(ck::CKA_PARAMETER_SET, parameter_set)
+        .bytes(ck::CKA_VALUE, expanded.expose());
+    if let Some(seed) = seed {
+        template = template.bytes(ck::CKA_SEED, seed.expose());
+    }
+    session.create(&template).map(|_| Response::Done)
+}
+
+/// Key type, parameter set and mechanism that makes it.
+fn lattice(kind: Lattice) -> (ck::CK_KEY_TYPE, ck::CK_ULONG, ck::CK_MECHANISM_TYPE) {
+    match kind {
+        Lattice::Dsa(set) => {
+            let parameter_set = match set {
+                MlDsa::MlDsa44 => ck::CKP_ML_DSA_44,
+                MlDsa::MlDsa65 => ck::CKP_ML_DSA_65,
+                MlDsa::MlDsa87 => ck::CKP_ML_DSA_87,
+            };
+            (ck::CKK_ML_DSA, parameter_set, ck::CKM_ML_DSA_KEY_PAIR_GEN)
+        }
+        Lattice::Kem(set) => {
+            let parameter_set = match set {
+                MlKem::MlKem512 => ck::CKP_ML_KEM_512,
+                MlKem::MlKem768 => ck::CKP_ML_KEM_768,
+                MlKem::MlKem1024 => ck::CKP_ML_KEM_1024,
+            };
+            (ck::CKK_ML_KEM, parameter_set, ck::CKM_ML_KEM_KEY_PAIR_GEN)
+        }
+    }
+}
+
 fn import_rsa(session: &Session, id: KeyId, label: &str, numbers: &RsaPrivate) -> Result<Response> {
     let template = private_template(&id.0, label, ck::CKK_RSA)
         .number(ck::CKA_CLASS, ck::CKO_PRIVATE_KEY)
@@ -250,6 +321,8 @@ fn sign(session: &Session, handle: &Handle, mechanism: SignMechanism, data: &[u8
         SignMechanism::RsaPkcs1 => (Mechanism::Plain(ck::CKM_RSA_PKCS), data),
         SignMechanism::RsaPss { hash, mgf, salt_len } => (Mechanism::Pss { hash, mgf, salt_len }, data),
         SignMechanism::EdDsa => (Mechanism::Plain(ck::CKM_EDDSA), data),
+        // PKCS#11 v3.2 §6.67.6: without parameters the context is empty.
+        SignMechanism::MlDsa => (Mechanism::Plain(ck::CKM_ML_DSA), data),
         SignMechanism::Mac(kind) => (Mechanism::Plain(kind), data),
     };
     session.sign(&mechanism, handle.object, data).map(Response::Bytes)
@@ -272,7 +345,7 @@ impl CipherMechanism {
 
 /// Tokens answer a wrong tag or padding with whatever comes to hand. It is one failure, told as one, and no reason to
 /// doubt the token: a peer that sends rubbish must not be able to have the module initialised anew.
-fn opaque_failure(error: KsError) -> KsError {
+pub(super) fn opaque_failure(error: KsError) -> KsError {
     let vague = [
         ck::CKR_GENERAL_ERROR,
         ck::CKR_FUNCTION_FAILED,
@@ -283,9 +356,47 @@ fn opaque_failure(error: KsError) -> KsError {
     if vague.iter().any(|&code| ckr::is(&error, code))
         || error.class() == Class::BadInput(crate::error::Fault::Integrity)
     {
-        return KsError::integrity("decryption failed in the token");
+        return undecryptable();
     }
     error
+}
+
+fn undecryptable() -> KsError {
+    KsError::integrity("decryption failed in the token")
+}
+
+/// FIPS 203 tells nobody that a cipher text is wrong, so what a token refuses is its length, which must fit the key.
+fn undecapsulable(functions: &Functions, slot: ck::CK_SLOT_ID, error: KsError) -> KsError {
+    let vague = [
+        ck::CKR_GENERAL_ERROR,
+        ck::CKR_FUNCTION_FAILED,
+        ck::CKR_ARGUMENTS_BAD,
+        ck::CKR_DATA_LEN_RANGE,
+        ck::CKR_WRAPPED_KEY_LEN_RANGE,
+        ck::CKR_WRAPPED_KEY_INVALID,
+        ck::CKR_ENCRYPTED_DATA_LEN_RANGE,
+        ck::CKR_ENCRYPTED_DATA_INVALID,
+    ];
+    let of_call = error.device_code().is_some_and(|device| device.function == "C_DecapsulateKey");
+    if of_call && vague.iter().any(|&code| ckr::is(&error, code)) || is_well(functions, slot, &error) {
+        return KsError::data("the token takes no cipher text of this length for this key");
+    }
+    error
+}
+
+/// Whether a decryption answered with CKR_DEVICE_ERROR, which kryoptic does for a wrapped key that was altered, left the token
+/// as well as before: a new session is logged in, and the device draws a random octet.
+fn is_well(functions: &Functions, slot: ck::CK_SLOT_ID, error: &KsError) -> bool {
+    let decrypting = ["C_Decrypt", "C_DecapsulateKey"];
+    let of_decryption = error.device_code().is_some_and(|device| decrypting.contains(&device.function));
+    if !of_decryption || !ckr::is(error, ck::CKR_DEVICE_ERROR) {
+        return false;
+    }
+    let drawn = Session::open(*functions, slot).and_then(|session| {
+        session.random(&mut [0])?;
+        session.info()
+    });
+    drawn.is_ok_and(|info| info.state == ck::CKS_RW_USER_FUNCTIONS)
 }
 
 fn inspect(session: &Session, key: KeyName) -> Result<Response> {

@@ -1,4 +1,5 @@
-//! A page of memory that a worker shares with the gateway: which request it has begun, and which it has done.
+//! A page of memory that a worker shares with the gateway: which request it has begun, and which it has done; and from the
+//! gateway, that keys were destroyed, so that no worker goes on using one that it holds ready.
 //!
 //! Answers are sent several at a time, so a worker that hangs or dies leaves answers unsent; the page tells exactly which
 //! request was under way. It is a file without a name, handed over as a descriptor.
@@ -27,6 +28,8 @@ struct Progress {
     find_us: AtomicU64,
     /// A [`Locked`], or 0 before that is known.
     locked: AtomicU64,
+    /// How often the gateway has destroyed a key on the token, by whichever worker.
+    destroyed: AtomicU64,
 }
 
 const LEN: usize = 4096;
@@ -109,6 +112,18 @@ impl Page {
         let done = self.progress().done.load(Ordering::Acquire);
         let begun = self.progress().begun.load(Ordering::Acquire);
         (begun, begun != done)
+    }
+}
+
+impl Page {
+    /// A key was destroyed. Called before anybody is told that it is gone.
+    pub(super) fn note_destroyed(&self) {
+        self.progress().destroyed.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// How often a key was destroyed.
+    pub(super) fn destroyed(&self) -> u64 {
+        self.progress().destroyed.load(Ordering::Acquire)
     }
 }
 

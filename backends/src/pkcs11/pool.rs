@@ -87,6 +87,7 @@ struct Sent {
     seq: u64,
     deadline: Instant,
     changes: bool,
+    destroys: bool,
     is_slow: bool,
     /// `None`: somebody else does it.
     job: Option<Job>,
@@ -264,6 +265,11 @@ impl Pool {
                 return Verdict::Ends(KsError::new(Class::Corrupt, "a worker answered what it was not asked"));
             };
             link.stalled = false;
+            if sent.destroys {
+                // Workers hold keys ready (`prepared.rs`). Whoever is told that a key is gone finds it gone with all of them.
+                self.members.iter_mut().filter_map(Member::link).for_each(|link| link.page.note_destroyed());
+            }
+            let member = &mut self.members[index];
             let error = answer.result.as_ref().err().cloned();
             match (answer.after, error) {
                 (After::Leaves, Some(error)) => {
@@ -442,7 +448,8 @@ impl Link {
         self.next += 1;
         job.frame.append(seq, budget, &mut self.out);
         let (deadline, changes, is_slow) = (job.deadline, job.changes, job.is_slow);
-        self.sent.push_back(Sent { seq, deadline, changes, is_slow, job: Some(job) });
+        let destroys = changes && job.makes.is_none();
+        self.sent.push_back(Sent { seq, deadline, changes, destroys, is_slow, job: Some(job) });
     }
 
     /// Sends as much as the socket takes. A dead worker shows when its answers are read.

@@ -1,22 +1,23 @@
 //! Calls into a PKCS#11 module, and nothing else: pointers and lengths in, `Result` out.
 //!
-//! Together with `template.rs` and `mechanism.rs` this is all of the crate that speaks C to a module. Sessions close on
-//! drop. One thread of a worker process makes all of them.
+//! Together with `interface.rs`, `raw3.rs`, `template.rs` and `mechanism.rs` this is all of the crate that speaks C to a
+//! module. Sessions close on drop. One thread of a worker process makes all of them.
 
 use super::ckr;
+pub(super) use super::interface::Functions;
 use super::mechanism::Mechanism;
 use super::template::Template;
-use crate::error::{Class, KsError, Result};
+use crate::error::{KsError, Result};
 use crate::secret::SecretBytes;
 use cryptoki_sys as ck;
 use serde::{Deserialize, Serialize};
 use std::ptr;
 use zeroize::Zeroize;
 
-/// Calls a function of the module's list.
-macro_rules! call {
-    ($functions:expr, $name:ident $(, $argument:expr)*) => {
-        match $functions.list().$name {
+/// Calls a function of one of the module's lists.
+macro_rules! call_in {
+    ($list:expr, $name:ident $(, $argument:expr)*) => {
+        match $list.and_then(|list| list.$name) {
             Some(function) => match function($($argument),*) {
                 ck::CKR_OK => Ok(()),
                 code => Err(ckr::error(stringify!($name), code)),
@@ -25,38 +26,16 @@ macro_rules! call {
         }
     };
 }
+pub(super) use call_in;
 
-/// A loaded module. It stays loaded for the life of the process: modules start threads and install handlers that
-/// outlive unloading.
-#[derive(Clone, Copy)]
-pub(super) struct Functions {
-    list: *mut ck::CK_FUNCTION_LIST,
+/// Calls a function of the list that every module has.
+macro_rules! call {
+    ($functions:expr, $name:ident $(, $argument:expr)*) => {
+        call_in!(Some($functions.list()), $name $(, $argument)*)
+    };
 }
 
 impl Functions {
-    /// Loads a module from a file.
-    pub(super) fn load(path: &std::path::Path) -> Result<Self> {
-        let broken =
-            |text: String| KsError::new(Class::RetryOther, format!("PKCS#11 module {}: {text}", path.display()));
-        // SAFETY: loading runs the module's initialisers; the operator's configuration vouches for the file.
-        let library = unsafe { ck::Pkcs11::new(path) }.map_err(|e| broken(e.to_string()))?;
-        let function = library.C_GetFunctionList.as_ref().map_err(|e| broken(e.to_string()))?;
-        let mut list = ptr::null_mut();
-        // SAFETY: the function fills in a pointer to its static table.
-        match unsafe { function(&mut list) } {
-            ck::CKR_OK if !list.is_null() => {}
-            code => return Err(ckr::error("C_GetFunctionList", code)),
-        }
-        std::mem::forget(library);
-        Ok(Self { list })
-    }
-
-    fn list(&self) -> &ck::CK_FUNCTION_LIST {
-        // SAFETY: not null by `load`, static by the standard (v3.1 §5.4: "the function list [...] is owned by
-        // Cryptoki").
-        unsafe { &*self.list }
-    }
-
     /// C_Initialize with the operating system's locks.
     pub(super) fn initialize(&self) -> Result<()> {
         let mut arguments = ck::CK_C_INITIALIZE_ARGS {
@@ -152,8 +131,8 @@ impl TokenInfo {
 
 /// An open read-write session.
 pub(super) struct Session {
-    functions: Functions,
-    handle: ck::CK_SESSION_HANDLE,
+    pub(super) functions: Functions,
+    pub(super) handle: ck::CK_SESSION_HANDLE,
 }
 
 impl Session {
@@ -220,7 +199,8 @@ impl Session {
         object: ck::CK_OBJECT_HANDLE,
         kind: ck::CK_ATTRIBUTE_TYPE,
     ) -> Result<Option<Vec<u8>>> {
-        let mut value = vec![0u8; 1024];
+        // The longest public key, of ML-DSA-87, has 2592 octets.
+        let mut value = vec![0u8; ATTRIBUTE_MAX];
         let mut attribute =
             ck::CK_ATTRIBUTE { type_: kind, pValue: value.as_mut_ptr().cast(), ulValueLen: ulong(value.len()) };
         // SAFETY: pointer and length describe `value`.
@@ -322,7 +302,7 @@ impl Session {
     pub(super) fn sign(&self, mechanism: &Mechanism<'_>, key: ck::CK_OBJECT_HANDLE, data: &[u8]) -> Result<Vec<u8>> {
         // SAFETY: the mechanism is alive during the call.
         mechanism.with(|mechanism| unsafe { call!(self.functions, C_SignInit, self.handle, mechanism, key) })?;
-        let mut out = vec![0u8; 1024];
+        let mut out = vec![0u8; SIGNATURE_MAX];
         let mut len = ulong(out.len());
         let data_pointer = data.as_ptr().cast_mut();
         // SAFETY: the module reads `data` (the pointer is mutable in the C declaration only) and writes at most `len`
@@ -398,14 +378,18 @@ impl Drop for Session {
     }
 }
 
+/// Longest attribute that is read.
+const ATTRIBUTE_MAX: usize = 4096;
+/// Longest signature: ML-DSA-87 has 4627 octets (FIPS 204 table 2), RSA 8192 has 1024.
+const SIGNATURE_MAX: usize = 4627;
 /// Most that one cipher call adds to its input: the modulus of RSA 8192 for a short message.
 const EXPANSION_MAX: usize = 1024;
 
-fn ulong(len: usize) -> ck::CK_ULONG {
+pub(super) fn ulong(len: usize) -> ck::CK_ULONG {
     len as ck::CK_ULONG
 }
 
-fn octets(len: ck::CK_ULONG) -> usize {
+pub(super) fn octets(len: ck::CK_ULONG) -> usize {
     usize::try_from(len).unwrap_or(usize::MAX)
 }
 

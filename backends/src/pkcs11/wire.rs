@@ -308,18 +308,18 @@ pub(super) mod secret {
     }
 }
 
-mod optional_secret {
+pub(super) mod optional_secret {
     use super::SecretBytes;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     #[derive(Serialize, Deserialize)]
     struct Wrapped(#[serde(with = "super::secret")] SecretBytes);
 
-    pub(super) fn serialize<S: Serializer>(value: &Option<SecretBytes>, to: S) -> Result<S::Ok, S::Error> {
+    pub(in super::super) fn serialize<S: Serializer>(value: &Option<SecretBytes>, to: S) -> Result<S::Ok, S::Error> {
         value.clone().map(Wrapped).serialize(to)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SecretBytes>, D::Error> {
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SecretBytes>, D::Error> {
         Ok(Option::<Wrapped>::deserialize(from)?.map(|wrapped| wrapped.0))
     }
 }

@@ -33,6 +33,9 @@ impl RestKeystore {
             CryptoOp::Verify(..) => {
                 return Err(KsError::unsupported("signatures are verified with the public half, in software"));
             }
+            CryptoOp::Encapsulate | CryptoOp::Decapsulate(_) => {
+                return Err(KsError::unsupported("no key encapsulation behind REST"));
+            }
         };
         match done {
             Err(error) if error.class() == Class::Unsupported && self.fetches() => {
@@ -180,7 +183,7 @@ impl RestKeystore {
             }
             SignatureScheme::Ecdsa(_) => "ecdsa",
             SignatureScheme::Ed25519 => "ed25519",
-            SignatureScheme::RsaPkcs1Bare => "",
+            SignatureScheme::RsaPkcs1Bare | SignatureScheme::MlDsa => "",
         };
         let described = self.client.profile.signature.get(name).ok_or_else(|| self.lacks("this way of signing"))?;
         if let Some(hash) = scheme.hash() {

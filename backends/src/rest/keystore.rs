@@ -139,7 +139,7 @@ impl RestKeystore {
             }
             PairSpec::Ec { curve } => (curve_kind(curve), 0),
             PairSpec::Ed25519 => ("ed25519", 256),
-            PairSpec::X25519 => ("", 0),
+            PairSpec::X25519 | PairSpec::MlDsa(_) | PairSpec::MlKem(_) => ("", 0),
         };
         let mut values = self.making(id, kind, bits)?;
         if bits == 0 {
@@ -294,12 +294,16 @@ impl RestKeystore {
             generate_rsa: pair("rsa"),
             generate_ec: pair("ec-p256") && pair("ec-p384") && pair("ec-p521"),
             generate_ed25519: pair("ed25519"),
+            generate_ml_dsa: false,
+            generate_ml_kem: false,
             import: profile.has(Op::Import) && profile.has(Op::ImportPrivate),
             export: fetch,
             sign_ecdsa: sign("ecdsa"),
             sign_rsa_pkcs1: sign("rsa-pkcs1"),
             sign_rsa_pss: sign("rsa-pss"),
             sign_ed25519: sign("ed25519"),
+            sign_ml_dsa: false,
+            decapsulate_ml_kem: false,
             decrypt_rsa_pkcs1: decrypt("rsa-pkcs1"),
             decrypt_rsa_oaep: decrypt("rsa-oaep"),
             aes_ecb: encrypt("aes-ecb"),

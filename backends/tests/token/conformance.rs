@@ -1,9 +1,9 @@
 //! The one suite, over every keystore there is.
 
-use crate::soft::{cx, soft};
+use crate::soft::{cx, kryoptic, soft};
 use keygate_backends::faulty::{Break, Call, Faulty};
 use keygate_backends::local::LocalKeystore;
-use keygate_backends::pkcs11::Pkcs11Keystore;
+use keygate_backends::pkcs11::{Pkcs11Keystore, TokenConfig};
 use keygate_backends::{
     Class, CryptoOp, Held, Key, KeyId, KeySpec, Keystore, KeystoreId, OpCx, PairSpec, SignInput, SignatureScheme,
     conformance, local,
@@ -27,6 +27,20 @@ async fn pkcs11_keystore() {
     let keystore = Pkcs11Keystore::new(id("hsm"), soft.token("conformance"));
     conformance::check(&keystore).await;
     assert!(keystore.descriptor().device.contains("SoftHSM"), "{}", keystore.descriptor().device);
+}
+
+/// PKCS#11 3.2: other mechanisms, other errors, message functions; with one worker and with several.
+#[tokio::test(flavor = "multi_thread")]
+async fn kryoptic_keystore() {
+    let Some((soft, _turn)) = kryoptic() else { return };
+    for workers in [1, 2] {
+        let label = format!("conformance-{workers}");
+        soft.make(&label);
+        let token = soft.open_soon(TokenConfig { workers, ..soft.config(&label) });
+        let keystore = Pkcs11Keystore::new(id("hsm"), token);
+        conformance::check(&keystore).await;
+        assert!(keystore.descriptor().device.contains("Kryoptic"), "{}", keystore.descriptor().device);
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
-//! Throw-away SoftHSM tokens.
+//! Throw-away tokens in software: SoftHSM, and kryoptic for what PKCS#11 3.x has.
 //!
-//! SoftHSM finds its tokens by the environment, so all tests of a process share one directory of tokens; each makes its
-//! own token in it. Without SoftHSM the tests fail, unless KEYGATE_TEST_SKIP names `softhsm`.
+//! Both find their tokens by the environment, so all tests of a process share one directory of tokens for each; every test
+//! makes its own token in it. Without SoftHSM its tests fail, unless KEYGATE_TEST_SKIP names `softhsm`; kryoptic is built by the
+//! first test that wants it, unless KEYGATE_TEST_SKIP names `kryoptic`.
 
 use keygate_backends::pkcs11::{Spawn, Token, TokenConfig, TokenSelector};
 use keygate_backends::{OpCx, SecretBytes};
@@ -14,6 +15,7 @@ pub(crate) struct Soft {
     pub(crate) dir: PathBuf,
     pub(crate) module: PathBuf,
     pin: SecretBytes,
+    script: PathBuf,
 }
 
 pub(crate) fn cx() -> OpCx {
@@ -23,32 +25,51 @@ pub(crate) fn cx() -> OpCx {
 /// Token tests go one at a time: making a token disturbs those who list them. `None`: skipped on request.
 pub(crate) fn soft() -> Option<(&'static Soft, MutexGuard<'static, ()>)> {
     static SOFT: OnceLock<Option<Soft>> = OnceLock::new();
+    let turn = turn();
+    let set_up = || Soft::set_up("softhsm", "SOFTHSM2_CONF", "../softhsm-config/make-token.sh");
+    SOFT.get_or_init(set_up).as_ref().map(|soft| (soft, turn))
+}
+
+/// The same for kryoptic.
+pub(crate) fn kryoptic() -> Option<(&'static Soft, MutexGuard<'static, ()>)> {
+    static KRYOPTIC: OnceLock<Option<Soft>> = OnceLock::new();
+    let turn = turn();
+    let set_up = || Soft::set_up("kryoptic", "KRYOPTIC_CONF", "../tests/kryoptic/make-token.sh");
+    KRYOPTIC.get_or_init(set_up).as_ref().map(|soft| (soft, turn))
+}
+
+fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
-    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    SOFT.get_or_init(Soft::set_up).as_ref().map(|soft| (soft, turn))
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Soft {
-    fn set_up() -> Option<Self> {
+    fn set_up(what: &str, variable: &str, script: &str) -> Option<Self> {
         let skip = std::env::var("KEYGATE_TEST_SKIP").unwrap_or_default();
-        if skip.split([',', ' ']).any(|name| name == "softhsm") {
-            eprintln!("skipped by KEYGATE_TEST_SKIP: softhsm");
+        if skip.split([',', ' ']).any(|name| name == what) {
+            eprintln!("skipped by KEYGATE_TEST_SKIP: {what}");
             return None;
         }
         let dir = tempfile::tempdir().unwrap().keep();
-        let lines = make_token(&dir, "first");
-        let value = |name: &str| lines.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned();
-        // SAFETY: set before a worker is started and before any other thread reads it: every token test passes through
-        // here first.
-        unsafe { std::env::set_var("SOFTHSM2_CONF", value("SOFTHSM2_CONF=")) };
-        let pin = SecretBytes::new(std::fs::read(value("PIN_FILE=")).unwrap());
-        Some(Self { module: value("MODULE=").into(), pin, dir })
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(script);
+        let lines = make_token(&script, &dir, "first");
+        let value = |name: &str| lines.lines().find_map(|line| line.strip_prefix(&format!("{name}="))).unwrap().to_owned();
+        // SAFETY: set before a worker is started that needs it, and while this thread has the turn: every token test passes
+        // through here first.
+        unsafe { std::env::set_var(variable, value(variable)) };
+        let pin = SecretBytes::new(std::fs::read(value("PIN_FILE")).unwrap());
+        Some(Self { module: value("MODULE").into(), pin, dir, script })
     }
 
     /// A new token, opened.
     pub(crate) fn token(&self, label: &str) -> std::sync::Arc<Token> {
-        make_token(&self.dir, label);
+        self.make(label);
         self.open_soon(self.config(label))
+    }
+
+    /// A new token.
+    pub(crate) fn make(&self, label: &str) {
+        make_token(&self.script, &self.dir, label);
     }
 
     pub(crate) fn config(&self, label: &str) -> TokenConfig {
@@ -86,10 +107,9 @@ pub(crate) fn settle(token: &Token, wanted: impl Fn(&keygate_backends::Health) -
     }
 }
 
-fn make_token(dir: &Path, label: &str) -> String {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../softhsm-config/make-token.sh");
+fn make_token(script: &Path, dir: &Path, label: &str) -> String {
     let out = Command::new("sh").arg(script).arg(dir).arg(label).output().unwrap();
     let errors = String::from_utf8_lossy(&out.stderr);
-    assert!(out.status.success(), "SoftHSM is needed (or KEYGATE_TEST_SKIP=softhsm): {errors}");
+    assert!(out.status.success(), "the token is needed (or KEYGATE_TEST_SKIP): {errors}");
     String::from_utf8(out.stdout).unwrap()
 }

@@ -309,15 +309,18 @@ fn wrong() -> Failure {
 /// What a keystore can do, by name.
 pub(super) fn names(can: Capabilities) -> Vec<String> {
     let Capabilities {
-        generate_aes, generate_des3, generate_hmac, generate_chacha20, generate_rsa, generate_ec, generate_ed25519, import, export,
-        sign_ecdsa, sign_rsa_pkcs1, sign_rsa_pss, sign_ed25519, decrypt_rsa_pkcs1, decrypt_rsa_oaep, aes_ecb, aes_cbc, aes_ctr, aes_gcm,
+        generate_aes, generate_des3, generate_hmac, generate_chacha20, generate_rsa, generate_ec, generate_ed25519, generate_ml_dsa,
+        generate_ml_kem, import, export,
+        sign_ecdsa, sign_rsa_pkcs1, sign_rsa_pss, sign_ed25519, sign_ml_dsa, decapsulate_ml_kem, decrypt_rsa_pkcs1, decrypt_rsa_oaep, aes_ecb, aes_cbc, aes_ctr, aes_gcm,
         aes_key_wrap, hmac, cmac, random,
     } = can;
     let all = [
         ("generate-aes", generate_aes), ("generate-des3", generate_des3), ("generate-hmac", generate_hmac),
         ("generate-chacha20", generate_chacha20), ("generate-rsa", generate_rsa), ("generate-ec", generate_ec),
-        ("generate-ed25519", generate_ed25519), ("import", import), ("export", export), ("sign-ecdsa", sign_ecdsa),
+        ("generate-ed25519", generate_ed25519), ("generate-ml-dsa", generate_ml_dsa), ("generate-ml-kem", generate_ml_kem),
+        ("import", import), ("export", export), ("sign-ecdsa", sign_ecdsa),
         ("sign-rsa-pkcs1", sign_rsa_pkcs1), ("sign-rsa-pss", sign_rsa_pss), ("sign-ed25519", sign_ed25519),
+        ("sign-ml-dsa", sign_ml_dsa), ("decapsulate-ml-kem", decapsulate_ml_kem),
         ("decrypt-rsa-pkcs1", decrypt_rsa_pkcs1), ("decrypt-rsa-oaep", decrypt_rsa_oaep), ("aes-ecb", aes_ecb), ("aes-cbc", aes_cbc),
         ("aes-ctr", aes_ctr), ("aes-gcm", aes_gcm), ("aes-key-wrap", aes_key_wrap), ("hmac", hmac), ("cmac", cmac), ("random", random),
     ];

@@ -55,6 +55,8 @@ fn of_pair(pair: PairKind) -> (CryptographicAlgorithm, Option<RecommendedCurve>)
         PairKind::Ec(curve) => (CryptographicAlgorithm::Ecdsa, Some(curve)),
         PairKind::Ed25519 => (CryptographicAlgorithm::Ed25519, None),
         PairKind::X25519 => (CryptographicAlgorithm::Ecdh, Some(RecommendedCurve::Curve25519)),
+        PairKind::MlDsa(set) => (set.algorithm(), None),
+        PairKind::MlKem(set) => (set.algorithm(), None),
     }
 }
 

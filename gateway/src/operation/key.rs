@@ -389,6 +389,8 @@ fn kind_in_device(object: &Object) -> Result<KeyKind, OperationError> {
         PairSpec::Ec { curve } => PairKind::Ec(curve),
         PairSpec::Ed25519 => PairKind::Ed25519,
         PairSpec::X25519 => PairKind::X25519,
+        PairSpec::MlDsa(set) => PairKind::MlDsa(set),
+        PairSpec::MlKem(set) => PairKind::MlKem(set),
     };
     Ok(KeyKind::Private(pair))
 }

@@ -28,6 +28,8 @@ pub(super) async fn prove(key: &KeyMaterial, keystore: &Arc<dyn Keystore>, refer
         KeyKind::Private(PairKind::Rsa) => there.signs(key, SignatureScheme::RsaPkcs1(HashingAlgorithm::Sha256)).await,
         KeyKind::Private(PairKind::Ec(_)) => there.signs(key, SignatureScheme::Ecdsa(HashingAlgorithm::Sha256)).await,
         KeyKind::Private(PairKind::Ed25519) => there.signs(key, SignatureScheme::Ed25519).await,
+        KeyKind::Private(PairKind::MlDsa(_)) => there.signs(key, SignatureScheme::MlDsa).await,
+        KeyKind::Private(PairKind::MlKem(_)) => there.decapsulates().await,
         KeyKind::Private(PairKind::X25519) | KeyKind::Public(_) => Err(KsError::unsupported("no use to compare")),
     };
     let same = match used {
@@ -103,6 +105,14 @@ impl Copy<'_> {
         let input = SignInput::Message(SAMPLE);
         match self.used(CryptoOp::Sign(scheme, input)).await? {
             CryptoOut::Signature(signature) => local::verify(&PreparedKey::new(&key.public_half()?)?, scheme, input, &signature),
+            _ => Ok(false),
+        }
+    }
+
+    async fn decapsulates(&self) -> Result<bool, KsError> {
+        let sent = local::encapsulate(self.key)?;
+        match self.used(CryptoOp::Decapsulate(&sent.ciphertext)).await? {
+            CryptoOut::Decapsulated(secret) => Ok(secret == sent.secret),
             _ => Ok(false),
         }
     }

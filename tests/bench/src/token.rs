@@ -33,7 +33,7 @@ impl Library {
     pub(crate) fn of(token: &Token) -> Self {
         Self {
             module: token.module.clone(),
-            environment: ("SOFTHSM2_CONF", token.configuration.to_string_lossy().into_owned()),
+            environment: (token.variable, token.configuration.to_string_lossy().into_owned()),
             label: token.label.clone(),
             pin_file: token.pin_file.clone(),
         }

@@ -10,6 +10,7 @@ mod cipher;
 mod derive;
 mod digest;
 mod ec;
+mod lattice;
 mod pkey;
 mod primes;
 mod rsa;

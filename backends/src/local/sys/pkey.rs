@@ -1,6 +1,6 @@
 //! Asymmetric keys: parsing, writing, signatures and RSA encryption.
 
-use super::{Md, Owned, SysError, SysResult, cbs, check, with_cbb};
+use super::{Md, Owned, lattice, SysError, SysResult, cbs, check, with_cbb};
 use aws_lc_sys as ffi;
 use std::ptr;
 
@@ -11,6 +11,8 @@ pub(crate) enum PkeyId {
     Ec,
     Ed25519,
     X25519,
+    MlDsa,
+    MlKem,
 }
 
 /// A parsed key, private or public. Immutable once made, so threads may share it.
@@ -40,16 +42,29 @@ impl Pkey {
     pub(crate) fn from_pkcs8(der: &[u8]) -> SysResult<Self> {
         let mut cbs = cbs(der);
         // SAFETY: the CBS describes `der`; a null result is an error.
-        let key = Owned::new(unsafe { ffi::EVP_parse_private_key(&mut cbs) }, ffi::EVP_PKEY_free)?;
-        if cbs.len != 0 { Err(SysError("trailing octets after the key")) } else { Ok(Self(key)) }
+        let key = Owned::new(unsafe { ffi::EVP_parse_private_key(&mut cbs) }, ffi::EVP_PKEY_free);
+        let key = match key {
+            Ok(key) => Self(key),
+            Err(error) => return lattice::ml_kem_from_both(der).map_err(|own| if own.0.is_empty() { error } else { own }),
+        };
+        match key.id() {
+            _ if cbs.len != 0 => Err(SysError("trailing octets after the key")),
+            Some(PkeyId::MlKem) => key.with_encapsulation_key(),
+            _ => Ok(key),
+        }
     }
 
     /// Reads a SubjectPublicKeyInfo that fills the slice.
     pub(crate) fn from_spki(der: &[u8]) -> SysResult<Self> {
         let mut cbs = cbs(der);
         // SAFETY: the CBS describes `der`; a null result is an error.
-        let key = Owned::new(unsafe { ffi::EVP_parse_public_key(&mut cbs) }, ffi::EVP_PKEY_free)?;
-        if cbs.len != 0 { Err(SysError("trailing octets after the key")) } else { Ok(Self(key)) }
+        let key = Self(Owned::new(unsafe { ffi::EVP_parse_public_key(&mut cbs) }, ffi::EVP_PKEY_free)?);
+        match key.id() {
+            _ if cbs.len != 0 => return Err(SysError("trailing octets after the key")),
+            Some(PkeyId::MlKem) => key.check_encapsulation_key()?,
+            _ => {}
+        }
+        Ok(key)
     }
 
     /// An Ed25519 seed or X25519 scalar.
@@ -75,6 +90,9 @@ impl Pkey {
 
     /// PKCS#8 DER of a private key.
     pub(crate) fn to_pkcs8(&self) -> SysResult<Vec<u8>> {
+        if self.id() == Some(PkeyId::MlDsa) && self.seed().is_none() {
+            return self.expanded_pkcs8();
+        }
         // SAFETY: both pointers are valid during the call.
         with_cbb(|cbb| unsafe { ffi::EVP_marshal_private_key(cbb, self.0.as_ptr()) })
     }
@@ -113,6 +131,8 @@ impl Pkey {
             ffi::EVP_PKEY_EC => Some(PkeyId::Ec),
             ffi::EVP_PKEY_ED25519 => Some(PkeyId::Ed25519),
             ffi::EVP_PKEY_X25519 => Some(PkeyId::X25519),
+            ffi::EVP_PKEY_PQDSA => Some(PkeyId::MlDsa),
+            ffi::EVP_PKEY_KEM => Some(PkeyId::MlKem),
             _ => None,
         }
     }
@@ -184,11 +204,11 @@ impl Pkey {
         Ok(out)
     }
 
-    /// Ed25519 over the whole message.
+    /// Ed25519, or ML-DSA with an empty context, over the whole message.
     pub(crate) fn sign_message(&self, message: &[u8]) -> SysResult<Vec<u8>> {
         // SAFETY: allocates a context, initialised next.
         let ctx = Owned::new(unsafe { ffi::EVP_MD_CTX_new() }, ffi::EVP_MD_CTX_free)?;
-        // SAFETY: the key outlives the context, which takes a reference; no hash is named for Ed25519.
+        // SAFETY: the key outlives the context, which takes a reference; no hash is named for these.
         check(unsafe {
             ffi::EVP_DigestSignInit(ctx.as_ptr(), ptr::null_mut(), ptr::null(), ptr::null_mut(), self.0.as_ptr())
         })?;
@@ -202,7 +222,7 @@ impl Pkey {
         Ok(out)
     }
 
-    /// Ed25519 over the whole message.
+    /// Ed25519, or ML-DSA with an empty context, over the whole message.
     pub(crate) fn verify_message(&self, message: &[u8], signature: &[u8]) -> SysResult<bool> {
         // SAFETY: allocates a context, initialised next.
         let ctx = Owned::new(unsafe { ffi::EVP_MD_CTX_new() }, ffi::EVP_MD_CTX_free)?;
@@ -217,7 +237,7 @@ impl Pkey {
         Ok(check(code).is_ok())
     }
 
-    fn context(&self) -> SysResult<Owned<ffi::EVP_PKEY_CTX>> {
+    pub(super) fn context(&self) -> SysResult<Owned<ffi::EVP_PKEY_CTX>> {
         // SAFETY: the context takes its own reference to the key.
         Owned::new(unsafe { ffi::EVP_PKEY_CTX_new(self.0.as_ptr(), ptr::null_mut()) }, ffi::EVP_PKEY_CTX_free)
     }
@@ -227,7 +247,7 @@ fn raw_nid(id: PkeyId) -> SysResult<i32> {
     match id {
         PkeyId::Ed25519 => Ok(ffi::EVP_PKEY_ED25519),
         PkeyId::X25519 => Ok(ffi::EVP_PKEY_X25519),
-        PkeyId::Rsa | PkeyId::Ec => Err(SysError("no raw form for this kind of key")),
+        PkeyId::Rsa | PkeyId::Ec | PkeyId::MlDsa | PkeyId::MlKem => Err(SysError("no raw form for this kind of key")),
     }
 }
 

@@ -6,6 +6,7 @@
 use super::super::handles::Handles;
 use super::super::message::{Request, Response};
 use super::super::page::Page;
+use super::super::prepared::{AGE_MAX, Prepared};
 use super::super::raw::{Functions, Session};
 use super::super::wire::{self, After, Answer, Asked, Incoming};
 use super::super::{ckr, object};
@@ -27,6 +28,9 @@ pub(super) struct Server {
     _keeper: Session,
     session: Option<Session>,
     handles: Handles,
+    prepared: Prepared,
+    /// Whether waiting for requests ends after a while.
+    timed: bool,
     /// CKR_GENERAL_ERROR and its like in a row.
     vague_failures: u32,
 }
@@ -38,7 +42,8 @@ const QUICK: Duration = Duration::from_micros(250);
 
 impl Server {
     pub(super) fn new(functions: Functions, slot: ck::CK_SLOT_ID, keeper: Session) -> Self {
-        Self { functions, slot, _keeper: keeper, session: None, handles: Handles::default(), vague_failures: 0 }
+        let (handles, prepared) = (Handles::default(), Prepared::new(functions, slot));
+        Self { functions, slot, _keeper: keeper, session: None, handles, prepared, timed: false, vague_failures: 0 }
     }
 
     /// Serves until the socket closes or the token is lost.
@@ -51,6 +56,7 @@ impl Server {
                 let asked = wire::parse_request(frame).map_err(io::Error::other)?;
                 let begun = Instant::now();
                 page.begin(asked.seq);
+                self.prepared.expire(page.destroyed());
                 let answer = self.answer(asked, received);
                 page.done(answer.seq);
                 page.found(self.handles.finds, self.handles.find_us);
@@ -66,7 +72,7 @@ impl Server {
                 }
             }
             flush(&mut socket, &mut out, &mut kept)?;
-            if !receive(&mut socket, &mut incoming)? {
+            if !self.wait(&mut socket, &mut incoming, page)? {
                 break;
             }
         }
@@ -75,6 +81,21 @@ impl Server {
         drop(self);
         let _ = functions.finalize();
         Ok(())
+    }
+
+    /// Waits for requests. What is kept ready is not kept for longer than it may be while none comes.
+    fn wait(&mut self, socket: &mut UnixStream, incoming: &mut Incoming, page: &Page) -> io::Result<bool> {
+        if self.timed == self.prepared.is_empty() {
+            self.timed = !self.timed;
+            socket.set_read_timeout(self.timed.then_some(AGE_MAX))?;
+        }
+        match receive(socket, incoming) {
+            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                self.prepared.expire(page.destroyed());
+                Ok(true)
+            }
+            other => other,
+        }
     }
 
     fn answer(&mut self, asked: Asked, received: Instant) -> Answer {
@@ -102,7 +123,13 @@ impl Server {
     }
 
     fn serve(&mut self, request: &Request) -> (Result<Response>, After) {
-        let mut result = self.attempt(request);
+        if let Request::Destroy { .. } = request {
+            self.prepared.clear();
+        }
+        let mut result = match self.prepared.run(&mut self.handles, request) {
+            Some(done) => done,
+            None => self.attempt(request),
+        };
         if matches!(&result, Err(e) if is_worth_another_session(e, request)) {
             result = self.attempt(request);
         }

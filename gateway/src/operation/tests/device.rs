@@ -164,6 +164,8 @@ impl Keystore for Device {
                 CryptoOp::Sign(scheme, input) => local::sign(&key, scheme, input).map(CryptoOut::Signature),
                 CryptoOp::Verify(..) => Err(KsError::unsupported("verify with the public half")),
                 CryptoOp::Mac { scheme, iv, data } => local::mac(&key, scheme, iv, data).map(CryptoOut::Mac),
+                CryptoOp::Encapsulate => Err(KsError::unsupported("encapsulate with the public half")),
+                CryptoOp::Decapsulate(ciphertext) => local::decapsulate(&key, ciphertext).map(CryptoOut::Decapsulated),
             }
         })
     }
