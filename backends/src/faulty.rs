@@ -1,6 +1,7 @@
 //! A keystore that fails on purpose: wraps any other and breaks chosen calls, for tests of whoever uses a keystore.
 
 use crate::error::{Class, KsError, Result};
+use crate::group::MemberStatus;
 use crate::key::{Held, HeldPair, Key, KeyId, KeyRef, KeySpec, PairSpec};
 use crate::keystore::{BoxFuture, Descriptor, Health, KeyInfo, Keystore, OpCx};
 use crate::local::KeyMaterial;
@@ -154,5 +155,9 @@ impl Keystore for Faulty {
 
     fn health(&self) -> Health {
         self.health.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_else(|| self.inner.health())
+    }
+
+    fn members(&self) -> Vec<MemberStatus> {
+        self.inner.members()
     }
 }

@@ -4,6 +4,7 @@
 use super::mechanism::Mechanisms;
 use crate::key::{KeyClass, KeyId};
 use crate::keystore::KeyInfo;
+use super::transfer::{Transfer, Transferred};
 use super::wire::secret;
 use crate::local::RsaPrivate;
 use crate::secret::SecretBytes;
@@ -100,6 +101,13 @@ pub(super) enum Request {
     List {
         prefix: String,
     },
+    /// Makes or takes in a key that may leave the token under a wrapping key, of `trusted` ones alone where so said.
+    Replicable {
+        trusted: bool,
+        request: Box<Request>,
+    },
+    /// Moves keys between the members of a group.
+    Transfer(Transfer),
 }
 
 impl Request {
@@ -115,7 +123,8 @@ impl Request {
                 | Self::ImportRsa { .. }
                 | Self::ImportEc { .. }
                 | Self::Destroy { .. }
-        )
+                | Self::Replicable { .. }
+        ) || matches!(self, Self::Transfer(transfer) if transfer.makes().is_some())
     }
 
     /// The id of the key that the request makes.
@@ -128,6 +137,8 @@ impl Request {
             | Self::ImportSecret { id, .. }
             | Self::ImportRsa { id, .. }
             | Self::ImportEc { id, .. } => Some(*id),
+            Self::Replicable { request, .. } => request.makes(),
+            Self::Transfer(transfer) => transfer.makes(),
             _ => None,
         }
     }
@@ -146,7 +157,7 @@ impl Request {
 
     /// Whether the request would hold traffic up: it goes to a worker of its own.
     pub(super) fn is_slow(&self) -> bool {
-        self.changes() || matches!(self, Self::Probe | Self::List { .. } | Self::Inspect { .. })
+        self.changes() || matches!(self, Self::Probe | Self::List { .. } | Self::Inspect { .. } | Self::Transfer(_))
     }
 }
 
@@ -241,6 +252,7 @@ pub(super) enum Response {
     },
     PublicKey(PublicNumbers),
     Secret(#[serde(with = "secret")] SecretBytes),
+    Transferred(Transferred),
 }
 
 /// The public half of a pair as the token tells it.

@@ -13,6 +13,7 @@
 //!   between them.
 //! - `worker/`: the worker process ([`worker_main`]): login, session, what a failure means. `object.rs`, `handles.rs`:
 //!   one function per request, and the handles it needs.
+//! - `replica.rs`, `transfer.rs`: what a token does as a member of a group, on both sides of the socket.
 //! - `raw.rs`, `template.rs`, `mechanism.rs`: the C calls. `ckr.rs`: return values to classes of error.
 //! - `select.rs`, `uri.rs`, `sunpkcs11.rs`: which token is meant, and two notations for it that others use.
 //!
@@ -33,11 +34,13 @@ mod page;
 mod pool;
 mod process;
 mod raw;
+mod replica;
 mod select;
 mod sunpkcs11;
 mod supervisor;
 mod template;
 mod token;
+mod transfer;
 mod uri;
 mod wire;
 mod worker;
@@ -45,8 +48,10 @@ mod worker;
 pub use kek::Pkcs11Kek;
 pub use keystore::Pkcs11Keystore;
 pub use process::Spawn;
+pub(crate) use replica::id_of;
 pub use select::TokenSelector;
 pub use sunpkcs11::{SUNPKCS11_OCTETS_MAX, SunPkcs11};
 pub use token::{Token, TokenConfig};
+pub use transfer::{Carried, TransportKey, WrappedKey, Wrapping};
 pub use uri::{Pkcs11Uri, URI_OCTETS_MAX};
 pub use worker::worker_main;

@@ -10,6 +10,7 @@ use super::curve;
 use super::handles::{Handle, Handles, class_of, find_one};
 use super::raw::{Functions, Session};
 use super::template::Template;
+use super::transfer;
 use crate::error::{Class, KsError, Result};
 use crate::key::{KeyClass, KeyId};
 use crate::keystore::KeyInfo;
@@ -68,6 +69,14 @@ pub(super) fn run(
             destroy(session, *id)
         }
         Request::List { prefix } => list(session, prefix),
+        Request::Replicable { trusted, request } => {
+            match session.with_leaving(*trusted, || run(session, handles, functions, slot, request)) {
+                // A policy of the token's: the key is made all the same, and stays alone.
+                Err(e) if refuses_attribute(&e) => run(session, handles, functions, slot, request),
+                other => other,
+            }
+        }
+        Request::Transfer(transfer) => transfer::run(session, handles, transfer),
     }
 }
 
@@ -270,6 +279,11 @@ impl CipherMechanism {
     }
 }
 
+fn refuses_attribute(error: &KsError) -> bool {
+    let refusals = [ck::CKR_ATTRIBUTE_VALUE_INVALID, ck::CKR_TEMPLATE_INCONSISTENT, ck::CKR_ATTRIBUTE_READ_ONLY];
+    refusals.iter().any(|&code| ckr::is(error, code))
+}
+
 /// Tokens answer a wrong tag or padding with whatever comes to hand. It is one failure, told as one, and no reason to
 /// doubt the token: a peer that sends rubbish must not be able to have the module initialised anew.
 fn opaque_failure(error: KsError) -> KsError {
@@ -298,7 +312,7 @@ fn inspect(session: &Session, key: KeyName) -> Result<Response> {
     Ok(Response::Inspected(Inspected { info, kcv, rsa }))
 }
 
-fn rsa_numbers(session: &Session, object: ck::CK_OBJECT_HANDLE) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
+pub(super) fn rsa_numbers(session: &Session, object: ck::CK_OBJECT_HANDLE) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
     let n = session.attribute(object, ck::CKA_MODULUS)?.filter(|n| !n.is_empty());
     let e = session.attribute(object, ck::CKA_PUBLIC_EXPONENT)?.filter(|e| !e.is_empty());
     Ok(n.zip(e))
@@ -330,12 +344,12 @@ fn list(session: &Session, prefix: &str) -> Result<Response> {
     Ok(Response::Keys(keys))
 }
 
-fn label(session: &Session, object: ck::CK_OBJECT_HANDLE) -> Result<String> {
+pub(super) fn label(session: &Session, object: ck::CK_OBJECT_HANDLE) -> Result<String> {
     let label = session.attribute(object, ck::CKA_LABEL)?.unwrap_or_default();
     Ok(String::from_utf8_lossy(&label).into_owned())
 }
 
-fn hidden(what: &str) -> KsError {
+pub(super) fn hidden(what: &str) -> KsError {
     KsError::unsupported(format!("the token does not show {what} of a public key"))
 }
 
