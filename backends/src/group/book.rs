@@ -31,7 +31,9 @@ pub(super) enum Standing {
     Absent,
     /// The member lists it; it was not compared.
     Present,
-    /// It is the key that the others have, or the only one there is.
+    /// Nobody else has it, so it was not compared: it is used, and vouches for nothing.
+    Sole,
+    /// It was made here, or it is the key that another member has.
     Good,
     /// It is another key.
     Bad,
@@ -124,7 +126,7 @@ impl Book {
     pub(super) fn readers(&self, key: Name, turn: usize) -> Vec<usize> {
         let Some(entry) = self.keys.get(&key) else { return Vec::new() };
         let mut readers = self.serving();
-        readers.retain(|&member| entry.standings[member] == Standing::Good);
+        readers.retain(|&member| matches!(entry.standings[member], Standing::Good | Standing::Sole));
         let fresh = readers.iter().filter(|&&member| self.phases[member] == Phase::Serving { suspect: false }).count();
         if fresh > 1 {
             readers[..fresh].rotate_left(turn % fresh);
@@ -198,7 +200,9 @@ impl Book {
     fn is_done(&self, key: Name) -> bool {
         let Some(entry) = self.keys.get(&key) else { return true };
         let settled = |standing| matches!(standing, Standing::Good | Standing::Bad);
-        self.serving().iter().all(|&member| settled(entry.standings[member]))
+        let serving = self.serving();
+        let is_sole = |member: &usize| entry.standings[*member] == Standing::Sole;
+        (serving.len() == 1 && serving.iter().all(is_sole)) || serving.iter().all(|&member| settled(entry.standings[member]))
     }
 
     pub(super) fn has_work(&self) -> bool {
@@ -241,7 +245,7 @@ impl Book {
         let mut tally = Tally::default();
         for entry in self.keys.values() {
             match entry.standings[member] {
-                Standing::Good => tally.good += 1,
+                Standing::Good | Standing::Sole => tally.good += 1,
                 Standing::Bad => tally.differing += 1,
                 _ => tally.lacking += 1,
             }

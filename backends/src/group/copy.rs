@@ -41,7 +41,8 @@ impl Inner {
         let step = |_: usize| OpCx { deadline: cx.deadline.min(Instant::now() + STEP_OF_READ) };
         self.compare(name, key, &step).await?;
         let mut book = self.book();
-        let wanting = book.serving().into_iter().any(|member| book.standing(name, member) != Standing::Good);
+        let is_used = |member: usize| matches!(book.standing(name, member), Standing::Good | Standing::Sole);
+        let wanting = !book.serving().into_iter().all(is_used);
         if wanting {
             book.enqueue(name);
             drop(book);
@@ -63,8 +64,10 @@ impl Inner {
         }
         let (givers, takers): (Vec<usize>, Vec<usize>) = {
             let book = self.book();
-            let standing = |wanted: Standing| book.serving().into_iter().filter(|m| book.standing(name, *m) == wanted).collect();
-            (standing(Standing::Good), standing(Standing::Absent))
+            let serving = book.serving().into_iter();
+            let is = |member: usize, one: Standing, other: Standing| [one, other].contains(&book.standing(name, member));
+            let givers = serving.clone().filter(|&member| is(member, Standing::Good, Standing::Sole)).collect();
+            (givers, serving.filter(|&member| is(member, Standing::Absent, Standing::Absent)).collect())
         };
         let Some(&giver) = givers.first() else { return Ok(()) };
         for taker in takers {
@@ -102,7 +105,9 @@ impl Inner {
             let text = format!("{} made another key of a copy: it is not used", self.members[taker].name);
             return Err(KsError::new(Class::Corrupt, text));
         }
-        self.book().note(name, taker, Standing::Good);
+        let mut book = self.book();
+        book.note(name, taker, Standing::Good);
+        book.note(name, giver, Standing::Good);
         Ok(())
     }
 
@@ -170,9 +175,16 @@ impl Inner {
         }
         let mut book = self.book();
         for member in classes.iter().flatten().copied() {
-            let standing = if right.contains(&member) { Standing::Good } else { Standing::Bad };
+            let is_right = right.contains(&member);
+            // One that stands alone is right for want of another; one that was good before stays it.
+            let is_sole = is_right && right.len() == 1 && !vouched.contains(&member);
+            let standing = match (is_right, is_sole) {
+                (true, true) => Standing::Sole,
+                (true, false) => Standing::Good,
+                (false, _) => Standing::Bad,
+            };
             book.note(name, member, standing);
-            if standing == Standing::Bad {
+            if !is_right {
                 tracing::error!(group = %self.id, member = self.members[member].name, key.id = %name.0, "a member holds another key under this id: it is not used there");
             }
         }

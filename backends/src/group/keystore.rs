@@ -257,6 +257,7 @@ impl Inner {
             };
             MemberStatus {
                 name: member.name.clone(),
+                login_refused: matches!(member.replica.health(), Health::NeedsOperator(_)),
                 state,
                 keys: tally.good,
                 lacking: tally.lacking,

@@ -9,6 +9,8 @@ pub struct MemberStatus {
     pub name: String,
     /// How it is.
     pub state: MemberState,
+    /// Its token refused the PIN, or must be seen to before one is offered.
+    pub login_refused: bool,
     /// Keys that it has and that are known to be right.
     pub keys: u64,
     /// Keys of the group that it does not have, or that were not compared yet.

@@ -98,11 +98,14 @@ impl Inner {
 
     /// Takes a key back that too few members hold.
     async fn too_few(&self, id: KeyId, copies: usize, why: Option<KsError>) -> KsError {
+        let is_alone = why.as_ref().is_some_and(|e| matches!(e.class(), Class::Denied | Class::Unsupported));
         let because = why.map_or_else(|| "no other member could be asked".to_owned(), |e| e.to_string());
         let text = format!("the new key is on {copies} members and must be on {}: {because}", self.settings.copies_min);
+        // It will be no better next time.
+        let never = is_alone.then_some(Class::Unsupported);
         // The caller's time may be over; what stays is found by its intent.
         match self.destroy_in_turn(id, OpCx::within(COPY)).await {
-            Ok(()) => KsError::new(Class::RetryOther, text),
+            Ok(()) => KsError::new(never.unwrap_or(Class::RetryOther), text),
             Err(_) => KsError::new(Class::OutcomeUnknown, text),
         }
     }

@@ -126,11 +126,10 @@ async fn keys_are_on_every_member() {
     let group = two.group(GroupSettings { copies_min: 2, ..quick() });
     both_serve(&group);
     let mut made = Vec::new();
-    for spec in [PairSpec::Rsa { bits: 2048 }, PairSpec::Ec { curve: RecommendedCurve::P384 }, PairSpec::Ed25519] {
+    for spec in [PairSpec::Rsa { bits: 2048 }, PairSpec::Ec { curve: RecommendedCurve::P384 }] {
         let pair = group.generate_pair(KeyId::random().unwrap(), &spec, cx()).await.unwrap();
         let scheme = match spec {
             PairSpec::Rsa { .. } => SignatureScheme::RsaPkcs1(H::Sha256),
-            PairSpec::Ed25519 => SignatureScheme::Ed25519,
             _ => ECDSA,
         };
         let Held::Reference(key) = pair.private else { panic!("a reference") };
@@ -163,6 +162,10 @@ async fn keys_are_on_every_member() {
         assert_eq!(macs[0], macs[1], "{spec:?}");
         made.push(key);
     }
+    // SoftHSM 2.6 does not wrap Edwards keys: where two copies are wanted, it has none.
+    let error = group.generate_pair(KeyId::random().unwrap(), &PairSpec::Ed25519, cx()).await.err().expect("stays alone");
+    assert_eq!(error.class(), Class::Unsupported, "{error}");
+    assert_eq!(group.list(cx()).await.unwrap().len(), made.len(), "nothing half-made");
     for key in made {
         group.destroy(key.id, cx()).await.unwrap();
         for member in 0..2 {
