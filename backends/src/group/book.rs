@@ -140,14 +140,16 @@ impl Book {
 
     /// Notes how it is with a key; only of members that serve, for what was found before a member left is worth nothing.
     pub(super) fn note(&mut self, key: Name, member: usize, standing: Standing) {
-        if self.serves(member) {
+        if self.serves(member) && !self.is_dying(key.0) {
             self.keys.entry(key).or_default().standings[member] = standing;
         }
     }
 
     /// The key cannot leave its member.
     pub(super) fn note_alone(&mut self, key: Name) {
-        self.keys.entry(key).or_default().is_alone = true;
+        if let Some(entry) = self.keys.get_mut(&key) {
+            entry.is_alone = true;
+        }
     }
 
     pub(super) fn is_alone(&self, key: Name) -> bool {
@@ -160,7 +162,7 @@ impl Book {
             return;
         }
         let there: HashSet<Name> = list.iter().map(|info| (info.id, info.class)).collect();
-        for &name in &there {
+        for &name in there.iter().filter(|name| !self.dying.contains_key(&name.0)) {
             self.keys.entry(name).or_default();
         }
         for (name, entry) in &mut self.keys {

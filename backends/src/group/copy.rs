@@ -158,9 +158,6 @@ impl Inner {
         if found.classes.is_empty() && found.alone.is_empty() {
             return failed.map_or(Ok(()), Err);
         }
-        if !found.alone.is_empty() {
-            self.book().note_alone(name);
-        }
         let classes: Vec<Vec<usize>> = found.classes.iter().map(|(_, members)| members.clone()).collect();
         let mut right = judge(&classes, &vouched).and_then(|at| classes.get(at).cloned()).unwrap_or_default();
         if right.is_empty() && !classes.is_empty() {
@@ -190,6 +187,9 @@ impl Inner {
         }
         // They cannot be compared; what the store remembers is looked at with every look-up.
         found.alone.iter().for_each(|&member| book.note(name, member, Standing::Good));
+        if !found.alone.is_empty() {
+            book.note_alone(name);
+        }
         Ok(())
     }
 

@@ -59,9 +59,11 @@ impl Inner {
         let public = public(&made);
         let mut copies = 1;
         let mut why = None;
-        // The one that answered is asked for the key; suspects catch up later.
-        let takers = self.book().trusted();
-        for taker in takers.into_iter().filter(|&member| member != maker) {
+        // Suspects come last, and catch up later where they are not needed.
+        for taker in self.serving().into_iter().filter(|&member| member != maker) {
+            if copies >= self.settings.copies_min && !self.book().trusted().contains(&taker) {
+                continue;
+            }
             let cx = OpCx { deadline: cx.deadline.min(Instant::now() + COPY) };
             match self.copy(name, maker, taker, public.as_ref(), cx).await {
                 Ok(()) => copies += 1,

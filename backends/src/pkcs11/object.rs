@@ -160,8 +160,25 @@ fn generate_secret(
 /// CKA_CHECK_VALUE of an AES key.
 fn kcv(session: &Session, object: ck::CK_OBJECT_HANDLE, kind: SecretKind) -> Result<Option<[u8; 3]>> {
     match kind {
-        SecretKind::Aes => Ok(session.attribute(object, ck::CKA_CHECK_VALUE)?.and_then(|value| value.try_into().ok())),
+        SecretKind::Aes => match session.attribute(object, ck::CKA_CHECK_VALUE)?.and_then(|value| value.try_into().ok()) {
+            Some(value) => Ok(Some(value)),
+            None => made_kcv(session, object),
+        },
         SecretKind::Generic => Ok(None),
+    }
+}
+
+/// The check value where the token does not keep one (SoftHSM has none of keys that were unwrapped). PKCS#11 v3.1 §4.10.2:
+/// "the first three bytes of the object's [...] ECB encryption of a single block of null (0x00) bytes".
+fn made_kcv(session: &Session, object: ck::CK_OBJECT_HANDLE) -> Result<Option<[u8; 3]>> {
+    let is = |kind, wanted: &[u8]| Ok::<_, KsError>(session.attribute(object, kind)?.is_some_and(|value| value == wanted));
+    if !is(ck::CKA_KEY_TYPE, &ck::CKK_AES.to_ne_bytes())? || !is(ck::CKA_ENCRYPT, &[ck::CK_TRUE])? {
+        return Ok(None);
+    }
+    match session.encrypt(&Mechanism::Plain(ck::CKM_AES_ECB), object, &[0; 16]) {
+        Ok(block) => Ok(block.first_chunk().copied()),
+        Err(e) if e.class() == Class::Unsupported => Ok(None),
+        Err(e) => Err(e),
     }
 }
 

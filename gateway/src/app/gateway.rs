@@ -132,7 +132,7 @@ pub(super) async fn watch_keystores(app: Arc<App>, gateway: Arc<Gateway>) {
         interval.tick().await;
         for InUse { id, name, keystore, .. } in gateway.keystores.all() {
             let state = state_of(keystore.as_ref());
-            let is_up = state.serves();
+            let is_up = state == ComponentState::Up;
             let is_back = app.readiness.set(&component(&name), state) && is_up;
             if is_back {
                 app.keystores.came_back(id);
