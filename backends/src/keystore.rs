@@ -98,7 +98,8 @@ pub trait Keystore: Send + Sync {
     /// key.
     fn info<'a>(&'a self, key: &'a KeyRef, cx: OpCx) -> BoxFuture<'a, Result<KeyInfo>>;
 
-    /// Destroys every object of the id. `NotFound` when there is none (the caller treats that as done).
+    /// Destroys every object of the id. `NotFound` when there is none (the caller treats that as done). `OutcomeUnknown`
+    /// also while a member of a group that is away may still have it: the caller asks again later.
     fn destroy<'a>(&'a self, id: KeyId, cx: OpCx) -> BoxFuture<'a, Result<()>>;
 
     /// All keys that this gateway made or took in, for reconciliation at start. Slow on tokens, never for traffic.

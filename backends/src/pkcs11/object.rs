@@ -168,8 +168,8 @@ fn kcv(session: &Session, object: ck::CK_OBJECT_HANDLE, kind: SecretKind) -> Res
     }
 }
 
-/// The check value where the token does not keep one (SoftHSM has none of keys that were unwrapped). PKCS#11 v3.1 §4.10.2:
-/// "the first three bytes of the object's [...] ECB encryption of a single block of null (0x00) bytes".
+/// The check value where the token does not keep one (SoftHSM has none of keys that were unwrapped), made as PKCS#11 defines
+/// it: the first three octets of a block of zeros encrypted in ECB mode.
 fn made_kcv(session: &Session, object: ck::CK_OBJECT_HANDLE) -> Result<Option<[u8; 3]>> {
     let is = |kind, wanted: &[u8]| Ok::<_, KsError>(session.attribute(object, kind)?.is_some_and(|value| value == wanted));
     if !is(ck::CKA_KEY_TYPE, &ck::CKK_AES.to_ne_bytes())? || !is(ck::CKA_ENCRYPT, &[ck::CK_TRUE])? {
