@@ -1,6 +1,7 @@
 //! A keystore that fails on purpose: wraps any other and breaks chosen calls, for tests of whoever uses a keystore.
 
 use crate::error::{Class, KsError, Result};
+use crate::group::MemberStatus;
 use crate::key::{Held, HeldPair, Key, KeyId, KeyRef, KeySpec, PairSpec};
 use crate::keystore::{BoxFuture, Descriptor, Figures, Health, KeyInfo, Keystore, OpCx};
 use crate::local::KeyMaterial;
@@ -162,5 +163,9 @@ impl Keystore for Faulty {
 
     fn figures(&self) -> Figures {
         self.inner.figures()
+    }
+
+    fn members(&self) -> Vec<MemberStatus> {
+        self.inner.members()
     }
 }

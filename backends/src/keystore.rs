@@ -8,6 +8,7 @@
 //! that could have taken effect, and no PIN is offered twice after a refusal.
 
 use crate::error::Result;
+use crate::group::MemberStatus;
 use crate::key::{Held, HeldPair, Key, KeyClass, KeyId, KeyRef, KeySpec, KeystoreId, PairSpec};
 use crate::local::KeyMaterial;
 use crate::operation::{CryptoOp, CryptoOut};
@@ -97,7 +98,8 @@ pub trait Keystore: Send + Sync {
     /// key.
     fn info<'a>(&'a self, key: &'a KeyRef, cx: OpCx) -> BoxFuture<'a, Result<KeyInfo>>;
 
-    /// Destroys every object of the id. `NotFound` when there is none (the caller treats that as done).
+    /// Destroys every object of the id. `NotFound` when there is none (the caller treats that as done). `OutcomeUnknown`
+    /// also while a member of a group that is away may still have it: the caller asks again later.
     fn destroy<'a>(&'a self, id: KeyId, cx: OpCx) -> BoxFuture<'a, Result<()>>;
 
     /// All keys that this gateway made or took in, for reconciliation at start. Slow on tokens, never for traffic.
@@ -116,6 +118,12 @@ pub trait Keystore: Send + Sync {
     /// What an operator wants to see of its insides, as far as it has such things. Cheap, and without touching the device.
     fn figures(&self) -> Figures {
         Figures::default()
+    }
+
+    /// The members of a group, in the order of configuration; none where the keystore is no group. Cheap, and without
+    /// touching a device.
+    fn members(&self) -> Vec<MemberStatus> {
+        Vec::new()
     }
 }
 
@@ -230,6 +238,38 @@ pub struct Capabilities {
     pub cmac: bool,
     /// Random octets.
     pub random: bool,
+}
+
+impl Capabilities {
+    /// What both can do.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            generate_aes: self.generate_aes && other.generate_aes,
+            generate_des3: self.generate_des3 && other.generate_des3,
+            generate_hmac: self.generate_hmac && other.generate_hmac,
+            generate_chacha20: self.generate_chacha20 && other.generate_chacha20,
+            generate_rsa: self.generate_rsa && other.generate_rsa,
+            generate_ec: self.generate_ec && other.generate_ec,
+            generate_ed25519: self.generate_ed25519 && other.generate_ed25519,
+            import: self.import && other.import,
+            export: self.export && other.export,
+            sign_ecdsa: self.sign_ecdsa && other.sign_ecdsa,
+            sign_rsa_pkcs1: self.sign_rsa_pkcs1 && other.sign_rsa_pkcs1,
+            sign_rsa_pss: self.sign_rsa_pss && other.sign_rsa_pss,
+            sign_ed25519: self.sign_ed25519 && other.sign_ed25519,
+            decrypt_rsa_pkcs1: self.decrypt_rsa_pkcs1 && other.decrypt_rsa_pkcs1,
+            decrypt_rsa_oaep: self.decrypt_rsa_oaep && other.decrypt_rsa_oaep,
+            aes_ecb: self.aes_ecb && other.aes_ecb,
+            aes_cbc: self.aes_cbc && other.aes_cbc,
+            aes_ctr: self.aes_ctr && other.aes_ctr,
+            aes_gcm: self.aes_gcm && other.aes_gcm,
+            aes_key_wrap: self.aes_key_wrap && other.aes_key_wrap,
+            hmac: self.hmac && other.hmac,
+            cmac: self.cmac && other.cmac,
+            random: self.random && other.random,
+        }
+    }
 }
 
 /// A key as its keystore sees it.

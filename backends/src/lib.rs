@@ -8,6 +8,7 @@
 //! - [`local`]: cryptography in this process (Envelope custody). Its functions are synchronous and may be called
 //!   without the seam.
 //! - [`pkcs11`]: a PKCS#11 token (InBackend custody, and a KEK for the seal).
+//! - [`group`]: several tokens as one keystore (InBackend custody).
 //! - [`kmip`], [`rest`]: a key server behind us, by KMIP or by JSON over HTTPS (InBackend custody). [`remote`] is what both
 //!   share: TLS, endpoints, failover.
 //! - `faulty` (feature `testing`): wraps a keystore and breaks chosen calls. `conformance` (likewise): the suite that
@@ -27,6 +28,7 @@ pub mod conformance;
 mod error;
 #[cfg(feature = "testing")]
 pub mod faulty;
+pub mod group;
 mod key;
 mod keystore;
 pub mod kmip;

@@ -9,6 +9,8 @@ mod bench;
 mod conformance;
 #[path = "token/deadlines.rs"]
 mod deadlines;
+#[path = "token/group.rs"]
+mod group;
 #[path = "token/kek.rs"]
 mod kek;
 #[path = "token/message.rs"]

@@ -62,6 +62,8 @@ const FUNCTIONS: &[&str] = &[
     "C_OpenSession",
     "C_Sign",
     "C_SignInit",
+    "C_UnwrapKey",
+    "C_WrapKey",
 ];
 
 fn look_up(code: ck::CK_RV) -> (&'static str, Class) {

@@ -33,6 +33,8 @@ pub(super) struct Handles {
     /// Searches so far, and microseconds of one, the newest ones counting most.
     pub(super) finds: u64,
     pub(super) find_us: u64,
+    /// The key that others are wrapped under, by its label.
+    wrapping: Option<(String, ck::CK_OBJECT_HANDLE)>,
 }
 
 /// Handles kept at most; then they are looked up afresh.
@@ -70,6 +72,25 @@ impl Handles {
             self.read_all = Some(Instant::now());
         }
         result
+    }
+
+    /// Runs with the handle of the wrapping key of this label. A handle that has gone stale is looked up once more.
+    pub(super) fn with_wrapping<T>(
+        &mut self,
+        session: &Session,
+        label: &str,
+        run: impl Fn(&mut Self, ck::CK_OBJECT_HANDLE) -> Result<T>,
+    ) -> Result<T> {
+        if let Some((_, object)) = self.wrapping.clone().filter(|(known, _)| known == label) {
+            match run(self, object) {
+                Err(e) if ckr::is(&e, ck::CKR_WRAPPING_KEY_HANDLE_INVALID) || ckr::is(&e, ck::CKR_UNWRAPPING_KEY_HANDLE_INVALID) => {}
+                other => return other,
+            }
+        }
+        let object = super::transfer::find_wrapping(session, label)?;
+        let object = object.ok_or_else(|| KsError::not_found(format!("the token has no wrapping key {label:?}")))?;
+        self.wrapping = Some((label.to_owned(), object));
+        run(self, object)
     }
 
     /// Keeps the handle of a key that was just made.

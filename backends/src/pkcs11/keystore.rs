@@ -22,6 +22,8 @@ pub struct Pkcs11Keystore {
     id: KeystoreId,
     pub(super) token: Arc<Token>,
     probed: RwLock<Option<Arc<Probed>>>,
+    /// Set for a member of a group: its keys may leave it wrapped; `true`: under trusted keys alone.
+    leaving: RwLock<Option<bool>>,
 }
 
 struct Probed {
@@ -32,7 +34,27 @@ struct Probed {
 impl Pkcs11Keystore {
     /// The keystore under its configured name. Its keys are labelled `keygate:NAME:ID` on the token.
     pub fn new(id: KeystoreId, token: Arc<Token>) -> Self {
-        Self { id, token, probed: RwLock::new(None) }
+        Self { id, token, probed: RwLock::new(None), leaving: RwLock::new(None) }
+    }
+
+    pub(super) fn set_leaving(&self, trusted: bool) {
+        *self.leaving.write().unwrap_or_else(PoisonError::into_inner) = Some(trusted);
+    }
+
+    /// Asks the token. Keys of a group's member are made so that they may leave.
+    pub(super) async fn call(&self, request: Request, cx: OpCx) -> Result<Response> {
+        let leaving = *self.leaving.read().unwrap_or_else(PoisonError::into_inner);
+        match leaving {
+            Some(trusted) if request.makes().is_some() => {
+                self.token.call(Request::Replicable { trusted, request: Box::new(request) }, cx).await
+            }
+            _ => self.token.call(request, cx).await,
+        }
+    }
+
+    /// Whether the token has the mechanism, as last probed.
+    pub(super) fn probed_has(&self, kind: ck::CK_MECHANISM_TYPE, uses: ck::CK_FLAGS) -> bool {
+        self.last_probe().is_some_and(|probed| probed.mechanisms.has(kind, uses))
     }
 
     fn label(&self, id: KeyId) -> String {
@@ -111,7 +133,7 @@ impl Pkcs11Keystore {
             SecretKind::Generic => ck::CKM_GENERIC_SECRET_KEY_GEN,
         };
         self.require(mechanism, ck::CKF_GENERATE, cx).await?;
-        let response = self.token.call(Request::GenerateSecret { id, label: self.label(id), kind, octets }, cx).await?;
+        let response = self.call(Request::GenerateSecret { id, label: self.label(id), kind, octets }, cx).await?;
         self.secret_held(id, response)
     }
 
@@ -142,7 +164,7 @@ impl Pkcs11Keystore {
                 Request::GenerateLattice { id, label, kind: Lattice::Kem(set) }
             }
         };
-        let public = match (self.token.call(request, cx).await?, spec) {
+        let public = match (self.call(request, cx).await?, spec) {
             (Response::PublicKey(PublicNumbers::Rsa { n, e }), _) => {
                 RsaPublic { modulus: n, public_exponent: e }.to_material()?
             }
@@ -214,16 +236,16 @@ impl Pkcs11Keystore {
             KeyKind::Symmetric(algorithm) => {
                 let value = SecretBytes::copy_of(material.expose_canonical());
                 let kind = secret_kind(algorithm, value.len())?;
-                let response = self.token.call(Request::ImportSecret { id, label, kind, value }, cx).await?;
+                let response = self.call(Request::ImportSecret { id, label, kind, value }, cx).await?;
                 return self.secret_held(id, response);
             }
             KeyKind::Private(PairKind::Rsa) => {
                 let numbers = material.rsa_private()?;
-                self.token.call(Request::ImportRsa { id, label, numbers }, cx).await?;
+                self.call(Request::ImportRsa { id, label, numbers }, cx).await?;
             }
             KeyKind::Private(PairKind::Ec(curve)) => {
                 let (parameters, d) = (curve::parameters(curve)?.to_vec(), material.ec_private()?.d);
-                self.token.call(Request::ImportEc { id, label, parameters, d }, cx).await?;
+                self.call(Request::ImportEc { id, label, parameters, d }, cx).await?;
             }
             KeyKind::Private(pair @ (PairKind::MlDsa(_) | PairKind::MlKem(_))) => {
                 let (kind, generation) = match pair {

@@ -4,6 +4,7 @@
 use super::mechanism::Mechanisms;
 use crate::key::{KeyClass, KeyId};
 use crate::keystore::KeyInfo;
+use super::transfer::{Transfer, Transferred};
 use super::wire::{optional_secret, secret};
 use crate::lattice::{MlDsa, MlKem};
 use crate::local::RsaPrivate;
@@ -122,6 +123,13 @@ pub(super) enum Request {
     List {
         prefix: String,
     },
+    /// Makes or takes in a key that may leave the token under a wrapping key, of `trusted` ones alone where so said.
+    Replicable {
+        trusted: bool,
+        request: Box<Request>,
+    },
+    /// Moves keys between the members of a group.
+    Transfer(Transfer),
 }
 
 impl Request {
@@ -139,7 +147,8 @@ impl Request {
                 | Self::ImportRsa { .. }
                 | Self::ImportEc { .. }
                 | Self::Destroy { .. }
-        )
+                | Self::Replicable { .. }
+        ) || matches!(self, Self::Transfer(transfer) if transfer.makes().is_some())
     }
 
     /// The id of the key that the request makes.
@@ -154,6 +163,8 @@ impl Request {
             | Self::ImportSecret { id, .. }
             | Self::ImportRsa { id, .. }
             | Self::ImportEc { id, .. } => Some(*id),
+            Self::Replicable { request, .. } => request.makes(),
+            Self::Transfer(transfer) => transfer.makes(),
             _ => None,
         }
     }
@@ -174,7 +185,7 @@ impl Request {
 
     /// Whether the request would hold traffic up: it goes to a worker of its own.
     pub(super) fn is_slow(&self) -> bool {
-        self.changes() || matches!(self, Self::Probe | Self::List { .. } | Self::Inspect { .. })
+        self.changes() || matches!(self, Self::Probe | Self::List { .. } | Self::Inspect { .. } | Self::Transfer(_))
     }
 }
 
@@ -278,6 +289,7 @@ pub(super) enum Response {
     },
     PublicKey(PublicNumbers),
     Secret(#[serde(with = "secret")] SecretBytes),
+    Transferred(Transferred),
 }
 
 /// The public half of a pair as the token tells it.

@@ -14,6 +14,7 @@
 //! - `worker/`: the worker process ([`worker_main`]): login, session, what a failure means. `object.rs`, `handles.rs`:
 //!   one function per request, and the handles it needs.
 //!   `prepared.rs`: message operations kept ready for keys in use, where the module has PKCS#11 3.0.
+//! - `replica.rs`, `transfer.rs`: what a token does as a member of a group, on both sides of the socket.
 //! - `interface.rs`, `raw.rs`, `raw3.rs`, `template.rs`, `mechanism.rs`: the C calls. `ckr.rs`: return values to classes of
 //!   error.
 //! - `select.rs`, `uri.rs`, `sunpkcs11.rs`: which token is meant, and two notations for it that others use.
@@ -38,11 +39,13 @@ mod prepared;
 mod process;
 mod raw;
 mod raw3;
+mod replica;
 mod select;
 mod sunpkcs11;
 mod supervisor;
 mod template;
 mod token;
+mod transfer;
 mod uri;
 mod wire;
 mod worker;
@@ -50,8 +53,10 @@ mod worker;
 pub use kek::Pkcs11Kek;
 pub use keystore::Pkcs11Keystore;
 pub use process::Spawn;
+pub(crate) use replica::id_of;
 pub use select::TokenSelector;
 pub use sunpkcs11::{SUNPKCS11_OCTETS_MAX, SunPkcs11};
 pub use token::{Token, TokenConfig};
+pub use transfer::{Carried, TransportKey, WrappedKey, Wrapping};
 pub use uri::{Pkcs11Uri, URI_OCTETS_MAX};
 pub use worker::worker_main;

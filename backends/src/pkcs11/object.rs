@@ -10,6 +10,7 @@ use super::curve;
 use super::handles::{Handle, Handles, class_of, find_one};
 use super::raw::{Functions, Session};
 use super::template::Template;
+use super::transfer;
 use crate::error::{Class, KsError, Result};
 use crate::key::{KeyClass, KeyId};
 use crate::keystore::KeyInfo;
@@ -77,6 +78,14 @@ pub(super) fn run(
             destroy(session, *id)
         }
         Request::List { prefix } => list(session, prefix),
+        Request::Replicable { trusted, request } => {
+            match session.with_leaving(*trusted, || run(session, handles, functions, slot, request)) {
+                // A policy of the token's: the key is made all the same, and stays alone.
+                Err(e) if refuses_attribute(&e) => run(session, handles, functions, slot, request),
+                other => other,
+            }
+        }
+        Request::Transfer(transfer) => transfer::run(session, handles, transfer),
     }
 }
 
@@ -168,8 +177,25 @@ fn generate_secret(
 /// CKA_CHECK_VALUE of an AES key.
 fn kcv(session: &Session, object: ck::CK_OBJECT_HANDLE, kind: SecretKind) -> Result<Option<[u8; 3]>> {
     match kind {
-        SecretKind::Aes => Ok(session.attribute(object, ck::CKA_CHECK_VALUE)?.and_then(|value| value.try_into().ok())),
+        SecretKind::Aes => match session.attribute(object, ck::CKA_CHECK_VALUE)?.and_then(|value| value.try_into().ok()) {
+            Some(value) => Ok(Some(value)),
+            None => made_kcv(session, object),
+        },
         SecretKind::Generic => Ok(None),
+    }
+}
+
+/// The check value where the token does not keep one (SoftHSM has none of keys that were unwrapped), made as PKCS#11 defines
+/// it: the first three octets of a block of zeros encrypted in ECB mode.
+fn made_kcv(session: &Session, object: ck::CK_OBJECT_HANDLE) -> Result<Option<[u8; 3]>> {
+    let is = |kind, wanted: &[u8]| Ok::<_, KsError>(session.attribute(object, kind)?.is_some_and(|value| value == wanted));
+    if !is(ck::CKA_KEY_TYPE, &ck::CKK_AES.to_ne_bytes())? || !is(ck::CKA_ENCRYPT, &[ck::CK_TRUE])? {
+        return Ok(None);
+    }
+    match session.encrypt(&Mechanism::Plain(ck::CKM_AES_ECB), object, &[0; 16]) {
+        Ok(block) => Ok(block.first_chunk().copied()),
+        Err(e) if e.class() == Class::Unsupported => Ok(None),
+        Err(e) => Err(e),
     }
 }
 
@@ -343,6 +369,11 @@ impl CipherMechanism {
     }
 }
 
+fn refuses_attribute(error: &KsError) -> bool {
+    let refusals = [ck::CKR_ATTRIBUTE_VALUE_INVALID, ck::CKR_TEMPLATE_INCONSISTENT, ck::CKR_ATTRIBUTE_READ_ONLY];
+    refusals.iter().any(|&code| ckr::is(error, code))
+}
+
 /// Tokens answer a wrong tag or padding with whatever comes to hand. It is one failure, told as one, and no reason to
 /// doubt the token: a peer that sends rubbish must not be able to have the module initialised anew.
 pub(super) fn opaque_failure(error: KsError) -> KsError {
@@ -409,7 +440,7 @@ fn inspect(session: &Session, key: KeyName) -> Result<Response> {
     Ok(Response::Inspected(Inspected { info, kcv, rsa }))
 }
 
-fn rsa_numbers(session: &Session, object: ck::CK_OBJECT_HANDLE) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
+pub(super) fn rsa_numbers(session: &Session, object: ck::CK_OBJECT_HANDLE) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
     let n = session.attribute(object, ck::CKA_MODULUS)?.filter(|n| !n.is_empty());
     let e = session.attribute(object, ck::CKA_PUBLIC_EXPONENT)?.filter(|e| !e.is_empty());
     Ok(n.zip(e))
@@ -441,12 +472,12 @@ fn list(session: &Session, prefix: &str) -> Result<Response> {
     Ok(Response::Keys(keys))
 }
 
-fn label(session: &Session, object: ck::CK_OBJECT_HANDLE) -> Result<String> {
+pub(super) fn label(session: &Session, object: ck::CK_OBJECT_HANDLE) -> Result<String> {
     let label = session.attribute(object, ck::CKA_LABEL)?.unwrap_or_default();
     Ok(String::from_utf8_lossy(&label).into_owned())
 }
 
-fn hidden(what: &str) -> KsError {
+pub(super) fn hidden(what: &str) -> KsError {
     KsError::unsupported(format!("the token does not show {what} of a public key"))
 }
 

@@ -11,6 +11,7 @@ use crate::error::{KsError, Result};
 use crate::secret::SecretBytes;
 use cryptoki_sys as ck;
 use serde::{Deserialize, Serialize};
+use std::cell::Cell;
 use std::ptr;
 use zeroize::Zeroize;
 
@@ -133,7 +134,11 @@ impl TokenInfo {
 pub(super) struct Session {
     pub(super) functions: Functions,
     pub(super) handle: ck::CK_SESSION_HANDLE,
+    /// Keys made now may leave the token wrapped; `true`: under trusted wrapping keys alone.
+    leaving: Cell<Option<bool>>,
 }
+
+static TRUE: ck::CK_BBOOL = ck::CK_TRUE;
 
 impl Session {
     pub(super) fn open(functions: Functions, slot: ck::CK_SLOT_ID) -> Result<Self> {
@@ -141,7 +146,28 @@ impl Session {
         let flags = ck::CKF_SERIAL_SESSION | ck::CKF_RW_SESSION;
         // SAFETY: no callback; the handle is filled in on success.
         unsafe { call!(functions, C_OpenSession, slot, flags, ptr::null_mut(), None, &mut handle)? };
-        Ok(Self { functions, handle })
+        Ok(Self { functions, handle, leaving: Cell::new(None) })
+    }
+
+    /// Runs something whose new keys may leave the token wrapped.
+    pub(super) fn with_leaving<T>(&self, trusted: bool, run: impl FnOnce() -> T) -> T {
+        self.leaving.set(Some(trusted));
+        let result = run();
+        self.leaving.set(None);
+        result
+    }
+
+    /// The C view of the template of a new key.
+    fn of_new(&self, template: &Template<'_>) -> Vec<ck::CK_ATTRIBUTE> {
+        let mut attributes = template.attributes();
+        let yes = |kind| ck::CK_ATTRIBUTE { type_: kind, pValue: (&raw const TRUE).cast_mut().cast(), ulValueLen: 1 };
+        if let (Some(trusted), Some(extractable)) =
+            (self.leaving.get(), attributes.iter_mut().find(|attribute| attribute.type_ == ck::CKA_EXTRACTABLE))
+        {
+            *extractable = yes(ck::CKA_EXTRACTABLE);
+            attributes.extend(trusted.then(|| yes(ck::CKA_WRAP_WITH_TRUSTED)));
+        }
+        attributes
     }
 
     /// Logs the user in. `None` is a protected authentication path (a PIN pad).
@@ -219,7 +245,7 @@ impl Session {
     }
 
     pub(super) fn create(&self, template: &Template<'_>) -> Result<ck::CK_OBJECT_HANDLE> {
-        let mut attributes = template.attributes();
+        let mut attributes = self.of_new(template);
         let mut handle = 0;
         // SAFETY: the attributes point into `template`, alive during the call.
         unsafe {
@@ -245,7 +271,7 @@ impl Session {
         mechanism: &Mechanism<'_>,
         template: &Template<'_>,
     ) -> Result<ck::CK_OBJECT_HANDLE> {
-        let mut attributes = template.attributes();
+        let mut attributes = self.of_new(template);
         let mut handle = 0;
         mechanism.with(|mechanism| {
             // SAFETY: mechanism and attributes are alive during the call.
@@ -271,7 +297,7 @@ impl Session {
         public: &Template<'_>,
         private: &Template<'_>,
     ) -> Result<(ck::CK_OBJECT_HANDLE, ck::CK_OBJECT_HANDLE)> {
-        let (mut public, mut private) = (public.attributes(), private.attributes());
+        let (mut public, mut private) = (public.attributes(), self.of_new(private));
         let mut handles = (0, 0);
         mechanism.with(|mechanism| {
             // SAFETY: mechanism and attributes are alive during the call.
@@ -291,6 +317,54 @@ impl Session {
             }
         })?;
         Ok(handles)
+    }
+
+    /// C_WrapKey into a buffer that is long enough.
+    pub(super) fn wrap(
+        &self,
+        mechanism: &Mechanism<'_>,
+        under: ck::CK_OBJECT_HANDLE,
+        key: ck::CK_OBJECT_HANDLE,
+    ) -> Result<Vec<u8>> {
+        let mut out = vec![0u8; WRAPPED_MAX];
+        let mut len = ulong(out.len());
+        mechanism.with(|mechanism| {
+            // SAFETY: the mechanism is alive during the call; the module writes at most `len` octets.
+            unsafe { call!(self.functions, C_WrapKey, self.handle, mechanism, under, key, out.as_mut_ptr(), &mut len) }
+        })?;
+        out.truncate(octets(len));
+        Ok(out)
+    }
+
+    /// C_UnwrapKey: a new object of these attributes.
+    pub(super) fn unwrap(
+        &self,
+        mechanism: &Mechanism<'_>,
+        under: ck::CK_OBJECT_HANDLE,
+        wrapped: &[u8],
+        template: &Template<'_>,
+    ) -> Result<ck::CK_OBJECT_HANDLE> {
+        let mut attributes = template.attributes();
+        let mut handle = 0;
+        mechanism.with(|mechanism| {
+            // SAFETY: mechanism and attributes are alive during the call; the module reads `wrapped` (the pointer is
+            // mutable in the C declaration only).
+            unsafe {
+                call!(
+                    self.functions,
+                    C_UnwrapKey,
+                    self.handle,
+                    mechanism,
+                    under,
+                    wrapped.as_ptr().cast_mut(),
+                    ulong(wrapped.len()),
+                    attributes.as_mut_ptr(),
+                    ulong(attributes.len()),
+                    &mut handle
+                )
+            }
+        })?;
+        Ok(handle)
     }
 
     pub(super) fn random(&self, out: &mut [u8]) -> Result<()> {
@@ -383,6 +457,8 @@ const ATTRIBUTE_MAX: usize = 4096;
 /// Longest signature: ML-DSA-87 has 4627 octets (FIPS 204 table 2), RSA 8192 has 1024.
 const SIGNATURE_MAX: usize = 4627;
 /// Most that one cipher call adds to its input: the modulus of RSA 8192 for a short message.
+/// Octets of a wrapped key: RSA-4096 with its eight numbers has 2,400, the largest ML-DSA key 5,000.
+const WRAPPED_MAX: usize = 16 << 10;
 const EXPANSION_MAX: usize = 1024;
 
 pub(super) fn ulong(len: usize) -> ck::CK_ULONG {

@@ -6,7 +6,7 @@ use axum::{
     extract::{Path, State},
     http::StatusCode,
 };
-use keygate_backends::{Health, Locked};
+use keygate_backends::{Health, Locked, group::MemberStatus};
 use keygate_pki::OffsetDateTime;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -178,8 +178,34 @@ pub struct KeystoreStatus {
     /// Managed objects there, destroyed ones not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub objects: Option<u64>,
+    /// Members of a group, in the order of configuration.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<MemberView>,
     /// What an operator has to do, the most urgent first.
     pub todo: Vec<String>,
+}
+
+/// A member of a group.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct MemberView {
+    /// Its name.
+    pub name: String,
+    /// `serving`, `suspect`, `away` or `refused`.
+    pub state: String,
+    /// Why it does not serve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Keys that it has and that are known to be right.
+    pub keys: u64,
+    /// Keys that it lacks, or that were not compared yet.
+    pub lacking: u64,
+    /// Other keys under ids of the group's.
+    pub differing: u64,
+    /// Seconds since it passed its self-test.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tested_seconds_ago: Option<u64>,
+    /// Calls that went on to the next member.
+    pub failovers: u64,
 }
 
 /// A keystore to be added.
@@ -501,7 +527,21 @@ fn status_view(status: &Status) -> KeystoreStatus {
         tested: test.map(|test| milliseconds(test.at_ms)),
         test: test.map(|test| outcome(test).into()),
         objects: status.objects,
+        members: status.members.iter().map(member_view).collect(),
         todo: status.todo.clone(),
+    }
+}
+
+fn member_view(member: &MemberStatus) -> MemberView {
+    MemberView {
+        name: member.name.clone(),
+        state: member.state.word().into(),
+        reason: member.state.reason().map(str::to_owned),
+        keys: member.keys,
+        lacking: member.lacking,
+        differing: member.differing,
+        tested_seconds_ago: member.tested.map(|age| age.as_secs()),
+        failovers: member.failovers,
     }
 }
 

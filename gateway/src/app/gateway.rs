@@ -5,13 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use keygate_backends::group::{Group, GroupSettings, MemberState, Replica};
 use keygate_backends::{Health, Keystore, KeystoreId as KeystoreName, KsError, SecretBytes, local::LocalKeystore, pkcs11::Pkcs11Keystore};
 use keygate_kmip::{ProtocolVersion, ttlv};
 
 use super::{App, remote, token};
 use crate::{
     admin::chain,
-    config::{AuditReads, Config, Forbidden, KeystoreConfig, NoEncoding, RngSeed},
+    config::{AuditReads, Config, Forbidden, GroupConfig, KeystoreConfig, NoEncoding, RngSeed},
     kmip::KmipFront,
     keystores::{OpenFailure, component},
     operation::{self, Gateway, InUse, Keystores, Policy},
@@ -101,6 +102,7 @@ fn open_as(name: KeystoreName, config: &KeystoreConfig, sealed: Option<&SecretTe
     Ok(match config {
         KeystoreConfig::Local { .. } => Arc::new(LocalKeystore::new(name)),
         KeystoreConfig::Pkcs11(config) => Arc::new(Pkcs11Keystore::new(name, token::keystore_token(config, sealed)?)),
+        KeystoreConfig::Group(config) => Arc::new(group(&name, config, sealed)?),
         KeystoreConfig::Remote(config) => remote::keystore(name, config, sealed)?,
     })
 }
@@ -110,9 +112,27 @@ pub(super) fn secret(config: &KeystoreConfig) -> Result<Option<SecretBytes>, Ope
     let source = match config {
         KeystoreConfig::Local { .. } => None,
         KeystoreConfig::Pkcs11(config) => config.pin.as_ref(),
+        // Its members read their own.
+        KeystoreConfig::Group(_) => None,
         KeystoreConfig::Remote(config) => config.user.as_ref().and_then(|(_, source)| source.as_ref()),
     };
     Ok(source.map(|source| source.read()).transpose()?.map(|secret| SecretBytes::copy_of(secret.expose())))
+}
+
+/// How long the first client may wait for members that are there: longer only makes new keys go to fewer of them.
+const GROUP_WAIT: Duration = Duration::from_secs(2);
+
+/// A group; members that are away come later.
+fn group(name: &KeystoreName, config: &GroupConfig, sealed: Option<&SecretText>) -> Result<Group, OpenFailure> {
+    let mut members: Vec<(String, Arc<dyn Replica>)> = Vec::new();
+    for member in &config.members {
+        let token = token::keystore_token(member, sealed)?;
+        members.push((member.name.clone(), Arc::new(Pkcs11Keystore::new(name.clone(), token))));
+    }
+    let GroupConfig { copies_min, replication_key, .. } = config.clone();
+    let group = Group::new(name.clone(), members, GroupSettings { copies_min, replication_key, ..GroupSettings::default() })?;
+    group.wait_until_settled(GROUP_WAIT);
+    Ok(group)
 }
 
 /// Follows the health of the keystores, so that readiness and log tell of a token that goes or returns. Device actions that
@@ -161,9 +181,19 @@ pub(super) async fn watch_keystores(app: Arc<App>, gateway: Arc<Gateway>) {
 
 fn state_of(keystore: &dyn Keystore) -> ComponentState {
     match keystore.health() {
-        Health::Up => ComponentState::Up,
+        Health::Up => degraded(keystore).map_or(ComponentState::Up, |reason| ComponentState::Degraded { reason }),
         Health::Down(reason) | Health::NeedsOperator(reason) => ComponentState::Down { reason },
     }
+}
+
+/// Which members of a group do not serve.
+fn degraded(keystore: &dyn Keystore) -> Option<String> {
+    let missing = keystore.members().into_iter().filter_map(|member| match member.state {
+        MemberState::Serving | MemberState::Suspect => None,
+        MemberState::Away(reason) | MemberState::Refused(reason) => Some(format!("{}: {reason}", member.name)),
+    });
+    let missing: Vec<String> = missing.collect();
+    (!missing.is_empty()).then(|| missing.join("; "))
 }
 
 /// The KMIP front over a gateway.

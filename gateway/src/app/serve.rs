@@ -303,7 +303,7 @@ impl MetricsSource for ConnectionGauge {
                 name: "component_up",
                 help: "Whether a part of the gateway works.",
                 label: Some(("component", component)),
-                value: if state == ComponentState::Up { 1.0 } else { 0.0 },
+                value: if state.serves() { 1.0 } else { 0.0 },
             });
         }
         samples

@@ -50,6 +50,7 @@ pub(super) fn config(command: &ConfigCommand) -> Result<(), Failure> {
             let tokens = config.keystores.iter().filter_map(|keystore| match keystore {
                 KeystoreConfig::Local { .. } | KeystoreConfig::Remote(_) => None,
                 KeystoreConfig::Pkcs11(token) => Some(token.to_string()),
+                KeystoreConfig::Group(group) => Some(group.to_string()),
             });
             let tokens: Vec<String> = tokens.collect();
             if arguments.data.json {

@@ -469,7 +469,7 @@ mod tests {
                 let mut tokens = config.keystores.iter().filter(|keystore| matches!(keystore, KeystoreConfig::Pkcs11(_)));
                 match tokens.next().unwrap() {
                     KeystoreConfig::Pkcs11(token) => token.to_string(),
-                    KeystoreConfig::Local { .. } | KeystoreConfig::Remote(_) => String::new(),
+                    KeystoreConfig::Group(_) | KeystoreConfig::Local { .. } | KeystoreConfig::Remote(_) => String::new(),
                 }
             }
             Err(problems) => problems.to_string(),

@@ -8,6 +8,7 @@ use toml::Value;
 
 use super::{
     file::{FileConfig, Problems},
+    group::{self, GroupConfig},
     remote_keystore::{self, RemoteKeystoreConfig},
 };
 
@@ -21,6 +22,8 @@ pub enum KeystoreConfig {
     },
     /// A token behind a PKCS#11 module.
     Pkcs11(Pkcs11Config),
+    /// Several tokens as one.
+    Group(GroupConfig),
     /// A key server behind a network.
     Remote(RemoteKeystoreConfig),
 }
@@ -55,13 +58,24 @@ pub enum PinSource {
 impl fmt::Display for Pkcs11Config {
     /// The settings as they were understood, in one line; the PIN's place, never the PIN.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "keystore {}", self.of_group())
+    }
+}
+
+impl Pkcs11Config {
+    /// As a member of a group is shown: without the word for what it is.
+    pub(super) fn of_group(&self) -> impl fmt::Display {
+        fmt::from_fn(|f| self.describe(f))
+    }
+
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, module, token, workers, .. } = self;
         let pin = match &self.pin {
             Some(PinSource::File(path)) => format!("file {}", path.display()),
             Some(PinSource::Credential(name)) => format!("systemd credential {name}"),
             None => "the store".into(),
         };
-        write!(f, "keystore {name}: PKCS#11 module {}, token {token}, PIN from {pin}, workers {workers}", module.display())?;
+        write!(f, "{name}: PKCS#11 module {}, token {token}, PIN from {pin}, workers {workers}", module.display())?;
         if self.unused.is_empty() { Ok(()) } else { write!(f, "; not used: {}", self.unused.join(", ")) }
     }
 }
@@ -72,6 +86,7 @@ impl KeystoreConfig {
         match self {
             Self::Local { .. } => "local",
             Self::Pkcs11(_) => "pkcs11",
+            Self::Group(_) => "group",
             Self::Remote(config) => config.protocol.kind(),
         }
     }
@@ -81,6 +96,7 @@ impl KeystoreConfig {
         match self {
             Self::Local { name } => name,
             Self::Pkcs11(config) => &config.name,
+            Self::Group(config) => &config.name,
             Self::Remote(config) => &config.name,
         }
     }
@@ -143,10 +159,11 @@ fn keystore(table: &mut Table<'_>) -> Option<KeystoreConfig> {
     }
     match table.required("kind")?.as_str() {
         "local" => Some(KeystoreConfig::Local { name }),
-        "pkcs11" => pkcs11(table, name),
+        "pkcs11" => pkcs11_token(table, name).map(KeystoreConfig::Pkcs11),
+        "group" => group::group(table, name).map(KeystoreConfig::Group),
         kind @ ("kmip" | "rest") => remote_keystore::remote(table, name, kind == "rest"),
         other => {
-            table.problem("kind", &format!("must be local, pkcs11, kmip or rest, not \"{other}\""));
+            table.problem("kind", &format!("must be local, pkcs11, group, kmip or rest, not \"{other}\""));
             None
         }
     }
@@ -156,7 +173,7 @@ fn keystore(table: &mut Table<'_>) -> Option<KeystoreConfig> {
 const WORKERS: usize = 2;
 
 /// Module and token stand in settings of their own, in a PKCS#11 URI, or in pasted SunPKCS11 text; one of the three.
-fn pkcs11(table: &mut Table<'_>, name: String) -> Option<KeystoreConfig> {
+pub(super) fn pkcs11_token(table: &mut Table<'_>, name: String) -> Option<Pkcs11Config> {
     let place = place(table);
     let module = match place.as_ref().map(|place| place.module.clone()) {
         Some(None) => table.required("module").map(PathBuf::from),
@@ -182,7 +199,7 @@ fn pkcs11(table: &mut Table<'_>, name: String) -> Option<KeystoreConfig> {
         table.problem("uri", "names no token; give at least token, serial or slot-id");
         return None;
     }
-    Some(KeystoreConfig::Pkcs11(Pkcs11Config { name, module: module?, token, pin: pin?, workers, unused }))
+    Some(Pkcs11Config { name, module: module?, token, pin: pin?, workers, unused })
 }
 
 /// Where a token is, however it was written.
@@ -236,6 +253,37 @@ pub(super) struct Table<'a> {
 }
 
 impl Table<'_> {
+    /// A table within this one. Its PIN is kept elsewhere as this one's is, unless it names a place for it.
+    pub(super) fn inner(&mut self, label: String, table: toml::Table) -> Table<'_> {
+        let names_a_place = ["pin-file", "pin-credential"].iter().any(|key| table.contains_key(*key))
+            || table.get("uri").and_then(Value::as_str).is_some_and(|uri| uri.contains("pin-source="));
+        let sealed = self.sealed && !names_a_place;
+        Table { label: format!("{}.{label}", self.label), table, sealed, file: self.file }
+    }
+
+    /// Once its name is known.
+    pub(super) fn relabel(&mut self, last: &str) {
+        let parent = self.label.rsplit_once(".member[").map_or("", |(parent, _)| parent);
+        self.label = format!("{parent}.{last}");
+    }
+
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    /// A list of tables, at least one.
+    pub(super) fn tables(&mut self, key: &str) -> Option<Vec<toml::Table>> {
+        let list: Option<Vec<toml::Table>> = match self.table.remove(key) {
+            Some(Value::Array(list)) => list.into_iter().map(|value| value.as_table().cloned()).collect(),
+            _ => None,
+        };
+        if list.as_ref().is_none_or(Vec::is_empty) {
+            self.problem(key, "must be a list of tables that is not empty");
+            return None;
+        }
+        list
+    }
+
     pub(super) fn problem(&mut self, key: &str, message: &str) {
         self.file.problem(&format!("{}.{key}", self.label), message);
     }
@@ -292,7 +340,7 @@ impl Table<'_> {
         }
     }
 
-    fn finish(mut self) {
+    pub(super) fn finish(mut self) {
         for key in std::mem::take(&mut self.table).into_iter().map(|(key, _)| key) {
             let message = if super::settings::names_a_secret(&key) {
                 format!("settings hold no secrets; use {key}-file or {key}-credential")

@@ -5,6 +5,7 @@
 //! are named by file, file descriptor or systemd credential.
 
 mod file;
+mod group;
 mod keystore;
 mod remote_keystore;
 mod settings;
@@ -14,6 +15,7 @@ use std::{net::{IpAddr, SocketAddr}, path::{Path, PathBuf}, time::Duration};
 use keygate_pki::{BlockList, HttpUrl, SubjectAltName, provisioning::SourceRanges};
 
 pub use file::{FileConfig, Problem, Problems};
+pub use group::GroupConfig;
 pub use keystore::{KeystoreConfig, Pkcs11Config, PinSource, check_one};
 pub use remote_keystore::{RemoteKeystoreConfig, RemoteProtocol, TrustFile};
 pub use settings::{SETTINGS, Setting};

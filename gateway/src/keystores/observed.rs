@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use keygate_backends::group::MemberStatus;
 use keygate_backends::local::KeyMaterial;
 use keygate_backends::{
     BoxFuture, Class, CryptoOp, CryptoOut, Descriptor, Figures, Health, Held, HeldPair, Key, KeyId, KeyInfo, KeyRef, KeySpec,
@@ -176,5 +177,9 @@ impl Keystore for Observed {
 
     fn figures(&self) -> Figures {
         self.inner.figures()
+    }
+
+    fn members(&self) -> Vec<MemberStatus> {
+        self.inner.members()
     }
 }

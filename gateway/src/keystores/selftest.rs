@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use keygate_backends::group::MemberState;
 use keygate_backends::local::PreparedKey;
 use keygate_backends::{
     BlockPadding, Capabilities, Class, CryptoOp, CryptoOut, Custody, DecryptOp, Descriptor, EncryptOp, EncryptionScheme, Health, Held, Iv,
@@ -16,7 +17,7 @@ use keygate_backends::{
 use keygate_kmip::{CryptographicAlgorithm, HashingAlgorithm, RecommendedCurve};
 
 use super::{Open, chain};
-use crate::config::{KeystoreConfig, RemoteKeystoreConfig};
+use crate::config::{KeystoreConfig, Pkcs11Config, RemoteKeystoreConfig};
 use crate::operation::Gateway;
 use crate::operation::intent::{self, NewKey, Place};
 use crate::seal::SecretText;
@@ -24,6 +25,8 @@ use crate::store::{KeystoreId, KeystoreTest, OrganisationId, StepOutcome, TestSt
 
 /// Longest wait for a step; the probe key has several calls, each with this.
 const STEP_WAIT: Duration = Duration::from_secs(8);
+/// Longest wait for the members of a group to meet.
+const MEMBERS_WAIT: Duration = Duration::from_secs(60);
 /// How often a device that is being opened is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// What the probe key is used on.
@@ -46,6 +49,11 @@ struct Failure {
 impl Failure {
     fn new(text: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { text: text.into(), hint: hint.into(), secret_refused: false }
+    }
+
+    /// The same, of a member of a group.
+    fn on(self, member: &str) -> Self {
+        Self { text: format!("{member}: {}", self.text), ..self }
     }
 
     fn of(error: &KsError) -> Self {
@@ -120,7 +128,7 @@ async fn steps_of(gateway: &Gateway, open: &Open, subject: &Subject, steps: &mut
         // Opening it shakes hands: our certificate and theirs are verified here.
         steps.run("tls", 2 * STEP_WAIT, connect(open, subject)).await?
     } else {
-        let keystore = steps.run("connect", 2 * STEP_WAIT, connect(open, subject)).await?;
+        let keystore = steps.run("connect", STEP_WAIT + MEMBERS_WAIT, connect(open, subject)).await?;
         steps.not_needed("tls", "no network between the gateway and this keystore");
         keystore
     };
@@ -129,6 +137,11 @@ async fn steps_of(gateway: &Gateway, open: &Open, subject: &Subject, steps: &mut
     } else {
         steps.run("log in", STEP_WAIT, log_in(&keystore)).await?;
     }
+    let is_group = matches!(subject.config, KeystoreConfig::Group(_));
+    if is_group {
+        // Their first meeting makes key pairs in tokens.
+        steps.run("replication key", MEMBERS_WAIT, members_serve(&keystore)).await?;
+    }
     let descriptor = steps.run("capabilities", STEP_WAIT, capabilities(&keystore)).await?;
     // What an earlier test has left behind goes first.
     intent::sweep(gateway, subject.id, &keystore).await;
@@ -136,9 +149,41 @@ async fn steps_of(gateway: &Gateway, open: &Open, subject: &Subject, steps: &mut
     Some((descriptor, find_us))
 }
 
+/// Every member of a group has the replication key and passed the self-test.
+async fn members_serve(keystore: &Arc<dyn Keystore>) -> Result<((), String), Failure> {
+    let deadline = Instant::now() + MEMBERS_WAIT - Duration::from_secs(1);
+    loop {
+        let members = keystore.members();
+        let refused = members.iter().find_map(|member| match &member.state {
+            MemberState::Refused(reason) => Some((format!("{}: {reason}", member.name), member.login_refused)),
+            _ => None,
+        });
+        if let Some((refused, login)) = refused {
+            if login {
+                return Err(Failure { secret_refused: true, ..Failure::new(refused, REFUSED_HINT) });
+            }
+            return Err(Failure::new(refused, "give this token the group's replication key, or make it another one's member"));
+        }
+        let away: Vec<String> = members.iter().filter_map(|member| Some(format!("{}: {}", member.name, member.state.reason()?))).collect();
+        if away.is_empty() {
+            let names: Vec<String> = members.into_iter().map(|member| member.name).collect();
+            return Ok(((), format!("on {}, each of which signed rightly", names.join(", "))));
+        }
+        if Instant::now() >= deadline {
+            return Err(Failure::new(away.join("; "), "see that every member's token is there"));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
 async fn resolve(config: &KeystoreConfig) -> Result<((), String), Failure> {
     match config {
         KeystoreConfig::Pkcs11(config) => module(&config.module).map(|text| ((), text)),
+        KeystoreConfig::Group(config) => {
+            let of = |member: &Pkcs11Config| module(&member.module).map(|text| format!("{}: {text}", member.name)).map_err(|failure| failure.on(&member.name));
+            let texts: Result<Vec<String>, Failure> = config.members.iter().map(of).collect();
+            texts.map(|texts| ((), texts.join("; ")))
+        }
         KeystoreConfig::Remote(config) => names_of(config).await.map(|text| ((), text)),
         KeystoreConfig::Local { .. } => Ok(((), "nothing to look for".into())),
     }
@@ -197,7 +242,9 @@ async fn connect(open: &Open, subject: &Subject) -> Result<(Arc<dyn Keystore>, S
     let opened = tokio::task::spawn_blocking(move || open(&config, secret.as_ref())).await;
     let lost = |error: tokio::task::JoinError| Failure::new(error.to_string(), "this is a fault of the gateway: see its log");
     let keystore = opened.map_err(lost)?.map_err(|error| Failure::new(chain(error.as_ref()), "mend the settings"))?;
-    let deadline = Instant::now() + STEP_WAIT;
+    // The first meeting of a group's members takes a while; one that is there stands for all.
+    let is_group = matches!(subject.config, KeystoreConfig::Group(_));
+    let deadline = Instant::now() + if is_group { MEMBERS_WAIT } else { STEP_WAIT };
     loop {
         match keystore.health() {
             Health::Up | Health::NeedsOperator(_) => return Ok((keystore, "the device answers".into())),
@@ -282,6 +329,14 @@ async fn sign_probe(keystore: &Arc<dyn Keystore>, key: KeyId) -> Result<KeyRef, 
     let signed = keystore.crypto(Key::Reference(&reference), CryptoOp::Sign(scheme, input), cx()).await.map_err(of)?;
     let CryptoOut::Signature(signature) = signed else { return Err(wrong()) };
     let public = PreparedKey::new(&pair.public).map_err(of)?;
+    // Reads take turns, so as many as there are members ask each of them.
+    for _ in 1..keystore.members().len() {
+        let signed = keystore.crypto(Key::Reference(&reference), CryptoOp::Sign(scheme, input), cx()).await.map_err(of)?;
+        let CryptoOut::Signature(signature) = signed else { return Err(wrong()) };
+        if !local::verify(&public, scheme, input, &signature).map_err(of)? {
+            return Err(wrong());
+        }
+    }
     if local::verify(&public, scheme, input, &signature).map_err(of)? { Ok(reference) } else { Err(wrong()) }
 }
 

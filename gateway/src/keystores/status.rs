@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
+use keygate_backends::group::{MemberState, MemberStatus};
 use keygate_backends::{Figures, Health};
 
 use super::todo::Trouble;
@@ -31,6 +32,8 @@ pub struct Status {
     pub returns: u64,
     /// Objects it has, destroyed ones not counted; `None` where they have not been counted.
     pub objects: Option<u64>,
+    /// Members of a group.
+    pub members: Vec<MemberStatus>,
     /// What an operator has to do.
     pub todo: Vec<String>,
 }
@@ -42,8 +45,12 @@ impl KeystoreService {
         let open = self.gateway.get().and_then(|gateway| gateway.keystores.get(id).ok());
         let health = open.as_ref().map(|keystore| keystore.health());
         let objects = self.store.known_keystore_objects().map(|all| all.get(&id).copied().unwrap_or_default());
+        let members = open.as_ref().map(|keystore| keystore.members()).unwrap_or_default();
+        let mut todo = todo(&found, health.as_ref(), objects, self.gateway.get().is_some());
+        todo.extend(members.iter().filter_map(member_todo));
         Status {
-            todo: todo(&found, health.as_ref(), objects, self.gateway.get().is_some()),
+            members,
+            todo,
             figures: open.map(|keystore| keystore.figures()).unwrap_or_default(),
             noted: lock(&self.notes).get(&id).map(|notes| notes.read()).unwrap_or_default(),
             checked: lock(&self.checks).get(&id).cloned().unwrap_or_default(),
@@ -113,6 +120,20 @@ fn todo(found: &Found, health: Option<&Health>, objects: Option<u64>, serving: b
     list
 }
 
+/// What an operator has to do about a member of a group.
+fn member_todo(member: &MemberStatus) -> Option<String> {
+    let name = &member.name;
+    match &member.state {
+        MemberState::Refused(reason) => Some(format!("member {name} is kept out: {reason}")),
+        MemberState::Away(reason) => Some(format!("bring member {name} back, it is looked for: {reason}")),
+        _ if member.differing > 0 => {
+            let count = member.differing;
+            Some(format!("member {name} holds {count} other keys under ids of the group's: see the log, and destroy the wrong ones with the token's own tool"))
+        }
+        _ => None,
+    }
+}
+
 /// The figures of all keystores for Prometheus.
 pub struct KeystoreMetrics(Weak<KeystoreService>);
 
@@ -169,6 +190,31 @@ impl MetricsSource for KeystoreMetrics {
         add("keystore_secret_age_seconds", "Age of a keystore's sealed secret.", &|status| {
             let managed = status.found.row.managed.as_ref().filter(|managed| managed.secret.is_some())?;
             Some((now_ms() - managed.secret_since_ms).max(0) as f64 / 1e3)
+        });
+        let mut add = |name, help, of: &dyn Fn(&MemberStatus) -> Option<f64>| {
+            for status in &all {
+                let group = &status.found.row.name;
+                for member in &status.members {
+                    let label = Some(("member", format!("{group}/{}", member.name)));
+                    samples.extend(of(member).map(|value| Sample { name, help, label, value }));
+                }
+            }
+        };
+        add("keystore_member_up", "Whether a member of a group serves.", &|member| {
+            Some(f64::from(u8::from(matches!(member.state, MemberState::Serving | MemberState::Suspect))))
+        });
+        add("keystore_member_keys", "Keys that a member of a group has, known to be right.", &|member| Some(member.keys as f64));
+        add("keystore_member_lacking", "Keys that a member of a group lacks, or that were not compared yet.", &|member| {
+            Some(member.lacking as f64)
+        });
+        add("keystore_member_differing", "Keys of a member that are others than the group's under the same id.", &|member| {
+            Some(member.differing as f64)
+        });
+        add("keystore_member_failovers_total", "Calls that went on from a member of a group to the next.", &|member| {
+            Some(member.failovers as f64)
+        });
+        add("keystore_member_test_age_seconds", "How long ago a member of a group passed its self-test.", &|member| {
+            member.tested.map(|age| age.as_secs_f64())
         });
         samples
     }

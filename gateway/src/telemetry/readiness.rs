@@ -16,11 +16,24 @@ use serde::Serialize;
 pub enum ComponentState {
     /// Works.
     Up,
+    /// Works, and has lost something that it can do without for a while.
+    Degraded {
+        /// What is missing, and what to do.
+        reason: String,
+    },
     /// Does not work.
     Down {
         /// Why, and what to do.
         reason: String,
     },
+}
+
+impl ComponentState {
+    /// Whether the part does its work.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        matches!(self, Self::Up | Self::Degraded { .. })
+    }
 }
 
 /// The states of all parts. Changed rarely, read by the status listener.
@@ -41,6 +54,7 @@ impl Readiness {
         match &state {
             ComponentState::Up if before.is_some() => tracing::info!(component, "works again"),
             ComponentState::Up => {}
+            ComponentState::Degraded { reason } => tracing::warn!(component, reason, "works, and something is missing"),
             ComponentState::Down { reason } => tracing::warn!(component, reason, "does not work"),
         }
         true

@@ -70,9 +70,10 @@ impl StatusListener {
 async fn ready(State(shared): State<Shared>) -> impl IntoResponse {
     let components = shared.readiness.snapshot();
     let stopping = shared.readiness.is_stopping();
-    let ready = !stopping && components.values().all(|state| *state == ComponentState::Up);
+    let ready = !stopping && components.values().all(ComponentState::serves);
+    let degraded = components.values().any(|state| matches!(state, ComponentState::Degraded { .. }));
     let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (code, Json(serde_json::json!({ "ready": ready, "stopping": stopping, "components": components })))
+    (code, Json(serde_json::json!({ "ready": ready, "degraded": degraded, "stopping": stopping, "components": components })))
 }
 
 async fn status(State(shared): State<Shared>) -> impl IntoResponse {

@@ -297,6 +297,13 @@ pub(super) fn keystore_statuses(via: &Via, all: Vec<Value>) -> Result<(), Failur
             let counts = format!("{} us, {} of {} failed", status.check_us, status.checks_failed, status.checks);
             line("last check", status.checked.map(|at| format!("{failure} at {} ({counts})", time(at))));
             line("last test", status.tested.map(|at| format!("{} at {}", status.test.unwrap_or_default(), time(at))));
+            for member in &status.members {
+                let reason = member.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+                let tested = member.tested_seconds_ago.map_or_else(String::new, |age| format!(", self-test passed {age} s ago"));
+                let differing = if member.differing > 0 { format!(", {} DIFFER", member.differing) } else { String::new() };
+                let (name, state, keys, lacking) = (&member.name, &member.state, member.keys, member.lacking);
+                line("member", Some(format!("{name} {state}{reason}, {keys} keys, {lacking} lacking{differing}{tested}")));
+            }
             status.todo.iter().for_each(|todo| line("TO DO", Some(todo)));
         }
     })
