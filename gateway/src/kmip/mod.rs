@@ -11,7 +11,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use keygate_kmip::ttlv::{DecodeError, DecodeErrorKind, Frame, Limits, Writer};
 use keygate_kmip::{
     Credential, DateTime, Field, ItemResult, ProtocolVersion, RequestHeader, RequestMessage, ResponseHeader, ResponseItem,
-    ResponseMessage, ResultReason, ResultStatus, Tag, claimed_version,
+    ResponseMessage, ResultReason, ResultStatus, Tag, batch_count_in, claimed_version,
 };
 
 use crate::identity::{Caller, Users};
@@ -109,7 +109,7 @@ fn response_header(protocol_version: ProtocolVersion, now: i64, batch_count: usi
         time_stamp: DateTime(now),
         client_correlation_value: None,
         server_correlation_value: None,
-        batch_count: i32::try_from(batch_count).unwrap_or(i32::MAX),
+        batch_count: batch_count_in(protocol_version, i32::try_from(batch_count).unwrap_or(i32::MAX)),
     }
 }
 
