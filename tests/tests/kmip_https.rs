@@ -55,17 +55,18 @@ fn encodings_share_a_connection_and_a_store() {
         assert!(request::outcome(&other).is_err(), "{maker:?}: another client reads the key");
     }
     // Requests sent without waiting are answered in order.
-    let body = request::create_aes(V2_1, 128, None).encode();
-    let head = format!("POST /kmip HTTP/1.1\r\nHost: a\r\nContent-Type: application/octet-stream\r\nContent-Length: {}\r\n\r\n", body.len());
-    let one = [head.as_bytes(), &body].concat();
-    http.send(&one.repeat(5)).expect("sent");
-    let made: Vec<String> = (0..5)
-        .map(|_| {
-            let answer = Item::decode(&http.receive().expect("an answer").body).expect("TTLV");
-            request::identifier(&request::outcome(&answer).expect("Create"))
-        })
-        .collect();
-    assert!(made.is_sorted(), "identifiers grow with time: {made:?}");
+    let discover = request::message(V2_1, vec![(Operation::DiscoverVersions, Vec::new())]);
+    let requests = [request::create_aes(V2_1, 128, None), discover, request::create_aes(V2_1, 192, None)];
+    let octets = requests.iter().flat_map(|message| {
+        let body = message.encode();
+        let fields = format!("Content-Type: application/octet-stream\r\nContent-Length: {}", body.len());
+        [format!("POST /kmip HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n").into_bytes(), body].concat()
+    });
+    http.send(&octets.collect::<Vec<u8>>()).expect("sent");
+    for operation in [Operation::Create, Operation::DiscoverVersions, Operation::Create] {
+        let answer = Item::decode(&http.receive().expect("an answer").body).expect("TTLV");
+        assert_eq!(answer.find(Tag::OPERATION.0).and_then(Item::code), Some(operation.code()), "{answer:?}");
+    }
 }
 
 /// `application/xml` and parameters of the media type are taken, a chunked body too: it is the last of its connection.

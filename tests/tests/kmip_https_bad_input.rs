@@ -55,6 +55,7 @@ fn statuses_say_what_is_wrong() {
         ("10 MB of JSON, told", post("Content-Type: application/json\r\nContent-Length: 10000000\r\n", b""), 413),
         ("10 MB of XML, asked first", post("Content-Type: text/xml\r\nExpect: 100-continue\r\nContent-Length: 10000000\r\n", b""), 413),
         ("1 MiB and an octet of TTLV", post(&format!("{octets}Content-Length: 1048577\r\n"), &vec![0x42; 1_048_577]), 413),
+        ("the same, asked first", post(&format!("{octets}Expect: 100-continue\r\nContent-Length: 1048577\r\n"), b""), 413),
         ("a header of 20 KiB", post(&format!("X: {}\r\n{octets}{length}", "x".repeat(20_000)), &body), 431),
         ("a hundred headers", post(&format!("{}{octets}{length}", "X: y\r\n".repeat(100)), &body), 431),
     ];

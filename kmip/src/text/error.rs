@@ -82,7 +82,15 @@ pub enum Reason {
 
 /// A name out of a text, short enough for an error message.
 pub(crate) fn shown(name: &str) -> String {
-    const CHARACTERS_MAX: usize = 40;
-    let short: String = name.chars().take(CHARACTERS_MAX).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-    if short.len() < name.len() && name.chars().count() > CHARACTERS_MAX { format!("{short}...") } else { short }
+    cut(name, 40)
+}
+
+/// What a parser says is wrong: it may repeat names of any length.
+pub(crate) fn said(error: &dyn std::fmt::Display) -> Reason {
+    Reason::Malformed(cut(&error.to_string(), 120))
+}
+
+fn cut(text: &str, characters_max: usize) -> String {
+    let short: String = text.chars().take(characters_max).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    if text.chars().nth(characters_max).is_some() { format!("{short}...") } else { short }
 }

@@ -8,6 +8,6 @@ pub(crate) mod names;
 
 pub(crate) use buffer::TextBuffer;
 pub use error::{Error, Reason};
-pub(crate) use error::shown;
+pub(crate) use error::{said, shown};
 pub use limits::Limits;
 pub(crate) use limits::Budget;

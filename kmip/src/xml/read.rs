@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::Tag;
 use crate::event::Sink;
-use crate::text::{Budget, Error, Limits, Reason, names, shown};
+use crate::text::{Budget, Error, Limits, Reason, names, said, shown};
 use crate::ttlv::Type;
 
 /// Reads one message and sends its items to `sink`. A simple item by itself is read too: that it is no message shows when what the
@@ -25,7 +25,7 @@ pub fn read(text: &str, sink: &mut dyn Sink, limits: Limits) -> Result<(), Error
         let result = match event {
             Ok(Event::Eof) => return reader.finish().map_err(|reason| Error { position, reason }),
             Ok(event) => reader.event(&event),
-            Err(error) => Err(Reason::Malformed(error.to_string())),
+            Err(error) => Err(said(&error)),
         };
         result.map_err(|reason| Error { position, reason })?;
     }
@@ -152,12 +152,11 @@ fn decimal<T: std::str::FromStr>(text: &str) -> Option<T> {
 
 /// The text is a Rust string already: another encoding than UTF-8 cannot be what was meant.
 fn check_declaration(declaration: &BytesDecl<'_>) -> Result<(), Reason> {
-    let malformed = |error: &dyn std::fmt::Display| Reason::Malformed(error.to_string());
     match declaration.encoding() {
         None => Ok(()),
         Some(Ok(encoding)) if encoding.eq_ignore_ascii_case("utf-8") => Ok(()),
         Some(Ok(_)) => Err(Reason::Unaccepted("an encoding other than UTF-8")),
-        Some(Err(error)) => Err(malformed(&error)),
+        Some(Err(error)) => Err(said(&error)),
     }
 }
 
@@ -175,7 +174,7 @@ impl Item {
         let is_numbered = name == "TTLV";
         let (mut number, mut item_type, mut value) = (None, None, None);
         for attribute in element.attributes() {
-            let attribute = attribute.map_err(|error| Reason::Malformed(error.to_string()))?;
+            let attribute = attribute.map_err(|error| said(&error))?;
             match attribute.key.as_ref() {
                 "tag" if is_numbered => number = Some(text_of(&attribute)?),
                 "name" if is_numbered => {}

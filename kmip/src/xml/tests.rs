@@ -172,6 +172,8 @@ fn errors_are_short() {
     let long = "x".repeat(1 << 20);
     let error = to_bytes(&format!("<{long}/>")).expect_err("no such tag");
     assert_eq!(error, Reason::UnknownTag(format!("{}...", "x".repeat(40))));
+    let error = to_bytes(&format!("<BatchItem></{long}>")).expect_err("another end");
+    assert!(matches!(&error, Reason::Malformed(what) if what.len() < 150), "{}", error.to_string().len());
 }
 
 #[test]

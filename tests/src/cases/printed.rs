@@ -14,6 +14,8 @@ pub struct Printed {
     pub http: Option<Vec<u8>>,
 }
 
+const STRAY: [u8; 2] = [0x15, 0x32];
+
 impl Printed {
     /// The body of the HTTP form.
     #[must_use]
@@ -27,11 +29,14 @@ impl Printed {
     /// the body is otherwise the TTLV above it.
     fn mended(mut self) -> Self {
         let stray = self.http_body().is_some_and(|body| {
-            body.len() == self.ttlv.len() + 2 && body[..2] == self.ttlv[..2] && body[2..4] == [0x15, 0x32] && body[4..] == self.ttlv[2..]
+            body.len() == self.ttlv.len() + 2
+                && body[..2] == self.ttlv[..2]
+                && body[2..4] == STRAY
+                && body[4..] == self.ttlv[2..]
         });
         if let (true, Some(http)) = (stray, &mut self.http) {
             let at = http.len() - self.ttlv.len();
-            http.drain(at..at + 2);
+            http.drain(at..at + STRAY.len());
         }
         self
     }
@@ -80,7 +85,9 @@ fn is_hexadecimal(line: &str) -> bool {
 fn dumped(line: &str) -> Option<Vec<u8>> {
     const OCTETS: std::ops::Range<usize> = 10..59;
     let is_offset = |offset: &str| offset.len() == 8 && offset.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let (_, _) = line.split_once(": ").filter(|(offset, _)| is_offset(offset))?;
+    if !line.split_once(": ").is_some_and(|(offset, _)| is_offset(offset)) {
+        return None;
+    }
     let octets = line.get(OCTETS.start..OCTETS.end.min(line.len()))?;
     octets.split([' ', '-']).filter(|octet| !octet.is_empty()).map(|octet| u8::from_str_radix(octet, 16).ok()).collect()
 }

@@ -94,7 +94,8 @@ fn take(step: &Step, client: &mut Transport, state: &mut State) -> Result<Exchan
     let mut last = None;
     for _ in 0..attempts {
         let mut trial = state.clone();
-        let bytes = client.exchange(&request.encode(), step.exact.as_deref()).map_err(|error| format!("no answer: {error}"))?;
+        let bytes = client.exchange(&request.encode(), step.exact.as_deref());
+        let bytes = bytes.map_err(|error| format!("no answer: {error}"))?;
         let actual = Item::decode(&bytes).map_err(|error| format!("the answer is not TTLV: {error}"))?;
         let difference = compare::compare(&request, &step.response, &actual, &mut trial).err();
         let done = difference.is_none();
