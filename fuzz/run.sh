@@ -9,7 +9,7 @@ set -eu
 cd "$(dirname "$0")"
 seconds=${1:-60}
 [ $# -gt 0 ] && shift
-[ $# -gt 0 ] || set -- message stored xml certificate csr est keys_json ocsp private_key share text
+[ $# -gt 0 ] || set -- message stored xml json certificate csr est keys_json ocsp private_key share text
 host=$(rustc -vV | sed -n 's/^host: //p')
 target_dir=${CARGO_TARGET_DIR:-target}
 

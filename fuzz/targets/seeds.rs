@@ -5,12 +5,12 @@ mod pki_seeds;
 use std::path::Path;
 
 use keygate_kmip::ttlv::Limits;
-use keygate_kmip::{samples, xml};
+use keygate_kmip::{json, samples, xml};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::args().nth(1).unwrap_or_else(|| "corpus".to_owned());
     let folder = Path::new(&folder);
-    for name in ["message", "stored", "xml"] {
+    for name in ["message", "stored", "xml", "json"] {
         std::fs::create_dir_all(folder.join(name))?;
     }
     for (number, seed) in samples::seeds().iter().enumerate() {
@@ -18,7 +18,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let target = if matches!(seed[2], 0x78 | 0x7B) { "message" } else { "stored" };
         std::fs::write(folder.join(target).join(format!("seed-{number}")), seed)?;
         if let Ok(text) = xml::write(seed, &Limits::default(), xml::Masking::None) {
-            std::fs::write(folder.join("xml").join(format!("seed-{number}")), text)?;
+            std::fs::write(folder.join("xml").join(format!("seed-{number}")), text.as_bytes())?;
+        }
+        if let Ok(text) = json::write(seed, &Limits::default()) {
+            std::fs::write(folder.join("json").join(format!("seed-{number}")), text.as_bytes())?;
         }
     }
     let keys = folder.join("keys_json");

@@ -48,7 +48,7 @@ fn response(payload: ResponsePayload) -> (ResponseHeader, ResponseItem) {
         time_stamp: DateTime(1_800_000_000),
         client_correlation_value: None,
         server_correlation_value: None,
-        batch_count: 1,
+        batch_count: Some(1),
     };
     let operation = Some(payload.operation());
     (header, ResponseItem { operation, unique_batch_item_id: None, result: ItemResult::Success(payload) })

@@ -20,6 +20,7 @@ const V1_3: ProtocolVersion = ProtocolVersion::V1_3;
 const V1_4: ProtocolVersion = ProtocolVersion::V1_4;
 const V2_0: ProtocolVersion = ProtocolVersion::V2_0;
 const V2_1: ProtocolVersion = ProtocolVersion::V2_1;
+const V3_0: ProtocolVersion = ProtocolVersion::V3_0;
 
 /// How a request names an object. KMIP 2.1 §4.58: "Text String, Enumeration or Integer".
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -54,12 +55,18 @@ impl Field for UniqueIdentifier {
         match item.item_type {
             Type::Enumeration if version >= V2_0 => Field::decode(item, version).map(Self::Placeholder),
             Type::Integer if version >= V2_0 => item.integer().map(Self::Item),
+            // 3.0 tells an object's own identifier (Identifier) from that of another (Reference).
+            kind @ (Type::Identifier | Type::Reference) if version >= V3_0 => {
+                item.text_of(kind).map(|text| Self::Text(text.to_owned()))
+            }
+            _ if version >= V3_0 => item.text_of(Type::Identifier).map(|text| Self::Text(text.to_owned())),
             _ => item.text().map(|text| Self::Text(text.to_owned())),
         }
     }
 
     fn encode(&self, tag: Tag, writer: &mut Writer, version: ProtocolVersion) {
         match self {
+            Self::Text(text) if version >= V3_0 => writer.text_of(tag, Type::Identifier, text),
             Self::Text(text) => writer.text_string(tag, text),
             Self::Placeholder(value) => value.encode(tag, writer, version),
             Self::Item(number) => writer.integer(tag, *number),
@@ -88,14 +95,39 @@ impl Field for OpaqueDataType {
     }
 }
 
-structure! {
-    /// Name, KMIP 2.1 §4.32.
-    #[derive(Hash)]
-    Name {
-        /// Name Value.
-        value: required String = NAME_VALUE;
-        /// Name Type.
-        name_type: required NameType = NAME_TYPE;
+/// Name, KMIP 2.1 §4.32. A structure up to 2.1, a Text String in 3.0.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Name {
+    /// Name Value.
+    pub value: String,
+    /// Name Type.
+    pub name_type: NameType,
+}
+
+impl Field for Name {
+    fn decode(item: Item<'_>, version: ProtocolVersion) -> Result<Self, DecodeError> {
+        if version >= V3_0 {
+            return item.text().map(Self::text);
+        }
+        let mut fields = item.structure()?;
+        let value = Field::decode(fields.required(Tag::NAME_VALUE)?, version)?;
+        let name_type = Field::decode(fields.required(Tag::NAME_TYPE)?, version)?;
+        fields.finish()?;
+        Ok(Self { value, name_type })
+    }
+
+    fn encode(&self, tag: Tag, writer: &mut Writer, version: ProtocolVersion) {
+        if version >= V3_0 {
+            return writer.text_string(tag, &self.value);
+        }
+        writer.structure(tag, |writer| {
+            self.value.encode(Tag::NAME_VALUE, writer, version);
+            self.name_type.encode(Tag::NAME_TYPE, writer, version);
+        });
+    }
+
+    fn is_in(&self, version: ProtocolVersion) -> bool {
+        version >= V3_0 || self.name_type.is_in(version)
     }
 }
 

@@ -331,7 +331,7 @@ impl Field for AnyValue {
         writer.raw(tag, self.item_type, &self.bytes);
     }
     fn is_in(&self, version: ProtocolVersion) -> bool {
-        self.item_type != Type::DateTimeExtended || version >= ProtocolVersion::V2_0
+        version >= self.item_type.first()
     }
 }
 

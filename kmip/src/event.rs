@@ -1,7 +1,7 @@
 //! Events: a KMIP message as a sequence of typed items, independent of its encoding.
 //!
-//! A source (the TTLV cursor, the XML reader) calls a [`Sink`] for each item in order; a sink (the TTLV
-//! writer, the XML writer) writes them down. An encoding is added by writing one source and one sink, and every
+//! A source (the TTLV cursor, the XML and JSON readers) calls a [`Sink`] for each item in order; a sink (the TTLV
+//! writer, the XML and JSON writers) writes them down. An encoding is added by writing one source and one sink, and every
 //! pair of encodings is then a transcoder. Sources check what they read; sinks trust it.
 
 use zeroize::Zeroizing;
@@ -30,6 +30,8 @@ pub trait Sink {
     fn boolean(&mut self, tag: Tag, value: bool);
     /// A Text String.
     fn text_string(&mut self, tag: Tag, value: &str);
+    /// An Identifier, Reference or Name Reference: the text types of 3.0.
+    fn reference(&mut self, tag: Tag, item_type: Type, value: &str);
     /// A Byte String.
     fn byte_string(&mut self, tag: Tag, value: &[u8]);
     /// A Date-Time: seconds since 1970 UTC.
@@ -96,6 +98,10 @@ impl Sink for TtlvSink {
         self.writer.text_string(tag, value);
     }
 
+    fn reference(&mut self, tag: Tag, item_type: Type, value: &str) {
+        self.writer.text_of(tag, item_type, value);
+    }
+
     fn byte_string(&mut self, tag: Tag, value: &[u8]) {
         self.writer.byte_string(tag, value);
     }
@@ -137,6 +143,9 @@ pub fn replay(item: &Item<'_>, sink: &mut dyn Sink) -> Result<(), DecodeError> {
         Type::DateTime => sink.date_time(tag, item.date_time()?),
         Type::Interval => sink.interval(tag, item.interval()?),
         Type::DateTimeExtended => sink.date_time_extended(tag, item.date_time_extended()?),
+        Type::Identifier | Type::Reference | Type::NameReference => {
+            sink.reference(tag, item.item_type, item.text_of(item.item_type)?);
+        }
     }
     Ok(())
 }

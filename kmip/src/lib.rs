@@ -1,7 +1,8 @@
-//! The KMIP wire protocol, versions 1.0 to 2.1: bytes to typed messages and back.
+//! The KMIP wire protocol, versions 1.0 to 2.1: bytes to typed messages and back. Of 3.0 (committee draft): item types, headers, batch
+//! items, identifiers.
 //!
 //! Bytes -> [`ttlv::Frame`] -> typed messages, and typed messages -> [`ttlv::Writer`] -> bytes. No I/O, no
-//! clock, no async. Text encodings are transcoders over the same events.
+//! clock, no async. The text encodings ([`xml`], [`json`]) are transcoders over the same events.
 //!
 //! One model serves every version; each structure encodes and decodes *for a version*: what a version
 //! cannot say, its encoder cannot write.
@@ -9,12 +10,14 @@
 mod attribute;
 mod codec;
 pub mod event;
+pub mod json;
 mod message;
 mod object;
 mod payload;
 #[cfg(any(test, feature = "samples"))]
 pub mod samples;
 pub mod tables;
+mod text;
 #[cfg(test)]
 mod tests;
 pub mod ttlv;

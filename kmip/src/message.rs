@@ -13,6 +13,7 @@ use crate::{
 const V1_2: ProtocolVersion = ProtocolVersion::V1_2;
 const V1_4: ProtocolVersion = ProtocolVersion::V1_4;
 const V2_0: ProtocolVersion = ProtocolVersion::V2_0;
+const V3_0: ProtocolVersion = ProtocolVersion::V3_0;
 
 structure! {
     /// Authentication, KMIP 2.1 §9.4.
@@ -132,11 +133,11 @@ structure! {
         /// Batch Error Continuation Option; absent means Stop.
         batch_error_continuation_option: optional BatchErrorContinuationOption = BATCH_ERROR_CONTINUATION_OPTION;
         /// Batch Order Option.
-        batch_order_option: optional bool = BATCH_ORDER_OPTION;
+        batch_order_option: optional bool = BATCH_ORDER_OPTION in ..V3_0;
         /// Time Stamp.
         time_stamp: optional DateTime = TIME_STAMP;
-        /// Batch Count.
-        batch_count: required i32 = BATCH_COUNT;
+        /// Batch Count; required up to 2.1, gone in 3.0.
+        batch_count: optional i32 = BATCH_COUNT in ..V3_0;
     }
 }
 
@@ -156,9 +157,15 @@ impl RequestHeader {
             batch_error_continuation_option: None,
             batch_order_option: None,
             time_stamp: None,
-            batch_count,
+            batch_count: batch_count_in(protocol_version, batch_count),
         }
     }
+}
+
+/// The Batch Count of a message, in versions that have it.
+#[must_use]
+pub fn batch_count_in(version: ProtocolVersion, count: i32) -> Option<i32> {
+    (version < V3_0).then_some(count)
 }
 
 structure! {
@@ -252,8 +259,16 @@ impl<'a> RequestMessage<'a> {
             items.push(RequestItem::parse(item, version)?);
         }
         fields.finish()?;
-        // KMIP 2.1 §9.5: Batch Count "contains the number of Batch Items in a message".
-        if usize::try_from(header.batch_count) != Ok(items.len()) {
+        // KMIP 2.1 §9.5: Batch Count "contains the number of Batch Items in a message". 3.0 counts the items themselves.
+        let counted = match header.batch_count {
+            Some(count) => usize::try_from(count).ok(),
+            None if version >= V3_0 => Some(items.len()),
+            None => {
+                let kind = DecodeErrorKind::Missing { missing: Tag::BATCH_COUNT, within: header_item.tag };
+                return Err(header_item.error(kind));
+            }
+        };
+        if counted != Some(items.len()) {
             return Err(header_item.error(DecodeErrorKind::BadValue {
                 tag: Tag::BATCH_COUNT,
                 rule: "differs from the number of batch items",
@@ -273,7 +288,10 @@ impl<'a> RequestItem<'a> {
             // nothing to forget in a synchronous answer.
             fields.optional(Tag::EPHEMERAL);
         }
-        let unique_batch_item_id = fields.optional(Tag::UNIQUE_BATCH_ITEM_ID).map(|id| id.byte_string()).transpose()?;
+        let unique_batch_item_id = match version < V3_0 {
+            true => fields.optional(Tag::UNIQUE_BATCH_ITEM_ID).map(|id| id.byte_string()).transpose()?,
+            false => None,
+        };
         let payload = fields.required(Tag::REQUEST_PAYLOAD)?;
         let mut message_extensions = Vec::new();
         while let Some(extension) = fields.optional(Tag::MESSAGE_EXTENSION) {
@@ -295,7 +313,7 @@ pub fn encode_request(header: &RequestHeader, payloads: &[RequestPayload]) -> ze
         for (number, payload) in payloads.iter().enumerate() {
             writer.structure(Tag::BATCH_ITEM, |writer| {
                 payload.operation().encode(Tag::OPERATION, writer, version);
-                if payloads.len() > 1 {
+                if payloads.len() > 1 && version < V3_0 {
                     writer.byte_string(Tag::UNIQUE_BATCH_ITEM_ID, &number.to_be_bytes());
                 }
                 payload.encode(writer, version);
@@ -316,8 +334,8 @@ structure! {
         client_correlation_value: optional String = CLIENT_CORRELATION_VALUE in V1_4..;
         /// Server Correlation Value.
         server_correlation_value: optional String = SERVER_CORRELATION_VALUE in V1_4..;
-        /// Batch Count.
-        batch_count: required i32 = BATCH_COUNT;
+        /// Batch Count; required up to 2.1, gone in 3.0.
+        batch_count: optional i32 = BATCH_COUNT in ..V3_0;
     }
 }
 
@@ -392,7 +410,7 @@ impl Field for ResponseItem {
             if let Some(operation) = self.operation {
                 operation.encode(Tag::OPERATION, writer, version);
             }
-            if let Some(id) = &self.unique_batch_item_id {
+            if let Some(id) = self.unique_batch_item_id.as_ref().filter(|_| version < V3_0) {
                 writer.byte_string(Tag::UNIQUE_BATCH_ITEM_ID, id);
             }
             match &self.result {
@@ -452,14 +470,14 @@ impl ResponseMessage {
             time_stamp: DateTime(0),
             client_correlation_value: None,
             server_correlation_value: None,
-            batch_count: 0,
+            batch_count: None,
         };
         for field in header_fields {
             match field.tag {
                 Tag::TIME_STAMP => header.time_stamp = Field::decode(field, version)?,
                 Tag::CLIENT_CORRELATION_VALUE => header.client_correlation_value = Some(Field::decode(field, version)?),
                 Tag::SERVER_CORRELATION_VALUE => header.server_correlation_value = Some(Field::decode(field, version)?),
-                Tag::BATCH_COUNT => header.batch_count = Field::decode(field, version)?,
+                Tag::BATCH_COUNT => header.batch_count = Some(Field::decode(field, version)?),
                 _ => {}
             }
         }

@@ -9,7 +9,7 @@ use crate::ttlv::{Frame, Limits, Writer};
 use crate::{
     AsynchronousIndicator, Attribute, AttributeEntry, AttributeInstance, AttributeName, Attributes, Credential,
     CredentialType, CryptographicUsageMask, CustomAttribute, Enumeration, ExtensionType, ItemResult, KeyMaterial,
-    KeyValue, ManagedObject, OpaqueDataType, ProtectionStorageMask, ProtocolVersion, RecommendedCurve, RequestHeader,
+    KeyValue, ManagedObject, Name, OpaqueDataType, ProtectionStorageMask, ProtocolVersion, RecommendedCurve, RequestHeader,
     RequestMessage, RequestPayload, ResponseHeader, ResponseItem, ResponseMessage, ResponsePayload, StorageStatusMask,
     Tag, TransparentKey, UniqueIdentifier, encode_request, version_has,
 };
@@ -208,6 +208,12 @@ fn any_value(maker: &mut Maker, kind: usize) -> AnyValue {
     AnyValue::decode(item, maker.version()).expect("kinds are chosen by version")
 }
 
+impl Sample for Name {
+    fn sample(maker: &mut Maker) -> Self {
+        Self { value: Sample::sample(maker), name_type: Sample::sample(maker) }
+    }
+}
+
 impl Sample for UniqueIdentifier {
     fn sample(maker: &mut Maker) -> Self {
         let forms = if maker.version() < ProtocolVersion::V2_0 { 1 } else { 3 };
@@ -403,7 +409,7 @@ pub fn request_message(maker: &mut Maker) -> Vec<u8> {
 #[must_use]
 pub fn request_of(maker: &mut Maker, payloads: &[RequestPayload]) -> Vec<u8> {
     let mut header = RequestHeader::sample(maker);
-    header.batch_count = payloads.len() as i32;
+    header.batch_count = Some(payloads.len() as i32);
     encode_request(&header, payloads).to_vec()
 }
 
@@ -411,7 +417,7 @@ pub fn request_of(maker: &mut Maker, payloads: &[RequestPayload]) -> Vec<u8> {
 #[must_use]
 pub fn response_of(maker: &mut Maker, item: ResponseItem) -> Vec<u8> {
     let mut header = ResponseHeader::sample(maker);
-    header.batch_count = 1;
+    header.batch_count = Some(1);
     let mut writer = Writer::new();
     ResponseMessage { header, items: vec![item] }.encode(&mut writer);
     writer.into_bytes().to_vec()

@@ -28,7 +28,8 @@ impl ProtocolVersion {
     pub const V2_0: Self = Self::new(2, 0);
     /// KMIP 2.1.
     pub const V2_1: Self = Self::new(2, 1);
-    /// KMIP 3.0 (committee draft): known to the tables, not to the codec.
+    /// KMIP 3.0 (committee draft): messages, headers, identifiers and names are read and written; payloads and attributes
+    /// that it changed are not, so it is not among the [`SUPPORTED`](Self::SUPPORTED) ones.
     pub const V3_0: Self = Self::new(3, 0);
 
     /// The versions this crate speaks, newest first.

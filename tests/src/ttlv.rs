@@ -1,6 +1,6 @@
 //! TTLV as a plain tree: an encoder and decoder independent of the product's.
 //!
-//! KMIP 2.1 §9.1. Nothing here is fast or strict beyond what a test needs; unknown tags and values are kept as they are.
+//! KMIP 2.1 §9.1, and the item types of 3.0. Nothing here is fast or strict beyond what a test needs; unknown tags and values are kept as they are.
 
 use std::fmt;
 
@@ -28,6 +28,9 @@ pub enum Value {
     DateTime(i64),
     Interval(u32),
     DateTimeExtended(i64),
+    Identifier(String),
+    Reference(String),
+    NameReference(String),
 }
 
 /// Bytes that are not one TTLV item.
@@ -58,6 +61,9 @@ impl Value {
             Self::DateTime(_) => "DateTime",
             Self::Interval(_) => "Interval",
             Self::DateTimeExtended(_) => "DateTimeExtended",
+            Self::Identifier(_) => "Identifier",
+            Self::Reference(_) => "Reference",
+            Self::NameReference(_) => "NameReference",
         }
     }
 }
@@ -151,6 +157,9 @@ impl Item {
             Value::DateTime(value) => (9, value.to_be_bytes().to_vec()),
             Value::Interval(value) => (10, value.to_be_bytes().to_vec()),
             Value::DateTimeExtended(value) => (11, value.to_be_bytes().to_vec()),
+            Value::Identifier(value) => (12, value.as_bytes().to_vec()),
+            Value::Reference(value) => (13, value.as_bytes().to_vec()),
+            Value::NameReference(value) => (14, value.as_bytes().to_vec()),
         };
         out.extend_from_slice(&self.tag.to_be_bytes()[1..]);
         out.push(code);
@@ -185,6 +194,7 @@ fn decode_one(bytes: &[u8], depth: usize) -> Result<(Item, &[u8]), Malformed> {
     }
     let four = || content.try_into().map(u32::from_be_bytes).map_err(|_| fail("length is not 4"));
     let eight = || content.try_into().map(u64::from_be_bytes).map_err(|_| fail("length is not 8"));
+    let text = || String::from_utf8(content.to_vec()).map_err(|_| fail("text is not UTF-8"));
     let value = match header[3] {
         1 => {
             let mut fields = Vec::new();
@@ -205,11 +215,14 @@ fn decode_one(bytes: &[u8], depth: usize) -> Result<(Item, &[u8]), Malformed> {
             1 => Value::Boolean(true),
             _ => return Err(fail("boolean is neither 0 nor 1")),
         },
-        7 => Value::TextString(String::from_utf8(content.to_vec()).map_err(|_| fail("text is not UTF-8"))?),
+        7 => Value::TextString(text()?),
         8 => Value::ByteString(content.to_vec()),
         9 => Value::DateTime(eight()?.cast_signed()),
         10 => Value::Interval(four()?),
         11 => Value::DateTimeExtended(eight()?.cast_signed()),
+        12 => Value::Identifier(text()?),
+        13 => Value::Reference(text()?),
+        14 => Value::NameReference(text()?),
         other => return Err(fail(&format!("item type 0x{other:02X}"))),
     };
     Ok((Item { tag, value }, &rest[padded..]))

@@ -172,7 +172,7 @@ fn an_oversized_message_is_refused_from_its_header() {
 fn what_is_not_kmip_is_answered_and_the_connection_closed() {
     let gateway = Setup::new().start();
     let mut client = gateway.connect("a");
-    client.send(b"GET / HTTP/1.1\r\n\r\n").expect("sent");
+    client.send(b"\x00\x00hello, world\r\n").expect("sent");
     let _ = client.receive();
     assert!(client.is_closed());
     is_served(&gateway);

@@ -1,12 +1,10 @@
-//! Goal: the runner understands every case, and the product's XML encoding carries every message of them.
-//! Method: no server; each value of each file is resolved, each request is written as XML by the product and read back, and the
-//! TTLV bytes that the older message encoding cases print are what the product makes of the XML beside them.
+//! Goal: the runner understands every case, and the product's XML and JSON encodings carry every message of them, 3.0 included.
+//! Method: no server; each value of each file is resolved, each message is written as XML and as JSON by the product and read back, and
+//! the TTLV bytes that the older message encoding cases print are what the product makes of the texts beside them.
 
-use keygate_kmip::event::TtlvSink;
-use keygate_kmip::ttlv::Limits;
-use keygate_kmip::xml::{self, Masking};
 use keygate_tests::cases::file::{self, Node};
-use keygate_tests::cases::{state, suite};
+use keygate_tests::cases::transport::Encoding;
+use keygate_tests::cases::{printed, state, suite};
 use keygate_tests::tools;
 use keygate_tests::ttlv::{Item, Value};
 
@@ -22,6 +20,8 @@ fn item(node: &Node, attribute: Option<u32>) -> Result<Item, String> {
     let value = match (node.placeholder(), node.item_type.as_str()) {
         (Some(_), "ByteString") => Value::ByteString(PLACEHOLDER.to_vec()),
         (Some(_), "Integer") => Value::Integer(1),
+        (Some(name), "Identifier") => Value::Identifier(name.to_owned()),
+        (Some(name), "Reference") => Value::Reference(name.to_owned()),
         (Some(name), _) => Value::TextString(name.to_owned()),
         (None, _) => state::literal(node, attribute, 0)?,
     };
@@ -29,10 +29,10 @@ fn item(node: &Node, attribute: Option<u32>) -> Result<Item, String> {
 }
 
 #[test]
-fn every_case_is_understood_and_carried_by_xml() {
+fn every_case_is_understood_and_carried_by_xml_and_json() {
     let Some(folder) = suite::folder() else { return tools::note_skipped("kmip-cases", "the folder is absent") };
     let mut problems = Vec::new();
-    for entry in suite::manifest(&folder).expect("a manifest") {
+    for entry in suite::whole_manifest(&folder).expect("a manifest") {
         if entry.file.ends_with(".txt") {
             continue;
         }
@@ -45,7 +45,7 @@ fn every_case_is_understood_and_carried_by_xml() {
             }
         };
         for message in case.steps.iter().flat_map(|step| [&step.request, &step.response]) {
-            if let Err(error) = item(message, None).and_then(|item| through_xml(&item)) {
+            if let Err(error) = item(message, None).and_then(|item| through_texts(&item)) {
                 problems.push(format!("{}: {error}", path.display()));
             }
         }
@@ -53,50 +53,48 @@ fn every_case_is_understood_and_carried_by_xml() {
     assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
 }
 
-fn through_xml(item: &Item) -> Result<(), String> {
+fn through_texts(item: &Item) -> Result<(), String> {
     let bytes = item.encode();
-    let text = xml::write(&bytes, &Limits::default(), Masking::None).map_err(|error| error.to_string())?;
-    let again = read(&text)?;
-    if again == bytes { Ok(()) } else { Err(format!("differs after XML:\n{text}")) }
-}
-
-fn read(text: &str) -> Result<Vec<u8>, String> {
-    let mut sink = TtlvSink::new();
-    xml::read(text, &mut sink, xml::Limits::default()).map_err(|error| error.to_string())?;
-    Ok(sink.into_bytes().to_vec())
-}
-
-/// `MSGENC-XML-M-1` of 1.0 to 1.2 prints each message as XML and as TTLV.
-#[test]
-fn xml_and_ttlv_of_the_message_encoding_cases_agree() {
-    let Some(folder) = suite::folder() else { return tools::note_skipped("kmip-cases", "the folder is absent") };
-    let mut compared = 0;
-    for version in ["10", "11", "12"] {
-        let dotted = format!("v{}.{}", &version[..1], &version[1..]);
-        let path = folder.join(dotted).join("profiles-from-html").join(format!("MSGENC-XML-M-1-{version}.txt"));
-        let text = std::fs::read_to_string(&path).expect("the case");
-        let mut rest = text.as_str();
-        while let Some(start) = rest.find("<Re") {
-            let name = &rest[start + 1..start + rest[start..].find('>').expect("a tag ends")];
-            let end = format!("</{name}>");
-            let stop = rest.find(&end).expect("the message ends") + end.len();
-            let message = &rest[start..stop];
-            rest = &rest[stop..];
-            let next = rest.find("<Re").unwrap_or(rest.len());
-            let printed: String = rest[..next].lines().filter(|line| is_hexadecimal(line)).map(str::trim).collect();
-            let made = read(message).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-            let printed = hex::decode(&printed).expect("hexadecimal");
-            // MSGENC-*-1-11 prints different Time Stamps in the two forms: a defect of the document.
-            assert_eq!(without_time_stamp(&made), without_time_stamp(&printed), "{}\n{message}", path.display());
-            compared += 1;
+    for encoding in [Encoding::Xml, Encoding::Json] {
+        let text = encoding.write(&bytes).map_err(|error| error.to_string())?;
+        if encoding.read(&text).map_err(|error| format!("{}: {error}", encoding.name()))? != bytes {
+            return Err(format!("differs after {}:\n{}", encoding.name(), String::from_utf8_lossy(&text)));
         }
     }
-    assert_eq!(compared, 12);
+    Ok(())
 }
 
-fn is_hexadecimal(line: &str) -> bool {
-    let line = line.trim();
-    !line.is_empty() && line.bytes().all(|byte| byte.is_ascii_hexdigit())
+/// The message encoding cases of 1.0 to 1.2 print each message as XML and as TTLV, and as JSON or as HTTP: all of them are one.
+#[test]
+fn the_forms_of_the_message_encoding_cases_agree() {
+    let Some(folder) = suite::folder() else { return tools::note_skipped("kmip-cases", "the folder is absent") };
+    let (mut messages, mut texts, mut dumps) = (0, 0, 0);
+    for version in ["10", "11", "12"] {
+        for kind in ["XML", "JSON", "HTTPS"] {
+            let name = format!("v{}.{}/profiles-from-html/MSGENC-{kind}-M-1-{version}.txt", &version[..1], &version[1..]);
+            let text = std::fs::read_to_string(folder.join(&name)).expect("the case");
+            for message in printed::read(&text) {
+                messages += 1;
+                let xml = Encoding::Xml.read(message.xml.as_bytes()).unwrap_or_else(|error| panic!("{name}: {error}"));
+                // MSGENC-*-1-11 prints different Time Stamps in the two forms: a defect of the document.
+                assert_eq!(without_time_stamp(&xml), without_time_stamp(&message.ttlv), "{name}\n{}", message.xml);
+                if let Some(json) = &message.json {
+                    let bytes = Encoding::Json.read(json.as_bytes()).unwrap_or_else(|error| panic!("{name}: {error}"));
+                    assert_eq!(without_time_stamp(&bytes), without_time_stamp(&message.ttlv), "{name}\n{json}");
+                    // What the product writes is the printed text, white space apart.
+                    let again = String::from_utf8(Encoding::Json.write(&bytes).expect("a message")).expect("UTF-8");
+                    let tight = |text: &str| text.split_whitespace().collect::<String>();
+                    assert_eq!(tight(&again), tight(json), "{name}");
+                    texts += 1;
+                }
+                if let Some(body) = message.http_body() {
+                    assert_eq!(body, message.ttlv, "{name}");
+                    dumps += 1;
+                }
+            }
+        }
+    }
+    assert_eq!((messages, texts, dumps), (36, 12, 12));
 }
 
 fn without_time_stamp(bytes: &[u8]) -> Item {

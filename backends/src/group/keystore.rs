@@ -331,8 +331,24 @@ impl Keystore for Group {
         self.inner.health()
     }
 
+    fn retry(&self, secret: Option<SecretBytes>) {
+        for member in &self.inner.members {
+            member.replica.retry(secret.as_ref().map(|secret| SecretBytes::copy_of(secret.expose())));
+        }
+    }
+
+    /// Of all members together; of what is a measure and no count, the highest.
     fn figures(&self) -> Figures {
-        Figures::default()
+        let all = || self.inner.members.iter().map(|member| member.replica.figures());
+        Figures {
+            sessions: all().filter_map(|figures| figures.sessions).reduce(u32::saturating_add),
+            queued: all().filter_map(|figures| figures.queued).reduce(u32::saturating_add),
+            generation: all().filter_map(|figures| figures.generation).reduce(u64::saturating_add),
+            workers: all().filter_map(|figures| figures.workers).reduce(u32::saturating_add),
+            finds: all().filter_map(|figures| figures.finds).reduce(u64::saturating_add),
+            find_us: all().filter_map(|figures| figures.find_us).max(),
+            locked: all().filter_map(|figures| figures.locked).min(),
+        }
     }
 
     fn members(&self) -> Vec<MemberStatus> {

@@ -456,9 +456,9 @@ impl Drop for Session {
 const ATTRIBUTE_MAX: usize = 4096;
 /// Longest signature: ML-DSA-87 has 4627 octets (FIPS 204 table 2), RSA 8192 has 1024.
 const SIGNATURE_MAX: usize = 4627;
-/// Most that one cipher call adds to its input: the modulus of RSA 8192 for a short message.
 /// Octets of a wrapped key: RSA-4096 with its eight numbers has 2,400, the largest ML-DSA key 5,000.
 const WRAPPED_MAX: usize = 16 << 10;
+/// Most that one cipher call adds to its input: the modulus of RSA 8192 for a short message.
 const EXPANSION_MAX: usize = 1024;
 
 pub(super) fn ulong(len: usize) -> ck::CK_ULONG {

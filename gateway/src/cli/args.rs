@@ -597,6 +597,35 @@ pub(super) enum Kmip {
         #[command(flatten)]
         peer: Peer,
     },
+    /// Makes a new key in place of a symmetric key and prints its Unique Identifier.
+    Rekey {
+        /// Unique Identifier of the key.
+        id: String,
+        #[command(flatten)]
+        peer: Peer,
+    },
+    /// Sends a request message written as XML, of any version and operation, and prints the answer as XML.
+    Send {
+        /// File with one RequestMessage; - for standard input.
+        #[arg(value_name = "FILE.xml")]
+        file: PathBuf,
+        /// Prints key material and other secrets of the answer too.
+        #[arg(long)]
+        unmasked: bool,
+        #[command(flatten)]
+        peer: Peer,
+    },
+}
+
+/// How messages travel.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Encoding {
+    /// Bare, over TLS.
+    Ttlv,
+    /// XML, over HTTPS.
+    Xml,
+    /// JSON, over HTTPS.
+    Json,
 }
 
 /// Whom the KMIP client talks to, and as whom.
@@ -611,6 +640,12 @@ pub(super) struct Peer {
     /// Folder with ca.pem, cert.pem and key.pem. Default: D/clients/first.
     #[arg(long, value_name = "DIR")]
     pub(super) credentials: Option<PathBuf>,
+    /// How messages travel.
+    #[arg(long, value_enum, default_value = "ttlv")]
+    pub(super) encoding: Encoding,
+    /// Prints the messages as XML on standard error; key material, credentials and data under cryptographic operations are masked.
+    #[arg(long)]
+    pub(super) trace: bool,
 }
 
 #[derive(Subcommand)]

@@ -2,18 +2,22 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
+use axum::{
+    body::Body,
+    http::{Request, Response},
+};
+use hyper::{body::Incoming, service::Service};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto::Builder,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{
-    activity::{Activity, Watched},
-    front::{Front, HANDLING, Peer, Requests},
-    session::Session,
+use super::activity::{Activity, Watched};
+use crate::{
+    identity::Refusal,
+    listen::{Connection, Registry},
 };
-use crate::listen::{Connection, Registry};
 
 /// Longest request line and header fields together.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -30,17 +34,18 @@ pub(super) struct Served<S> {
     pub(super) is_http2: bool,
     pub(super) connection: Arc<Connection>,
     pub(super) registry: Arc<Registry>,
-    pub(super) peer: Peer,
-    pub(super) session: Option<Session>,
 }
 
-/// Answers requests until either side ends the connection.
-pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(served: Served<S>, front: Arc<Front>) {
-    let Served { stream, is_http2, connection, registry, peer, session } = served;
-    // The whole of a request: its body, its handler, and a second for what lies between.
-    let request = front.body_wait + HANDLING + Duration::from_secs(1);
+/// Answers requests until either side ends the connection. `request`: longest time for one, its body and its handler.
+pub(super) async fn serve<S, R>(served: Served<S>, request: Duration, requests: impl FnOnce(Arc<Activity>) -> R)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    R: Service<Request<Incoming>, Response = Response<Body>, Error = Refusal>,
+    R::Future: Send + 'static,
+{
+    let Served { stream, is_http2, connection, registry } = served;
     let activity = Activity::new(connection.clone(), registry, is_http2, request);
-    let requests = Requests { front, activity: activity.clone(), peer, session: session.map(Arc::new) };
+    let requests = requests(activity.clone());
     let builder = builder(is_http2);
     let stream = TokioIo::new(Watched { stream, activity: activity.clone() });
     let mut hyper = pin!(builder.serve_connection(stream, requests));

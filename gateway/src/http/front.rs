@@ -9,13 +9,15 @@ use axum::{
     http::{HeaderValue, Method, Request, Response, header},
     response::IntoResponse as _,
 };
-use http_body_util::BodyExt as _;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Incoming;
 use rustls_pki_types::CertificateDer;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tower::ServiceExt as _;
 
 use super::{
     activity::{Activity, UnderWay},
+    body,
+    connection::{self, Served},
     counts::HttpCounts,
     problem::{self, Problem},
     session::Session,
@@ -23,9 +25,7 @@ use super::{
 use crate::{identity::Refusal, listen::Reason};
 
 /// Longest time a handler may take.
-pub(super) const HANDLING: Duration = Duration::from_secs(60);
-/// Octets of a body too large that are still read and dropped, so that its sender gets to read the answer.
-const DROPPED_BYTES_MAX: usize = 1 << 20;
+const HANDLING: Duration = Duration::from_secs(60);
 
 /// Who sent a request: an extension of every request a router sees.
 #[derive(Debug, Clone)]
@@ -55,6 +55,19 @@ pub(super) struct Requests {
     pub(super) activity: Arc<Activity>,
     pub(super) peer: Peer,
     pub(super) session: Option<Arc<Session>>,
+}
+
+impl Requests {
+    /// Answers the requests of a connection until either side ends it.
+    pub(super) async fn serve<S>(served: Served<S>, front: Arc<Front>, peer: Peer, session: Option<Session>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        // The whole of a request: its body, its handler, and a second for what lies between.
+        let request = front.body_wait + HANDLING + Duration::from_secs(1);
+        let session = session.map(Arc::new);
+        connection::serve(served, request, |activity| Self { front, activity, peer, session }).await;
+    }
 }
 
 type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Refusal>> + Send>>;
@@ -90,13 +103,13 @@ impl Front {
         let (mut parts, body) = request.into_parts();
         // RFC 9110 §10.1.1: who expects 100 Continue waits for it before sending its body; a refusal is read at once.
         let waits = parts.headers.contains_key(header::EXPECT);
-        let body = match tokio::time::timeout(self.body_wait, self.receive(body, waits)).await {
+        let body = match tokio::time::timeout(self.body_wait, body::receive(body, self.body_bytes_max, waits)).await {
             Ok(Ok(body)) => body,
             Ok(Err(problem)) => return problem.into_response(),
             Err(_) => return Problem::too_slow(self.body_wait).into_response(),
         };
         parts.extensions.insert(peer);
-        let request = Request::from_parts(parts, Body::from(body));
+        let request = Request::from_parts(parts, Body::from(Bytes::from_owner(body)));
         match tokio::time::timeout(HANDLING, self.router.clone().oneshot(request)).await {
             Ok(answered) => {
                 let response = answered.unwrap_or_else(|never: Infallible| match never {});
@@ -104,30 +117,6 @@ impl Front {
             }
             Err(_) => Problem::deadline(HANDLING).into_response(),
         }
-    }
-
-    async fn receive(&self, mut body: Incoming, waits: bool) -> Result<Bytes, Problem> {
-        let max = self.body_bytes_max;
-        let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-        if declared > max && (waits || declared > DROPPED_BYTES_MAX) {
-            return Err(Problem::too_large(max));
-        }
-        let mut octets = Vec::with_capacity(if declared > max { 0 } else { declared });
-        let mut seen = 0usize;
-        while let Some(frame) = body.frame().await {
-            // The peer is gone, or breaks the framing: hyper ends the connection.
-            let Ok(frame) = frame else { return Err(Problem::broken_body()) };
-            // Trailers have no meaning to any route.
-            let Ok(data) = frame.into_data() else { continue };
-            seen = seen.saturating_add(data.len());
-            if seen > DROPPED_BYTES_MAX.max(max) {
-                break;
-            }
-            if seen <= max {
-                octets.extend_from_slice(&data);
-            }
-        }
-        if seen > max { Err(Problem::too_large(max)) } else { Ok(Bytes::from(octets)) }
     }
 
     fn refuse_method(&self) -> Response<Body> {

@@ -9,9 +9,9 @@ use tokio::{net::TcpStream, sync::watch};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{
-    connection::{self, Served},
+    connection::Served,
     counts::HttpCounts,
-    front::{Front, Peer},
+    front::{Front, Peer, Requests},
     session::{EndRefused, Session},
 };
 use crate::{
@@ -155,8 +155,8 @@ impl Secured {
         };
         let peer = Peer { address: connection.address, connection: connection.id, certificates };
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2);
-        let served = Served { stream, is_http2, connection, registry: self.registry.clone(), peer, session };
-        connection::serve(served, self.front.clone()).await;
+        let served = Served { stream, is_http2, connection, registry: self.registry.clone() };
+        Requests::serve(served, self.front.clone(), peer, session).await;
     }
 
     fn identify(&self, stream: &TlsStream<TcpStream>, registered: &Registered) -> Result<(Chain, Option<Session>), Refusal> {
@@ -214,8 +214,8 @@ impl PlainListener {
             tokio::spawn(async move {
                 let connection = registered.connection.clone();
                 let peer = Peer { address: connection.address, connection: connection.id, certificates: None };
-                let served = Served { stream, is_http2: false, connection, registry, peer, session: None };
-                connection::serve(served, front).await;
+                let served = Served { stream, is_http2: false, connection, registry };
+                Requests::serve(served, front, peer, None).await;
                 drop(registered);
             });
         };

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use keygate_kmip::ttlv::{DecodeError, DecodeErrorKind, Frame, Limits, Writer};
+use keygate_kmip::xml;
 use keygate_kmip::{
     Credential, DateTime, Field, ItemResult, ProtocolVersion, RequestHeader, RequestMessage, ResponseHeader, ResponseItem,
-    ResponseMessage, ResultReason, ResultStatus, Tag, claimed_version,
+    ResponseMessage, ResultReason, ResultStatus, Tag, batch_count_in, claimed_version,
 };
 
 use crate::identity::{Caller, Users};
@@ -89,10 +90,16 @@ impl FrameHandler for KmipFront {
             Unreadable::TooLarge { bytes, max } => {
                 (ResultReason::InvalidMessage, format!("message of {bytes} bytes is over the limit of {max}"))
             }
+            Unreadable::NotUtf8 { at } => (ResultReason::InvalidMessage, format!("the text is not UTF-8 (byte {at})")),
+            Unreadable::Text(error) => (ResultReason::InvalidMessage, error.to_string()),
         };
         let mut writer = Writer::new();
         refuse(&mut writer, ProtocolVersion::V1_0, unix_seconds(), result, message);
         response.extend_from_slice(writer.bytes());
+    }
+
+    fn text_limits(&self) -> xml::Limits {
+        xml::Limits::of(&self.limits)
     }
 }
 
@@ -109,7 +116,7 @@ fn response_header(protocol_version: ProtocolVersion, now: i64, batch_count: usi
         time_stamp: DateTime(now),
         client_correlation_value: None,
         server_correlation_value: None,
-        batch_count: i32::try_from(batch_count).unwrap_or(i32::MAX),
+        batch_count: batch_count_in(protocol_version, i32::try_from(batch_count).unwrap_or(i32::MAX)),
     }
 }
 

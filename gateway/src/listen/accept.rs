@@ -4,7 +4,6 @@ use std::{io, net::SocketAddr, sync::Arc};
 
 use keygate_pki::provisioning::SourceRanges;
 use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
 
 use super::{
     handler::FrameHandler,
@@ -44,7 +43,7 @@ impl<H: FrameHandler> Listener<H> {
     /// Binds; connections wait in the kernel until [`Listener::run`].
     pub fn bind(address: SocketAddr, parts: ListenerParts<H>) -> io::Result<Self> {
         let shared = Shared {
-            acceptor: TlsAcceptor::from(parts.tls.server_config()),
+            tls: parts.tls,
             directory: parts.directory,
             registry: parts.registry,
             metrics: parts.metrics,

@@ -5,7 +5,7 @@ use std::{
     os::fd::OwnedFd,
     sync::{
         OnceLock,
-        atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering},
     },
 };
 
@@ -72,7 +72,8 @@ pub struct Connection {
     close_by: AtomicU64,
     credential: OnceLock<CredentialId>,
     not_after: AtomicI64,
-    ending: Ending,
+    /// [`Ending::Told`], not [`Ending::Read`].
+    is_told: AtomicBool,
     told: Notify,
 }
 
@@ -96,7 +97,7 @@ impl Connection {
             close_by: AtomicU64::new(NEVER),
             credential: OnceLock::new(),
             not_after: AtomicI64::new(i64::MAX),
-            ending,
+            is_told: AtomicBool::new(ending == Ending::Told),
             told: Notify::new(),
         }
     }
@@ -139,7 +140,7 @@ impl Connection {
 
     fn end(&self, reason: Reason) {
         let is_overdue = reason == Reason::Overdue;
-        match self.ending {
+        match self.ending() {
             _ if self.is_in(Phase::Handshake) => self.shut(Shutdown::Both),
             Ending::Read if is_overdue && self.is_in(Phase::Write) => self.shut(Shutdown::Both),
             Ending::Read => self.shut(Shutdown::Read),
@@ -152,6 +153,15 @@ impl Connection {
         self.told.notify_one();
     }
 
+    fn ending(&self) -> Ending {
+        if self.is_told.load(Ordering::Relaxed) { Ending::Told } else { Ending::Read }
+    }
+
+    /// The connection turns out to speak HTTP: from here on its task listens to [`Connection::asked_to_end`].
+    pub(crate) fn is_told_of_its_end(&self) {
+        self.is_told.store(true, Ordering::Relaxed);
+    }
+
     /// Waits until the connection is asked to end. For the connection's own task alone.
     pub(crate) async fn asked_to_end(&self) {
         self.told.notified().await;
@@ -160,7 +170,7 @@ impl Connection {
     /// Whether the connection may be ended to make room: its peer has not proven who it is, has had a second to do so, and
     /// nothing is worked on for it.
     pub(super) fn is_evictable(&self, now: u64) -> bool {
-        let waits = match self.ending {
+        let waits = match self.ending() {
             Ending::Read => self.is_in(Phase::Handshake),
             Ending::Told => self.credential().is_none() && [Phase::Handshake, Phase::Idle, Phase::Frame].iter().any(|phase| self.is_in(*phase)),
         };

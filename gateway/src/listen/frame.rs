@@ -1,6 +1,7 @@
 //! Cuts a byte stream into request messages by the eight octets of the TTLV header.
 
-use zeroize::Zeroize;
+use keygate_kmip::xml;
+use zeroize::{Zeroize, Zeroizing};
 
 /// KMIP 2.1 §9.1.1: "An Item Tag is a three-byte binary unsigned integer", here 420078, Request Message; §9.1.2: "one
 /// byte" of type, here 01, Structure.
@@ -12,7 +13,7 @@ const BUFFER_BYTES_IDLE: usize = 2048;
 const BUFFER_BYTES_KEPT: usize = 8192;
 
 /// Why the octets received are no request message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unreadable {
     /// The stream does not begin with the tag and type of a Request Message.
     NotARequest {
@@ -26,6 +27,13 @@ pub enum Unreadable {
         /// Length allowed, with the header.
         max: usize,
     },
+    /// A text that is not UTF-8.
+    NotUtf8 {
+        /// Offset of the first octet that is not.
+        at: usize,
+    },
+    /// A text that is no message in its encoding.
+    Text(xml::Error),
 }
 
 /// Octets received and not yet handled. Wiped when handled, when grown and when dropped.
@@ -49,6 +57,16 @@ impl FrameBuffer {
     /// Whether a message has begun.
     pub fn has_begun(&self) -> bool {
         !self.octets.is_empty()
+    }
+
+    /// What has arrived so far.
+    pub(super) fn first_octets(&self) -> &[u8] {
+        &self.octets
+    }
+
+    /// All that has arrived, for another protocol.
+    pub(super) fn take(&mut self) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(std::mem::take(&mut self.octets))
     }
 
     /// The first message.

@@ -2,6 +2,8 @@
 
 use std::{future::Future, net::SocketAddr, sync::Arc};
 
+use keygate_kmip::xml;
+
 use super::frame::Unreadable;
 use crate::identity::Caller;
 
@@ -38,6 +40,11 @@ pub trait FrameHandler: Send + Sync + 'static {
         response: &mut Vec<u8>,
     ) -> impl Future<Output = Disposition> + Send;
 
-    /// Answers what is no frame; the connection is closed after it.
+    /// Answers what is no frame. Over bare TLS the connection is closed after it.
     fn unreadable(&self, reason: Unreadable, response: &mut Vec<u8>);
+
+    /// What a message in a text encoding may cost.
+    fn text_limits(&self) -> xml::Limits {
+        xml::Limits::default()
+    }
 }

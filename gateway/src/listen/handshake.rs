@@ -1,11 +1,12 @@
 //! The TLS handshake of a connection, and the record of those that fail.
 
-use std::fmt::Display;
+use std::{fmt::Display, io};
 
+use rustls::server::Acceptor;
 use tokio::net::TcpStream;
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor, server::TlsStream};
 
-use super::{connection::Connection, registry::Registry};
+use super::{connection::Connection, registry::Registry, tls::TlsSettings};
 use crate::{
     audit::Refusals,
     identity::{Refusal, with_refusal},
@@ -26,7 +27,21 @@ pub(crate) struct Handshake<'a> {
 impl Handshake<'_> {
     /// Runs it; the registry ends it at its deadline.
     pub(crate) async fn accept(&self, acceptor: &TlsAcceptor, socket: TcpStream) -> Option<TlsStream<TcpStream>> {
-        let (accepted, refusal) = with_refusal(acceptor.accept(socket)).await;
+        self.outcome(with_refusal(acceptor.accept(socket)).await)
+    }
+
+    /// Runs it for a port that carries KMIP bare or in HTTP. A client that offers HTTP by ALPN gets its protocol; one that offers
+    /// nothing, or something else, is not held to it: its first octet tells.
+    pub(crate) async fn accept_either(&self, tls: &TlsSettings, socket: TcpStream) -> Option<TlsStream<TcpStream>> {
+        let accepting = async {
+            let start = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
+            let config = tls.config_for(&start.client_hello());
+            start.into_stream(config).await
+        };
+        self.outcome(with_refusal(accepting).await)
+    }
+
+    fn outcome(&self, (accepted, refusal): (io::Result<TlsStream<TcpStream>>, Option<Refusal>)) -> Option<TlsStream<TcpStream>> {
         match accepted {
             Ok(stream) => Some(stream),
             Err(error) => {

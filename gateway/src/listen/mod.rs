@@ -2,7 +2,8 @@
 //!
 //! Does: bounds connections, memory and time; finishes handshakes; identifies the caller at the handshake and again when
 //! the directory has changed; cuts the byte stream into request messages (KMIP 2.1 §9, TTLV header) and hands each to a
-//! [`FrameHandler`]. Leaves to others: what a message means, who may do what, what is answered.
+//! [`FrameHandler`]; hands a connection whose first octets are HTTP to `http`, with the caller it has identified. Leaves to others:
+//! what a message means, who may do what, what is answered.
 //!
 //! Deadlines cost the frame loop one relaxed store each: a [`Registry`] sweeps all connections ten times a second and
 //! shuts the sockets of those overdue, which ends their pending read or write. The HTTP listeners (`http`) use the same port,
@@ -15,6 +16,7 @@ mod frame;
 mod handler;
 mod handshake;
 mod port;
+mod prefixed;
 mod registry;
 mod session;
 mod tls;
@@ -23,6 +25,7 @@ pub(crate) use counts::ConnectionCounts;
 pub(crate) use handshake::{BUSY_ALERT, Handshake};
 pub(crate) use port::Port;
 pub(crate) use registry::Registered;
+pub(crate) use session::Session;
 pub(crate) use tls::ALPN_HTTP2;
 
 pub use accept::{Listener, ListenerParts};

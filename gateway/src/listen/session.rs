@@ -1,4 +1,4 @@
-//! One client: handshake, identification, then frames until either side ends it.
+//! One client: handshake, identification, then frames until either side ends it; or HTTP, where it speaks that.
 
 use std::{io, sync::Arc, time::Instant};
 
@@ -7,17 +7,20 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::server::TlsStream;
 
 use super::{
     connection::{Connection, Phase},
     frame::{FrameBuffer, Unreadable, recycle},
     handler::{Disposition, FrameHandler, PeerInfo},
     handshake::Handshake,
+    prefixed::Prefixed,
     registry::{Registered, Registry},
+    tls::{ALPN_HTTP2, TlsSettings},
 };
 use crate::{
     audit::Refusals,
+    http::{KmipOverHttp, serve_kmip},
     identity::{Admitted, Caller, DirectoryHandle, Refusal},
     telemetry::{HandshakeFailure, Metrics},
 };
@@ -27,7 +30,7 @@ const LINGER_BYTES_MAX: usize = 4 << 20;
 
 /// What all sessions of a listener share.
 pub(super) struct Shared<H> {
-    pub(super) acceptor: TlsAcceptor,
+    pub(super) tls: Arc<TlsSettings>,
     pub(super) directory: Arc<DirectoryHandle>,
     pub(super) registry: Arc<Registry>,
     pub(super) metrics: Arc<Metrics>,
@@ -41,7 +44,16 @@ pub(super) async fn serve<H: FrameHandler>(shared: Arc<Shared<H>>, socket: TcpSt
     let connection = registered.connection.clone();
     let Some((mut stream, session)) = handshake(&shared, socket, &connection).await else { return };
     shared.metrics.session_opened(connection.id);
-    let ended = session.run(&shared, &mut stream).await;
+    let mut input = FrameBuffer::new(shared.message_bytes_max);
+    let ended = match session.begin(&shared.registry, &mut stream, &mut input).await {
+        Ok(Spoken::Ttlv) => session.run(&shared, &mut stream, input).await,
+        Ok(Spoken::Http { is_http2 }) => {
+            let Shared { handler, registry, metrics, .. } = &*shared;
+            let over = KmipOverHttp { handler: handler.clone(), registry: registry.clone(), metrics: metrics.clone() };
+            return serve_kmip(over, Prefixed::new(input.take(), stream), is_http2, session).await;
+        }
+        Err(error) => Err(error),
+    };
     if let Err(error) = &ended {
         tracing::debug!(peer = %connection.address, connection = connection.id, %error, "connection ended");
     }
@@ -56,7 +68,7 @@ pub(super) async fn serve<H: FrameHandler>(shared: Arc<Shared<H>>, socket: TcpSt
 
 async fn handshake<H>(shared: &Shared<H>, socket: TcpStream, connection: &Arc<Connection>) -> Option<(TlsStream<TcpStream>, Session)> {
     let handshake = Handshake { registry: &shared.registry, refusals: &shared.refusals, connection };
-    let stream = handshake.accept(&shared.acceptor, socket).await?;
+    let stream = handshake.accept_either(&shared.tls, socket).await?;
     match identify(shared, &stream, connection) {
         Ok(session) => Some((stream, session)),
         Err(refusal) => {
@@ -73,7 +85,7 @@ fn identify<H>(shared: &Shared<H>, stream: &TlsStream<TcpStream>, connection: &A
     let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let admitted = directory.identify(chain, UnixTime::now())?;
     connection.identified(admitted.credential.clone(), admitted.not_after);
-    let mut session = Session { connection: connection.clone(), admitted, version: directory.version() };
+    let mut session = Session { connection: connection.clone(), directory: shared.directory.clone(), admitted, version: directory.version() };
     // From here on a change of the directory finds this connection in the registry; one made just before does not.
     session.recheck(&shared.directory)?;
     Ok(session)
@@ -87,19 +99,73 @@ enum Ended {
     LastAnswer,
 }
 
+/// What a connection speaks.
+enum Spoken {
+    /// KMIP messages, bare.
+    Ttlv,
+    /// KMIP messages in HTTP.
+    Http { is_http2: bool },
+}
+
+/// RFC 9113 §3.4: "the connection preface starts with the sequence" of which this is the beginning.
+const HTTP2_PREFACE: &[u8] = b"PRI ";
+
 /// An identified connection.
-struct Session {
+pub(crate) struct Session {
     connection: Arc<Connection>,
+    directory: Arc<DirectoryHandle>,
     admitted: Admitted,
     version: u64,
 }
 
 impl Session {
-    async fn run<H: FrameHandler>(mut self, shared: &Shared<H>, stream: &mut TlsStream<TcpStream>) -> io::Result<Ended> {
+    /// The connection it is of.
+    pub(crate) fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+
+    /// Whose messages these are now.
+    pub(crate) fn caller(&mut self) -> Result<Arc<Caller>, Refusal> {
+        let directory = self.directory.clone();
+        self.recheck(&directory)?;
+        Ok(self.admitted.caller.clone())
+    }
+
+    /// Waits for the first octets and tells by them what is spoken: a TTLV message begins with 42, a method of HTTP with
+    /// a letter. None of HTTP's methods that anyone sends begins with that of 42, B.
+    async fn begin(&self, registry: &Registry, stream: &mut TlsStream<TcpStream>, input: &mut FrameBuffer) -> io::Result<Spoken> {
+        self.connection.enter(Phase::Idle, Some(registry.now() + registry.timing.idle));
+        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2);
+        loop {
+            match input.first_octets() {
+                [] => {}
+                [b'A' | b'C'..=b'Z', ..] if is_http2 => return Ok(Spoken::Http { is_http2 }),
+                first @ [b'A' | b'C'..=b'Z', ..] => {
+                    let compared = first.len().min(HTTP2_PREFACE.len());
+                    if first[..compared] != HTTP2_PREFACE[..compared] {
+                        return Ok(Spoken::Http { is_http2: false });
+                    }
+                    if compared == HTTP2_PREFACE.len() {
+                        return Ok(Spoken::Http { is_http2: true });
+                    }
+                }
+                _ => return Ok(Spoken::Ttlv),
+            }
+            // Asked to end, or nothing more: `run` finds the same.
+            if self.connection.is_closing() || stream.read_buf(input.room()).await? == 0 {
+                return Ok(Spoken::Ttlv);
+            }
+            if !self.connection.is_in(Phase::Frame) {
+                // The deadline runs from the first octet: sending slowly does not extend it.
+                self.connection.enter(Phase::Frame, Some(registry.now() + registry.timing.frame));
+            }
+        }
+    }
+
+    async fn run<H: FrameHandler>(mut self, shared: &Shared<H>, stream: &mut TlsStream<TcpStream>, mut input: FrameBuffer) -> io::Result<Ended> {
         let connection = self.connection.clone();
         let peer = PeerInfo { address: connection.address, connection: connection.id };
         let (registry, timing) = (&shared.registry, &shared.registry.timing);
-        let mut input = FrameBuffer::new(shared.message_bytes_max);
         let mut response = ResponseBuffer::default();
         loop {
             let bytes = match self.receive(registry, stream, &mut input).await? {
@@ -132,8 +198,11 @@ impl Session {
     async fn receive(&self, registry: &Registry, stream: &mut TlsStream<TcpStream>, input: &mut FrameBuffer) -> io::Result<Received> {
         let timing = &registry.timing;
         let mut begun = input.has_begun();
-        let (phase, ticks) = if begun { (Phase::Frame, timing.frame) } else { (Phase::Idle, timing.idle) };
-        self.connection.enter(phase, Some(registry.now() + ticks));
+        // The first message of a connection has its deadline already.
+        if !(begun && self.connection.is_in(Phase::Frame)) {
+            let (phase, ticks) = if begun { (Phase::Frame, timing.frame) } else { (Phase::Idle, timing.idle) };
+            self.connection.enter(phase, Some(registry.now() + ticks));
+        }
         loop {
             // Asked to end between requests: what is already here is not begun.
             if self.connection.is_closing() {

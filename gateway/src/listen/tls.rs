@@ -104,10 +104,15 @@ impl OnDoorChange for Tickets {
 
 /// RFC 9113 §3.1: "The string "h2" identifies the protocol where HTTP/2 uses TLS".
 pub(crate) const ALPN_HTTP2: &[u8] = b"h2";
+/// RFC 7301 §6.
+const ALPN_HTTP1: &[u8] = b"http/1.1";
+const HTTP: [&[u8]; 2] = [ALPN_HTTP2, ALPN_HTTP1];
 
 /// The TLS configuration of a listener.
 pub struct TlsSettings {
     config: Arc<ServerConfig>,
+    /// For clients that offer HTTP.
+    http: Arc<ServerConfig>,
 }
 
 impl TlsSettings {
@@ -118,7 +123,7 @@ impl TlsSettings {
 
     /// TLS 1.2 and 1.3 of an HTTP listener for those whom `door` lets in.
     pub fn https(identity: Arc<ServerIdentity>, door: Arc<dyn Doorkeeper>, certificates: ClientCertificates) -> Result<Self, TlsError> {
-        Self::with_alpn(identity, door, certificates, &[ALPN_HTTP2, b"http/1.1"])
+        Self::with_alpn(identity, door, certificates, &HTTP)
     }
 
     fn with_alpn(
@@ -149,7 +154,16 @@ impl TlsSettings {
         // 0-RTT requests can be replayed (RFC 8446 §8): never.
         config.max_early_data_size = 0;
         config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-        Ok(Self { config: Arc::new(config) })
+        let mut http = config.clone();
+        http.alpn_protocols = HTTP.iter().map(|protocol| protocol.to_vec()).collect();
+        Ok(Self { config: Arc::new(config), http: Arc::new(http) })
+    }
+
+    /// For a client of a port that carries KMIP bare or in HTTP: with HTTP's protocols if it offers one of them. KMIP itself has no
+    /// name in ALPN, and a client that offers none or others must not fail for it.
+    pub(super) fn config_for(&self, hello: &ClientHello<'_>) -> Arc<ServerConfig> {
+        let offers_http = hello.alpn().is_some_and(|mut offered| offered.any(|protocol| HTTP.contains(&protocol)));
+        if offers_http { self.http.clone() } else { self.config.clone() }
     }
 
     /// For the TLS acceptor.

@@ -2,4 +2,6 @@
 
 mod mutations;
 mod round_trips;
+mod texts;
 mod version_gates;
+mod version_three;

@@ -33,7 +33,7 @@ fn every_request_header_and_batch_is_read_as_it_was_written() {
     with_makers(|maker, about| {
         let payloads = RequestPayload::samples(maker);
         let mut header = RequestHeader::sample(maker);
-        header.batch_count = payloads.len() as i32;
+        header.batch_count = Some(payloads.len() as i32);
         let bytes = encode_request(&header, &payloads);
         let frame = Frame::parse(&bytes, &Limits::default()).expect(about);
         let message = RequestMessage::parse(&frame, 100).expect(about);

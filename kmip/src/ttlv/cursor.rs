@@ -133,7 +133,7 @@ impl Checker<'_> {
         }
         match item_type {
             Type::Boolean if content[..7] != [0; 7] || content[7] > 1 => fail(Kind::BadBoolean(tag)),
-            Type::TextString if std::str::from_utf8(content).is_err() => fail(Kind::BadText(tag)),
+            text if text.is_text() && std::str::from_utf8(content).is_err() => fail(Kind::BadText(tag)),
             _ => Ok(value + padded),
         }
     }
@@ -258,7 +258,16 @@ impl<'a> Item<'a> {
     /// [`Kind::WrongType`].
     #[inline]
     pub fn text(&self) -> Result<&'a str, DecodeError> {
-        std::str::from_utf8(self.expect(Type::TextString)?).map_err(|_| self.error(Kind::BadText(self.tag)))
+        self.text_of(Type::TextString)
+    }
+
+    /// A value of one of the text types: Text String, and from 3.0 Identifier, Reference and Name Reference.
+    ///
+    /// # Errors
+    /// [`Kind::WrongType`].
+    #[inline]
+    pub fn text_of(&self, item_type: Type) -> Result<&'a str, DecodeError> {
+        std::str::from_utf8(self.expect(item_type)?).map_err(|_| self.error(Kind::BadText(self.tag)))
     }
 
     /// A Byte String.

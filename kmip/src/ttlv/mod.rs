@@ -9,9 +9,9 @@ mod writer;
 pub use cursor::{Fields, Frame, Item, Limits, frame_length};
 pub use writer::{Structure, Writer};
 
-use crate::Tag;
+use crate::{ProtocolVersion, Tag};
 
-/// Item types, KMIP 2.1 §9.1.1.2. Those of 3.0 (0x0C to 0x0E) are not among them.
+/// Item types, KMIP 2.1 §9.1.1.2, and the three that 3.0 (committee draft) adds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Type {
@@ -37,6 +37,12 @@ pub enum Type {
     Interval = 0x0A,
     /// Microseconds since 1970-01-01 UTC, 64-bit signed. From 2.0.
     DateTimeExtended = 0x0B,
+    /// UTF-8: the Unique Identifier of an object. From 3.0.
+    Identifier = 0x0C,
+    /// UTF-8: the Unique Identifier of another object. From 3.0.
+    Reference = 0x0D,
+    /// UTF-8: the Name of another object. From 3.0.
+    NameReference = 0x0E,
 }
 
 impl Type {
@@ -53,6 +59,9 @@ impl Type {
             0x09 => Self::DateTime,
             0x0A => Self::Interval,
             0x0B => Self::DateTimeExtended,
+            0x0C => Self::Identifier,
+            0x0D => Self::Reference,
+            0x0E => Self::NameReference,
             _ => return None,
         })
     }
@@ -63,7 +72,51 @@ impl Type {
             Self::Integer | Self::Enumeration | Self::Interval => Some(4),
             Self::LongInteger | Self::Boolean | Self::DateTime | Self::DateTimeExtended => Some(8),
             Self::Structure | Self::BigInteger | Self::TextString | Self::ByteString => None,
+            Self::Identifier | Self::Reference | Self::NameReference => None,
         }
+    }
+
+    /// Whether values are UTF-8 text.
+    #[must_use]
+    pub const fn is_text(self) -> bool {
+        matches!(self, Self::TextString | Self::Identifier | Self::Reference | Self::NameReference)
+    }
+
+    /// First version that has it.
+    #[must_use]
+    pub const fn first(self) -> ProtocolVersion {
+        match self {
+            Self::DateTimeExtended => ProtocolVersion::V2_0,
+            Self::Identifier | Self::Reference | Self::NameReference => ProtocolVersion::V3_0,
+            _ => ProtocolVersion::V1_0,
+        }
+    }
+
+    /// Its name in the XML and JSON encodings.
+    #[must_use]
+    pub const fn xml_name(self) -> &'static str {
+        match self {
+            Self::Structure => "Structure",
+            Self::Integer => "Integer",
+            Self::LongInteger => "LongInteger",
+            Self::BigInteger => "BigInteger",
+            Self::Enumeration => "Enumeration",
+            Self::Boolean => "Boolean",
+            Self::TextString => "TextString",
+            Self::ByteString => "ByteString",
+            Self::DateTime => "DateTime",
+            Self::Interval => "Interval",
+            Self::DateTimeExtended => "DateTimeExtended",
+            Self::Identifier => "Identifier",
+            Self::Reference => "Reference",
+            Self::NameReference => "NameReference",
+        }
+    }
+
+    /// The type with this name in the XML and JSON encodings.
+    #[must_use]
+    pub fn by_xml_name(name: &str) -> Option<Self> {
+        (0x01..=0x0E).filter_map(Self::from_code).find(|item_type| item_type.xml_name() == name)
     }
 }
 

@@ -110,6 +110,11 @@ impl Writer {
         self.raw(tag, Type::TextString, value.as_bytes());
     }
 
+    /// Writes a value of one of the text types.
+    pub fn text_of(&mut self, tag: Tag, item_type: Type, value: &str) {
+        self.raw(tag, item_type, value.as_bytes());
+    }
+
     /// Writes a Byte String.
     pub fn byte_string(&mut self, tag: Tag, value: &[u8]) {
         self.raw(tag, Type::ByteString, value);

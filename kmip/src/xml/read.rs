@@ -1,85 +1,14 @@
 //! XML text to events.
 
+use quick_xml::XmlVersion;
 use quick_xml::events::attributes::Attribute;
-use quick_xml::events::{BytesStart, Event};
+use quick_xml::events::{BytesDecl, BytesStart, Event};
+use zeroize::Zeroizing;
 
-use super::names;
 use crate::Tag;
 use crate::event::Sink;
-
-/// What a text may cost at most.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Bytes of XML text.
-    pub text_bytes_max: usize,
-    /// Structures within structures.
-    pub depth_max: usize,
-}
-
-impl Default for Limits {
-    /// XML takes about four bytes for one of TTLV: 4 MiB carry the usual 1 MiB message.
-    fn default() -> Self {
-        Self { text_bytes_max: 4 << 20, depth_max: 32 }
-    }
-}
-
-/// Why a text is not a KMIP message, and where.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("at byte {position}: {reason}")]
-pub struct Error {
-    /// Offset in the text, just after the markup that is wrong.
-    pub position: u64,
-    /// What is wrong there.
-    pub reason: Reason,
-}
-
-/// What is wrong in a text.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Reason {
-    /// An attribute other than `tag`, `name`, `type` and `value`.
-    #[error("attribute `{0}` has no meaning here")]
-    Attribute(String),
-    /// More structures within structures than allowed.
-    #[error("structures nest deeper than {0}")]
-    Depth(usize),
-    /// No root element.
-    #[error("no message in the text")]
-    Empty,
-    /// The text ends inside an element, or an end tag does not fit.
-    #[error("not well-formed XML: {0}")]
-    Malformed(String),
-    /// A simple item without its value, or a structure with one.
-    #[error("{0} must have a value if it is no structure, and only then")]
-    MissingValue(String),
-    /// Fields inside an item that is not a Structure.
-    #[error("{0} is not a structure and cannot hold fields")]
-    NotAStructure(String),
-    /// The text is larger than allowed.
-    #[error("text of {size} bytes exceeds {limit}")]
-    Size {
-        /// Its size.
-        size: usize,
-        /// The limit.
-        limit: usize,
-    },
-    /// Something after the message, or text between elements.
-    #[error("unexpected content beside the message")]
-    Trailing,
-    /// Element name that is no tag.
-    #[error("`{0}` is not a tag of the standard")]
-    UnknownTag(String),
-    /// `type` that is no item type.
-    #[error("`{0}` is not an item type")]
-    UnknownType(String),
-    /// A value that its type cannot have. The value itself is not repeated: it may be a secret.
-    #[error("value of {tag} is not a valid {item_type}")]
-    Value {
-        /// Name of the item.
-        tag: String,
-        /// Its type.
-        item_type: String,
-    },
-}
+use crate::text::{Budget, Error, Limits, Reason, names, said, shown};
+use crate::ttlv::Type;
 
 /// Reads one message and sends its items to `sink`. A simple item by itself is read too: that it is no message shows when what the
 /// sink holds is parsed as one.
@@ -87,24 +16,16 @@ pub enum Reason {
 /// # Errors
 /// On the first departure from the encoding. The sink may then hold the beginning of a message; discard it.
 pub fn read(text: &str, sink: &mut dyn Sink, limits: Limits) -> Result<(), Error> {
-    if text.len() > limits.text_bytes_max {
-        let reason = Reason::Size { size: text.len(), limit: limits.text_bytes_max };
-        return Err(Error { position: 0, reason });
-    }
+    let budget = Budget::new(text, limits).map_err(|reason| Error { position: 0, reason })?;
     let mut xml = quick_xml::Reader::from_str(text);
-    let mut reader = Reader { sink, limits, open: Vec::new(), done: false };
+    let mut reader = Reader { sink, budget, open: Vec::new(), begun: false, done: false };
     loop {
         let event = xml.read_event();
-        let position = xml.buffer_position();
+        let position = usize::try_from(xml.buffer_position()).unwrap_or(usize::MAX);
         let result = match event {
-            Ok(Event::Start(element)) => reader.start(&element),
-            Ok(Event::Empty(element)) => reader.start(&element).and_then(|()| reader.end()),
-            Ok(Event::End(_)) => reader.end(),
             Ok(Event::Eof) => return reader.finish().map_err(|reason| Error { position, reason }),
-            Ok(Event::Decl(_) | Event::Comment(_)) => Ok(()),
-            Ok(Event::Text(between)) if between.bytes().all(|byte| byte.is_ascii_whitespace()) => Ok(()),
-            Ok(_) => Err(Reason::Trailing),
-            Err(error) => Err(Reason::Malformed(error.to_string())),
+            Ok(event) => reader.event(&event),
+            Err(error) => Err(said(&error)),
         };
         result.map_err(|reason| Error { position, reason })?;
     }
@@ -112,48 +33,65 @@ pub fn read(text: &str, sink: &mut dyn Sink, limits: Limits) -> Result<(), Error
 
 struct Reader<'a> {
     sink: &'a mut dyn Sink,
-    limits: Limits,
+    budget: Budget,
     open: Vec<Open>,
+    /// Something was read.
+    begun: bool,
     done: bool,
 }
 
 /// An element whose end has not been seen.
 struct Open {
     tag: Tag,
-    structure: bool,
+    is_structure: bool,
     /// The attribute that the last Attribute Name in this structure meant.
     attribute: Option<Tag>,
 }
 
 impl Reader<'_> {
+    fn event(&mut self, event: &Event<'_>) -> Result<(), Reason> {
+        let is_first = !std::mem::replace(&mut self.begun, true);
+        match event {
+            Event::Start(element) => self.start(element),
+            Event::Empty(element) => self.start(element).and_then(|()| self.end()),
+            Event::End(_) => self.end(),
+            Event::Decl(declaration) if is_first => check_declaration(declaration),
+            Event::Comment(_) => Ok(()),
+            Event::Text(between) if between.bytes().all(|byte| byte.is_ascii_whitespace()) => Ok(()),
+            Event::DocType(_) => Err(Reason::Unaccepted("a document type declaration")),
+            Event::PI(_) => Err(Reason::Unaccepted("a processing instruction")),
+            Event::GeneralRef(_) => Err(Reason::Unaccepted("an entity between elements")),
+            Event::CData(_) => Err(Reason::Unaccepted("a CDATA section")),
+            _ => Err(Reason::Trailing),
+        }
+    }
+
     fn start(&mut self, element: &BytesStart<'_>) -> Result<(), Reason> {
         if let Some(parent) = self.open.last() {
-            if !parent.structure {
-                return Err(Reason::NotAStructure(parent.tag.to_string()));
+            if !parent.is_structure {
+                return Err(Reason::NotAStructure(parent.tag));
             }
         } else if self.done {
             return Err(Reason::Trailing);
         }
-        if self.open.len() >= self.limits.depth_max {
-            return Err(Reason::Depth(self.limits.depth_max));
-        }
         let item = Item::parse(element)?;
-        let structure = item.item_type == "Structure";
-        if structure {
+        let is_structure = item.item_type == Type::Structure;
+        if is_structure {
             if item.value.is_some() {
-                return Err(Reason::MissingValue(item.tag.to_string()));
+                return Err(Reason::MissingValue(item.tag));
             }
+            self.budget.item(self.open.len(), true, 0)?;
             self.sink.start_structure(item.tag);
         } else {
             self.simple(&item)?;
         }
-        self.open.push(Open { tag: item.tag, structure, attribute: None });
+        self.open.push(Open { tag: item.tag, is_structure, attribute: None });
         Ok(())
     }
 
     fn end(&mut self) -> Result<(), Reason> {
         let Some(open) = self.open.pop() else { return Err(Reason::Trailing) };
-        if open.structure {
+        if open.is_structure {
             self.sink.end_structure();
         }
         self.done = self.open.is_empty();
@@ -169,28 +107,16 @@ impl Reader<'_> {
     }
 
     fn simple(&mut self, item: &Item) -> Result<(), Reason> {
-        let Some(value) = item.value.as_deref() else { return Err(Reason::MissingValue(item.tag.to_string())) };
-        let attribute = self.open.last().and_then(|parent| parent.attribute);
-        let known = names::value_names(item.tag, attribute);
-        let tag = item.tag;
-        let sink = &mut *self.sink;
-        let written = match item.item_type.as_str() {
-            "Integer" => names::integer(value, known).map(|number| sink.integer(tag, number)),
-            "LongInteger" => value.parse().ok().map(|number| sink.long_integer(tag, number)),
-            "BigInteger" => big_integer(value).map(|bytes| sink.big_integer(tag, &bytes)),
-            "Enumeration" => names::enumeration_code(value, known).map(|code| sink.enumeration(tag, code)),
-            "Boolean" => boolean(value).map(|truth| sink.boolean(tag, truth)),
-            "TextString" => {
-                sink.text_string(tag, value);
-                Some(())
-            }
-            "ByteString" => hex::decode(value).ok().map(|bytes| sink.byte_string(tag, &bytes)),
-            "DateTime" => names::date_time(value).map(|seconds| sink.date_time(tag, seconds)),
-            "Interval" => value.parse().ok().map(|seconds| sink.interval(tag, seconds)),
-            "DateTimeExtended" => names::date_time_extended(value).map(|at| sink.date_time_extended(tag, at)),
-            other => return Err(Reason::UnknownType(other.to_owned())),
+        let (tag, item_type) = (item.tag, item.item_type);
+        let Some(value) = item.value.as_ref().map(|value| value.as_str()) else { return Err(Reason::MissingValue(tag)) };
+        let bytes = match item_type {
+            Type::BigInteger | Type::ByteString => value.len() / 2,
+            text if text.is_text() => value.len(),
+            _ => 8,
         };
-        written.ok_or_else(|| Reason::Value { tag: tag.to_string(), item_type: item.item_type.clone() })?;
+        self.budget.item(self.open.len(), false, bytes)?;
+        let attribute = self.open.last().and_then(|parent| parent.attribute);
+        send(self.sink, tag, item_type, value, attribute).ok_or(Reason::Value { tag, item_type })?;
         if tag == Tag::ATTRIBUTE_NAME
             && let Some(parent) = self.open.last_mut()
         {
@@ -200,54 +126,87 @@ impl Reader<'_> {
     }
 }
 
+/// Sends a simple item by its text; `None` if its type cannot have it. `attribute`: what the Attribute Name beside it means.
+fn send(sink: &mut dyn Sink, tag: Tag, item_type: Type, value: &str, attribute: Option<Tag>) -> Option<()> {
+    let known = names::value_names(tag, attribute);
+    match item_type {
+        Type::Structure => return None,
+        Type::Integer => sink.integer(tag, decimal(value).or_else(|| names::integer(value, known, ' '))?),
+        Type::LongInteger => sink.long_integer(tag, decimal(value)?),
+        Type::BigInteger => sink.big_integer(tag, &names::big_integer(value)?),
+        Type::Enumeration => sink.enumeration(tag, names::enumeration_code(value, known)?),
+        Type::Boolean => sink.boolean(tag, value.parse().ok()?),
+        Type::TextString => sink.text_string(tag, value),
+        Type::ByteString => sink.byte_string(tag, &names::bytes(value)?),
+        Type::DateTime => sink.date_time(tag, names::date_time(value)?),
+        Type::Interval => sink.interval(tag, decimal(value)?),
+        Type::DateTimeExtended => sink.date_time_extended(tag, names::date_time_extended(value)?),
+        Type::Identifier | Type::Reference | Type::NameReference => sink.reference(tag, item_type, value),
+    }
+    Some(())
+}
+
+fn decimal<T: std::str::FromStr>(text: &str) -> Option<T> {
+    text.parse().ok().filter(|_| !text.starts_with('+'))
+}
+
+/// The text is a Rust string already: another encoding than UTF-8 cannot be what was meant.
+fn check_declaration(declaration: &BytesDecl<'_>) -> Result<(), Reason> {
+    match declaration.encoding() {
+        None => Ok(()),
+        Some(Ok(encoding)) if encoding.eq_ignore_ascii_case("utf-8") => Ok(()),
+        Some(Ok(_)) => Err(Reason::Unaccepted("an encoding other than UTF-8")),
+        Some(Err(error)) => Err(said(&error)),
+    }
+}
+
 /// One element: its tag, type and value.
 struct Item {
     tag: Tag,
-    item_type: String,
-    value: Option<String>,
+    item_type: Type,
+    value: Option<Zeroizing<String>>,
 }
 
 impl Item {
     fn parse(element: &BytesStart<'_>) -> Result<Self, Reason> {
-        let name = element.name().as_ref().to_owned();
+        let name = element.name();
+        let name = name.as_ref();
+        let is_numbered = name == "TTLV";
         let (mut number, mut item_type, mut value) = (None, None, None);
         for attribute in element.attributes() {
-            let attribute = attribute.map_err(|error| Reason::Malformed(error.to_string()))?;
+            let attribute = attribute.map_err(|error| said(&error))?;
             match attribute.key.as_ref() {
-                "tag" if name == "TTLV" => number = Some(text_of(&attribute)?),
-                "name" if name == "TTLV" => {}
+                "tag" if is_numbered => number = Some(text_of(&attribute)?),
+                "name" if is_numbered => {}
                 "type" => item_type = Some(text_of(&attribute)?),
                 "value" => value = Some(text_of(&attribute)?),
-                other => return Err(Reason::Attribute(other.to_owned())),
+                other => return Err(Reason::Attribute(shown(other))),
             }
         }
         // KMIP-ENC 1.0 §6.1.6: a tag without a name is written as the element TTLV with the number in `tag`.
-        let tag = match &number {
-            Some(number) => numbered_tag(number),
-            None => Tag::by_xml_name(&name),
+        let tag = match (&number, is_numbered) {
+            (Some(number), true) => names::hexadecimal(number, 6).and_then(|_| names::tag(number)),
+            (None, true) => return Err(Reason::Missing("tag")),
+            _ => Tag::by_xml_name(name),
         };
-        let tag = tag.ok_or(Reason::UnknownTag(number.unwrap_or(name)))?;
+        let tag = tag.ok_or_else(|| Reason::UnknownTag(shown(number.as_ref().map_or(name, |number| number.as_str()))))?;
         // KMIP-ENC 1.0 §6.1.4: an absent type means Structure.
-        Ok(Self { tag, item_type: item_type.unwrap_or_else(|| "Structure".to_owned()), value })
+        let item_type = match &item_type {
+            None => Type::Structure,
+            Some(name) => Type::by_xml_name(name).ok_or_else(|| Reason::UnknownType(shown(name)))?,
+        };
+        Ok(Self { tag, item_type, value })
     }
 }
 
-fn text_of(attribute: &Attribute<'_>) -> Result<String, Reason> {
-    let text = quick_xml::escape::unescape(&attribute.value).map_err(|error| Reason::Malformed(error.to_string()))?;
-    Ok(text.into_owned())
-}
-
-fn numbered_tag(number: &str) -> Option<Tag> {
-    let tag = Tag(u32::from_str_radix(number.strip_prefix("0x")?, 16).ok()?);
-    tag.is_in_range().then_some(tag)
-}
-
-/// KMIP-ENC 1.0 §6.1.5: a Big Integer is hexadecimal, sign-extended to a multiple of 8 bytes.
-fn big_integer(text: &str) -> Option<Vec<u8>> {
-    let bytes = hex::decode(text).ok()?;
-    (!bytes.is_empty() && bytes.len().is_multiple_of(8)).then_some(bytes)
-}
-
-fn boolean(text: &str) -> Option<bool> {
-    text.parse().ok()
+/// The value of an XML attribute, its entities resolved: the five of XML and numbers of characters that XML has.
+fn text_of(attribute: &Attribute<'_>) -> Result<Zeroizing<String>, Reason> {
+    let text = attribute.normalized_value(XmlVersion::Explicit1_0);
+    let text = text.map_err(|_| Reason::Malformed("an entity or character reference that XML does not define".to_owned()))?;
+    // XML 1.0 §2.2: Char has no control characters but tab, line feed and carriage return.
+    let is_character = |c: char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..);
+    if !text.chars().all(is_character) {
+        return Err(Reason::Malformed("a character that XML does not have".to_owned()));
+    }
+    Ok(Zeroizing::new(text.into_owned()))
 }

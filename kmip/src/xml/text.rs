@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use super::names;
 use super::write::is_secret;
+use crate::text::names;
 use crate::event::{self, Sink};
-use crate::ttlv::{Frame, Limits, Writer};
+use crate::ttlv::{Frame, Limits, Type, Writer};
 use crate::{Attribute, ProtocolVersion, Tag};
 
 /// A value in words: names of enumeration values and mask bits, dates as RFC 3339, bytes in hexadecimal.
@@ -88,7 +88,8 @@ impl Sink for TextSink {
     }
 
     fn integer(&mut self, tag: Tag, value: i32) {
-        self.text(tag, names::integer_name(value, names::value_names(tag, self.attribute)));
+        let names = names::value_names(tag, self.attribute);
+        self.text(tag, names::mask_name(value, names, " ").unwrap_or_else(|| value.to_string()));
     }
 
     fn long_integer(&mut self, tag: Tag, value: i64) {
@@ -108,6 +109,10 @@ impl Sink for TextSink {
     }
 
     fn text_string(&mut self, tag: Tag, value: &str) {
+        self.text(tag, value.to_owned());
+    }
+
+    fn reference(&mut self, tag: Tag, _: Type, value: &str) {
         self.text(tag, value.to_owned());
     }
 

@@ -2,10 +2,12 @@
 
 use std::fmt::Write as _;
 
-use super::names;
+use zeroize::Zeroizing;
+
 use crate::Tag;
 use crate::event::{self, Sink};
-use crate::ttlv::{DecodeError, Frame, Limits};
+use crate::text::{TextBuffer, names};
+use crate::ttlv::{DecodeError, Frame, Limits, Type};
 
 /// Whether values that may be key material are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +22,7 @@ pub enum Masking {
 /// Writes events as XML text, one element a line, indented by two spaces.
 #[derive(Debug)]
 pub struct Writer {
-    text: String,
+    text: TextBuffer,
     open: Vec<Open>,
     masking: Masking,
 }
@@ -36,30 +38,30 @@ impl Writer {
     /// An empty text.
     #[must_use]
     pub fn new(masking: Masking) -> Self {
-        Self { text: String::new(), open: Vec::new(), masking }
+        Self { text: TextBuffer::default(), open: Vec::new(), masking }
     }
 
-    /// The text written so far.
+    /// The text written so far; wiped when dropped.
     #[must_use]
-    pub fn into_text(self) -> String {
-        self.text
+    pub fn into_text(self) -> Zeroizing<String> {
+        self.text.into_text()
     }
 
-    fn item(&mut self, tag: Tag, item_type: &str, value: &str) {
+    fn item(&mut self, tag: Tag, item_type: Type, value: &str) {
         let value = if self.hides(tag) { "(masked)" } else { value };
         self.element(tag);
         // Infallible: writing to a String.
-        let _ = write!(self.text, " type=\"{item_type}\" value=\"");
+        let _ = write!(self.text, " type=\"{}\" value=\"", item_type.xml_name());
         escape_into(&mut self.text, value);
         self.text.push_str("\"/>\n");
     }
 
-    fn bytes(&mut self, tag: Tag, item_type: &str, value: &[u8]) {
+    fn bytes(&mut self, tag: Tag, item_type: Type, value: &[u8]) {
         if self.hides(tag) {
             self.element(tag);
-            let _ = writeln!(self.text, " type=\"{item_type}\" value=\"({} bytes)\"/>", value.len());
+            let _ = writeln!(self.text, " type=\"{}\" value=\"({} bytes)\"/>", item_type.xml_name(), value.len());
         } else {
-            self.item(tag, item_type, &hex::encode(value));
+            self.item(tag, item_type, &Zeroizing::new(hex::encode(value)));
         }
     }
 
@@ -106,29 +108,29 @@ impl Sink for Writer {
     }
 
     fn integer(&mut self, tag: Tag, value: i32) {
-        let text = names::integer_name(value, names::value_names(tag, self.attribute()));
-        self.item(tag, "Integer", &text);
+        let text = names::mask_name(value, names::value_names(tag, self.attribute()), " ").unwrap_or_else(|| value.to_string());
+        self.item(tag, Type::Integer, &text);
     }
 
     fn long_integer(&mut self, tag: Tag, value: i64) {
-        self.item(tag, "LongInteger", &value.to_string());
+        self.item(tag, Type::LongInteger, &value.to_string());
     }
 
     fn big_integer(&mut self, tag: Tag, value: &[u8]) {
-        self.bytes(tag, "BigInteger", value);
+        self.bytes(tag, Type::BigInteger, value);
     }
 
     fn enumeration(&mut self, tag: Tag, value: u32) {
         let text = names::enumeration_name(value, names::value_names(tag, self.attribute()));
-        self.item(tag, "Enumeration", &text);
+        self.item(tag, Type::Enumeration, &text);
     }
 
     fn boolean(&mut self, tag: Tag, value: bool) {
-        self.item(tag, "Boolean", if value { "true" } else { "false" });
+        self.item(tag, Type::Boolean, if value { "true" } else { "false" });
     }
 
     fn text_string(&mut self, tag: Tag, value: &str) {
-        self.item(tag, "TextString", value);
+        self.item(tag, Type::TextString, value);
         if tag == Tag::ATTRIBUTE_NAME
             && let Some(open) = self.open.last_mut()
         {
@@ -136,20 +138,24 @@ impl Sink for Writer {
         }
     }
 
+    fn reference(&mut self, tag: Tag, item_type: Type, value: &str) {
+        self.item(tag, item_type, value);
+    }
+
     fn byte_string(&mut self, tag: Tag, value: &[u8]) {
-        self.bytes(tag, "ByteString", value);
+        self.bytes(tag, Type::ByteString, value);
     }
 
     fn date_time(&mut self, tag: Tag, seconds: i64) {
-        self.item(tag, "DateTime", &names::date_time_name(seconds));
+        self.item(tag, Type::DateTime, &names::date_time_name(seconds));
     }
 
     fn interval(&mut self, tag: Tag, seconds: u32) {
-        self.item(tag, "Interval", &seconds.to_string());
+        self.item(tag, Type::Interval, &seconds.to_string());
     }
 
     fn date_time_extended(&mut self, tag: Tag, microseconds: i64) {
-        self.item(tag, "DateTimeExtended", &names::date_time_extended_name(microseconds));
+        self.item(tag, Type::DateTimeExtended, &names::date_time_extended_name(microseconds));
     }
 }
 
@@ -157,7 +163,7 @@ impl Sink for Writer {
 ///
 /// # Errors
 /// If the bytes are not one well-formed message within the limits.
-pub fn write(message: &[u8], limits: &Limits, masking: Masking) -> Result<String, DecodeError> {
+pub fn write(message: &[u8], limits: &Limits, masking: Masking) -> Result<Zeroizing<String>, DecodeError> {
     let frame = Frame::parse(message, limits)?;
     let mut writer = Writer::new(masking);
     event::replay(&frame.root(), &mut writer)?;
@@ -177,12 +183,16 @@ pub(super) fn is_secret(tag: Tag) -> bool {
             | Tag::DERIVATION_DATA
             | Tag::INITIALIZATION_VECTOR
             | Tag::SALT
+            | Tag::TICKET_VALUE
+            | Tag::OTP_SEED
+            | Tag::PKCS_11_INPUT_PARAMETERS
+            | Tag::PKCS_11_OUTPUT_PARAMETERS
     )
 }
 
 /// Text as an attribute value. White space is escaped because XML 1.0 §3.3.3 would make spaces of it, and characters
 /// that XML 1.0 §2.2 has no way to write become U+FFFD.
-fn escape_into(out: &mut String, text: &str) {
+fn escape_into(out: &mut TextBuffer, text: &str) {
     for character in text.chars() {
         match character {
             '&' => out.push_str("&amp;"),

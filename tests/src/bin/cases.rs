@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use keygate_tests::cases::suite::{self, Outcome, Server};
+use keygate_tests::cases::transport::Encoding;
 use keygate_tests::cases::{report, run};
 use keygate_tests::client::Credentials;
 use keygate_tests::gateway;
@@ -22,6 +23,7 @@ usage: cases [FILTER...] [options]
   --all              with --show: print the whole dialogue, of passed cases too
   --list             print the names of the cases and stop
   --failed           only those that failed in the last run
+  --encoding NAME    ttlv, xml or json: only this one (default: ttlv; with --write all three)
   --write            write docs/conformance.md
   --connect ADDRESS  use a running server, with --cert FILE --key FILE --ca FILE
 ";
@@ -34,6 +36,7 @@ struct Arguments {
     list: bool,
     failed: bool,
     write: bool,
+    encoding: Option<Encoding>,
     connect: Option<String>,
     files: [Option<PathBuf>; 3],
 }
@@ -61,6 +64,7 @@ fn arguments() -> Result<Arguments, String> {
             "--all" => arguments.all = true,
             "--list" => arguments.list = true,
             "--failed" => arguments.failed = true,
+            "--encoding" => arguments.encoding = Some(encoding(&value()?)?),
             "--write" => arguments.write = true,
             "--connect" => arguments.connect = Some(value()?),
             "--cert" => arguments.files[0] = Some(value()?.into()),
@@ -92,9 +96,14 @@ fn run_cases(arguments: &Arguments) -> Result<bool, String> {
         return Ok(true);
     }
     let server = server(arguments)?;
-    let outcomes = suite::play_all(&folder, &server, &groups, &|outcome| print(outcome, arguments));
+    let encodings = match arguments.encoding {
+        Some(encoding) => vec![encoding],
+        None if arguments.write => suite::ENCODINGS.to_vec(),
+        None => vec![Encoding::Ttlv],
+    };
+    let outcomes = suite::play_all(&folder, &server, &groups, &encodings, &|outcome| print(outcome, arguments));
     let _ = std::io::stdout().write_all(report::summary(&outcomes).as_bytes());
-    if outcomes.len() == entries.len() {
+    if outcomes.len() >= entries.len() {
         std::fs::write(&last, report::json(&outcomes).to_string()).map_err(|error| error.to_string())?;
     }
     if arguments.write {
@@ -102,6 +111,11 @@ fn run_cases(arguments: &Arguments) -> Result<bool, String> {
         std::fs::write(document, report::markdown(&outcomes)).map_err(|error| error.to_string())?;
     }
     Ok(report::passed(&outcomes) == outcomes.len())
+}
+
+fn encoding(name: &str) -> Result<Encoding, String> {
+    let known = suite::ENCODINGS.iter().find(|encoding| encoding.name().eq_ignore_ascii_case(name));
+    known.copied().ok_or_else(|| format!("{name} is none of ttlv, xml, json"))
 }
 
 fn server(arguments: &Arguments) -> Result<Server, String> {
@@ -124,7 +138,7 @@ fn failed_in(report: &std::path::Path) -> Result<Vec<String>, String> {
 
 fn print(outcome: &Outcome, arguments: &Arguments) {
     let entry = &outcome.entry;
-    let name = format!("{}/{}/{}", entry.version, entry.set, entry.file);
+    let name = format!("{} {}/{}/{}", outcome.encoding.name(), entry.version, entry.set, entry.file);
     let mut text = match &outcome.result {
         Ok(()) => format!("ok   {name}\n"),
         Err(failure) => format!("FAIL {name} step {}: {}\n", failure.step, failure.what),

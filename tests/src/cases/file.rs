@@ -8,6 +8,7 @@ use std::path::Path;
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
+use super::printed;
 use crate::names;
 
 /// An element of a message: a field of a request, or what a response should hold.
@@ -63,6 +64,8 @@ pub struct Step {
     pub repeat: bool,
     /// The request.
     pub request: Node,
+    /// The octets of the request, where the case prints them: a body, or for `MSGENC-HTTPS` the whole of HTTP.
+    pub exact: Option<Vec<u8>>,
     /// The response.
     pub response: Node,
 }
@@ -80,6 +83,9 @@ pub struct Case {
 /// If the file cannot be read or understood, with the reason.
 pub fn read(path: &Path) -> Result<Case, String> {
     let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    if path.extension().is_some_and(|extension| extension == "txt") {
+        return read_printed(&text);
+    }
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let mut messages = messages(&mend(&name, text))?;
     if name == "TC-DERIVEKEY-4-10.xml" {
@@ -99,6 +105,23 @@ pub fn read(path: &Path) -> Result<Case, String> {
     Ok(Case { steps })
 }
 
+/// A message encoding case as it is printed: its requests are sent octet for octet.
+fn read_printed(text: &str) -> Result<Case, String> {
+    let mut steps = Vec::new();
+    for pair in printed::read(text).chunks(2) {
+        let [request, response] = pair else { return Err("a request without response".to_owned()) };
+        let messages = messages(&format!("<KMIP>{}{}</KMIP>", request.xml, response.xml))?;
+        let [first, second] = messages.as_slice() else { return Err("not two messages".to_owned()) };
+        let exact = match (&request.json, &request.http) {
+            (Some(json), _) => json.clone().into_bytes(),
+            (None, Some(http)) => http.clone(),
+            (None, None) => request.xml.clone().into_bytes(),
+        };
+        steps.push(Step { exact: Some(exact), ..step("", first, second) });
+    }
+    if steps.is_empty() { Err("no messages".to_owned()) } else { Ok(Case { steps }) }
+}
+
 fn step(name: &str, request: &Message, response: &Message) -> Step {
     let called_back = request.direction == Direction::ServerToClient
         || name.contains("-S2C-")
@@ -113,6 +136,7 @@ fn step(name: &str, request: &Message, response: &Message) -> Step {
         direction: if called_back { Direction::ServerToClient } else { Direction::ClientToServer },
         repeat: request.repeat,
         request: request.root.clone(),
+        exact: None,
         response: response.root.clone(),
     }
 }

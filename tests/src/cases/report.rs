@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use serde_json::json;
 
 use super::suite::Outcome;
+use super::transport::Encoding;
 
 /// Passed and all, of some cases.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,13 +35,39 @@ pub fn passed(outcomes: &[Outcome]) -> usize {
     outcomes.iter().filter(|outcome| outcome.result.is_ok()).count()
 }
 
+/// Those of one encoding; outcomes are sorted by encoding.
+fn of(outcomes: &[Outcome], encoding: Encoding) -> &[Outcome] {
+    let start = outcomes.partition_point(|outcome| outcome.encoding < encoding);
+    let end = outcomes.partition_point(|outcome| outcome.encoding <= encoding);
+    &outcomes[start..end]
+}
+
+/// Cases that end otherwise as text over HTTPS than as TTLV, each with its encoding and what was different.
+#[must_use]
+pub fn disagreements(outcomes: &[Outcome]) -> Vec<String> {
+    let bare: BTreeMap<_, _> = of(outcomes, Encoding::Ttlv).iter().map(|outcome| (&outcome.entry, outcome)).collect();
+    let what = |outcome: &Outcome| outcome.result.as_ref().map_or_else(|failure| stable(&failure.what), |()| "passes".to_owned());
+    let texts = outcomes.iter().filter(|outcome| outcome.encoding != Encoding::Ttlv);
+    texts
+        .filter_map(|outcome| {
+            let bare = bare.get(&outcome.entry)?;
+            let step = |outcome: &Outcome| outcome.result.as_ref().err().map(|failure| failure.step);
+            let entry = &outcome.entry;
+            (step(bare) != step(outcome)).then(|| {
+                let name = format!("{}/{}/{}", entry.version, entry.set, entry.file);
+                format!("`{name}` as {}: {}; as TTLV: {}", outcome.encoding.name(), what(outcome), what(bare))
+            })
+        })
+        .collect()
+}
+
 /// The counts per version, one line each.
 #[must_use]
 pub fn summary(outcomes: &[Outcome]) -> String {
     let mut out = String::new();
-    for (version, count) in count_by(outcomes, |outcome| outcome.entry.version.clone()) {
+    for ((encoding, version), count) in count_by(outcomes, |outcome| (outcome.encoding, outcome.entry.version.clone())) {
         // Infallible here and below: writing to a String.
-        let _ = writeln!(out, "{version}  {:3} of {:3}", count.passed, count.all);
+        let _ = writeln!(out, "{:4}  {version}  {:3} of {:3}", encoding.name(), count.passed, count.all);
     }
     let all = outcomes.len();
     let percent = if all == 0 { 0.0 } else { 100.0 * passed(outcomes) as f64 / all as f64 };
@@ -50,8 +77,9 @@ pub fn summary(outcomes: &[Outcome]) -> String {
 
 /// The document.
 #[must_use]
-pub fn markdown(outcomes: &[Outcome]) -> String {
+pub fn markdown(all: &[Outcome]) -> String {
     let mut out = String::from(HEAD);
+    let outcomes = of(all, Encoding::Ttlv);
     let versions: Vec<String> = count_by(outcomes, |outcome| outcome.entry.version.clone()).into_keys().collect();
     let _ = writeln!(out, "| family | {} | all |", versions.join(" | "));
     let _ = writeln!(out, "|---|{}---|", "---|".repeat(versions.len()));
@@ -64,6 +92,7 @@ pub fn markdown(outcomes: &[Outcome]) -> String {
     let by_version = count_by(outcomes, |outcome| outcome.entry.version.clone());
     let totals: Vec<String> = versions.iter().map(|version| cell(by_version.get(version))).collect();
     let _ = writeln!(out, "| **all** | {} | **{} of {}** |", totals.join(" | "), passed(outcomes), outcomes.len());
+    encodings(all, &versions, &mut out);
     out.push_str("\n## Cases that fail\n\nThe first difference of each; the step counts from 0.\n\n");
     for outcome in outcomes {
         if let Err(failure) = &outcome.result {
@@ -73,6 +102,27 @@ pub fn markdown(outcomes: &[Outcome]) -> String {
         }
     }
     out
+}
+
+/// The same cases in each encoding, and where they differ.
+fn encodings(all: &[Outcome], versions: &[String], out: &mut String) {
+    out.push_str("\n## Every case in every encoding\n\n");
+    let _ = writeln!(out, "| encoding | {} | all |", versions.join(" | "));
+    let _ = writeln!(out, "|---|{}---|", "---|".repeat(versions.len()));
+    let counts = count_by(all, |outcome| (outcome.encoding, outcome.entry.version.clone()));
+    for (encoding, total) in count_by(all, |outcome| outcome.encoding) {
+        let row: Vec<String> = versions.iter().map(|version| cell(counts.get(&(encoding, version.clone())))).collect();
+        let how = if encoding == Encoding::Ttlv { "TTLV over TLS (MSGENC: as each says)" } else { encoding.name() };
+        let over = if encoding == Encoding::Ttlv { "" } else { " over HTTPS" };
+        let _ = writeln!(out, "| {how}{over} | {} | {} |", row.join(" | "), cell(Some(&total)));
+    }
+    let different = disagreements(all);
+    if different.is_empty() {
+        out.push_str("\nEach case ends the same in each of them, at the same step.\n");
+    }
+    for line in different {
+        let _ = writeln!(out, "- {line}");
+    }
 }
 
 fn cell(count: Option<&Count>) -> String {
@@ -112,6 +162,7 @@ pub fn json(outcomes: &[Outcome]) -> serde_json::Value {
             let failure = outcome.result.as_ref().err();
             json!({
                 "version": entry.version, "set": entry.set, "file": entry.file, "case": entry.case, "family": entry.family,
+                "encoding": outcome.encoding.name(),
                 "passed": failure.is_none(),
                 "step": failure.map(|failure| failure.step),
                 "difference": failure.map(|failure| &failure.what),
@@ -125,9 +176,11 @@ const HEAD: &str = "# Conformance to the OASIS KMIP test cases
 
 Generated by `cargo run -p keygate-tests --bin cases -- --write`; do not edit.
 
-Every case runs over TLS against a server of its own with an empty store (three documented sequences share one). Answers are compared field
-by field; only the variations that the KMIP profiles permit (\"Permitted Test Case Variations\") are accepted. Cases that need
-what is not served (HTTPS, JSON and XML transport, calls from server to client) count as failed.
+Every case runs against a server of its own with an empty store (three documented sequences share one), over TLS in TTLV, and then
+again as XML and as JSON over HTTPS, by clients of their own on the same server. Answers are compared field
+by field; only the variations that the KMIP profiles permit (\"Permitted Test Case Variations\") are accepted. The message encoding
+cases (MSGENC) run over what they are about: TTLV over HTTPS, XML or JSON; those that print the octets of their requests (`.txt`) send
+exactly these. Cases that need what is not served (calls from server to client) count as failed.
 
 ";
 

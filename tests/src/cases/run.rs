@@ -10,12 +10,12 @@ use keygate_kmip::xml::{self, Masking};
 use super::compare::{self, Difference};
 use super::file::{Case, Direction, Node, Step};
 use super::state::State;
-use crate::client::TlsKmipClient;
+use super::transport::Transport;
 use crate::names;
 use crate::ttlv::Item;
 
 /// Opens a connection as client `A`, `B` or `C` of a case.
-pub type Connect<'a> = dyn FnMut(char) -> io::Result<TlsKmipClient> + 'a;
+pub type Connect<'a> = dyn FnMut(char) -> io::Result<Transport> + 'a;
 
 /// What happened in one step.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ pub fn play(
     state: &mut State,
     dialogue: &mut Vec<Exchange>,
 ) -> Result<(), Failure> {
-    let mut clients: Vec<(char, TlsKmipClient)> = Vec::new();
+    let mut clients: Vec<(char, Transport)> = Vec::new();
     for (number, step) in case.steps.iter().enumerate() {
         let failure = |what: String| Failure { step: number, what };
         if step.direction == Direction::ServerToClient {
@@ -74,9 +74,9 @@ pub fn play(
 
 fn client_of<'a>(
     step: &Step,
-    clients: &'a mut Vec<(char, TlsKmipClient)>,
+    clients: &'a mut Vec<(char, Transport)>,
     connect: &mut Connect<'_>,
-) -> io::Result<&'a mut TlsKmipClient> {
+) -> io::Result<&'a mut Transport> {
     let position = match clients.iter().position(|(name, _)| *name == step.client) {
         Some(position) => position,
         None => {
@@ -88,13 +88,14 @@ fn client_of<'a>(
 }
 
 /// One request and its answer. A step marked `[REPEAT]` is sent again until the answer is the expected one.
-fn take(step: &Step, client: &mut TlsKmipClient, state: &mut State) -> Result<Exchange, String> {
+fn take(step: &Step, client: &mut Transport, state: &mut State) -> Result<Exchange, String> {
     let request = state.request_item(&step.request)?;
     let attempts = if step.repeat { REPEATS } else { 1 };
     let mut last = None;
     for _ in 0..attempts {
         let mut trial = state.clone();
-        let bytes = client.exchange(&request.encode()).map_err(|error| format!("no answer: {error}"))?;
+        let bytes = client.exchange(&request.encode(), step.exact.as_deref());
+        let bytes = bytes.map_err(|error| format!("no answer: {error}"))?;
         let actual = Item::decode(&bytes).map_err(|error| format!("the answer is not TTLV: {error}"))?;
         let difference = compare::compare(&request, &step.response, &actual, &mut trial).err();
         let done = difference.is_none();

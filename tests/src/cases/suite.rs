@@ -11,6 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::file;
 use super::run::{self, Exchange, Failure};
 use super::state::State;
+use super::transport::{Encoding, Transport};
 use crate::client::{Credentials, TlsKmipClient};
 use crate::gateway::{Setup, TestGateway, workspace};
 
@@ -34,11 +35,16 @@ pub struct Entry {
 pub struct Outcome {
     /// Which.
     pub entry: Entry,
+    /// How its messages travelled.
+    pub encoding: Encoding,
     /// Passed, or why not.
     pub result: Result<(), Failure>,
     /// What was said, kept for those that failed.
     pub dialogue: Vec<Exchange>,
 }
+
+/// The encodings in which every case runs.
+pub const ENCODINGS: [Encoding; 3] = [Encoding::Ttlv, Encoding::Xml, Encoding::Json];
 
 /// Where the cases are: `KEYGATE_KMIP_CASES`, or `../shared/kmip-cases` beside the workspace. `None` where there are none.
 #[must_use]
@@ -57,12 +63,22 @@ pub fn folder() -> Option<PathBuf> {
 /// # Errors
 /// If the manifest cannot be read.
 pub fn manifest(folder: &Path) -> io::Result<Vec<Entry>> {
+    let mut entries = whole_manifest(folder)?;
+    entries.retain(|entry| entry.version.as_str() < "3");
+    Ok(entries)
+}
+
+/// The cases of every version, in the manifest's order.
+///
+/// # Errors
+/// If the manifest cannot be read.
+pub fn whole_manifest(folder: &Path) -> io::Result<Vec<Entry>> {
     let text = std::fs::read_to_string(folder.join("MANIFEST.tsv"))?;
     let entry = |line: &str| {
         let mut cells = line.split('\t').map(str::to_owned);
         let version = cells.next()?.strip_prefix('v')?.to_owned();
         let (set, file, case, family) = (cells.next()?, cells.next()?, cells.next()?, cells.next()?);
-        (version.as_str() < "3").then_some(Entry { version, set, file, case, family })
+        Some(Entry { version, set, file, case, family })
     };
     Ok(text.lines().skip(1).filter_map(entry).collect())
 }
@@ -123,22 +139,42 @@ pub enum Server {
     Running(SocketAddr, Credentials),
 }
 
-/// Plays one group of cases on one store.
+/// Plays one group of cases on one server, once in each encoding: first of all on the fresh store, then as clients of their own,
+/// who see nothing of what the others did.
 #[must_use]
-pub fn play(folder: &Path, server: &Server, group: &[Entry]) -> Vec<Outcome> {
+pub fn play(folder: &Path, server: &Server, group: &[Entry], encodings: &[Encoding]) -> Vec<Outcome> {
+    let mut outcomes = Vec::new();
     let started = match server {
         Server::Own => start(&group[0]).map(Some),
         Server::Running(..) => Ok(None),
     };
-    let gateway = match started {
-        Ok(gateway) => gateway,
-        Err(error) => {
-            let what = first_line(&error);
-            return group.iter().map(|entry| failed(entry, 0, format!("no server: {what}"))).collect();
+    for encoding in encodings.iter().copied() {
+        let prepared = match &started {
+            Ok(Some(gateway)) => prepare_clients(gateway, &group[0], encoding).map_err(|error| first_line(&error)),
+            Ok(None) => Ok(()),
+            Err(error) => Err(first_line(error)),
+        };
+        let mut state = State::new(now());
+        for entry in group {
+            let (result, dialogue) = match (&prepared, &started) {
+                (Ok(()), Ok(gateway)) => play_one(folder, server, gateway.as_ref(), entry, encoding, &mut state),
+                (Err(what), _) => (failure(format!("no server: {what}")), Vec::new()),
+                (_, Err(error)) => (failure(format!("no server: {error}")), Vec::new()),
+            };
+            outcomes.push(Outcome { entry: entry.clone(), encoding, result, dialogue });
         }
-    };
-    let mut state = State::new(now());
-    group.iter().map(|entry| play_one(folder, server, gateway.as_ref(), entry, &mut state)).collect()
+    }
+    outcomes
+}
+
+/// The encoding in which a case runs when the others run in `encoding`: the message encoding cases are about their own.
+fn encoding_of(entry: &Entry, encoding: Encoding) -> Encoding {
+    match (encoding, entry.family.as_str()) {
+        (Encoding::Ttlv, "MSGENC") if entry.case.contains("HTTPS") => Encoding::Https,
+        (Encoding::Ttlv, "MSGENC") if entry.case.contains("JSON") => Encoding::Json,
+        (Encoding::Ttlv, "MSGENC") => Encoding::Xml,
+        (encoding, _) => encoding,
+    }
 }
 
 fn play_one(
@@ -146,41 +182,54 @@ fn play_one(
     server: &Server,
     gateway: Option<&TestGateway>,
     entry: &Entry,
+    encoding: Encoding,
     state: &mut State,
-) -> Outcome {
-    if entry.family == "MSGENC" {
-        // The profile is about the transport: the same messages over bare TTLV prove nothing.
-        return failed(entry, 0, "needs HTTPS, or the XML or JSON encoding, which are not served".to_owned());
-    }
+) -> (Result<(), Failure>, Vec<Exchange>) {
     let path = folder.join(format!("v{}", entry.version)).join(&entry.set).join(&entry.file);
-    let case = match file::read(&path) {
+    let mut case = match file::read(&path) {
         Ok(case) => case,
-        Err(error) => return failed(entry, 0, format!("the case is not understood: {error}")),
+        Err(error) => return (failure(format!("the case is not understood: {error}")), Vec::new()),
     };
-    let mut connect = |client: char| match (server, gateway) {
-        (Server::Running(address, credentials), _) => TlsKmipClient::connect(*address, credentials),
-        (Server::Own, Some(gateway)) => Ok(gateway.connect(&client.to_ascii_lowercase().to_string())),
-        (Server::Own, None) => Err(io::Error::other("no server")),
+    let travelling = encoding_of(entry, encoding);
+    if travelling == encoding {
+        // Printed octets are of one encoding: in another, the same messages are written anew.
+        case.steps.iter_mut().for_each(|step| step.exact = None);
+    }
+    let mut connect = |client: char| {
+        let connected = match (server, gateway) {
+            (Server::Running(address, credentials), _) => TlsKmipClient::connect(*address, credentials)?,
+            (Server::Own, Some(gateway)) => gateway.connect(&client_name(client, encoding)),
+            (Server::Own, None) => return Err(io::Error::other("no server")),
+        };
+        Ok(Transport::new(connected, travelling))
     };
     let mut dialogue = Vec::new();
     state.next_file();
     let result = run::play(&case, &mut connect, state, &mut dialogue);
-    Outcome { entry: entry.clone(), result, dialogue }
+    (result, dialogue)
 }
 
-fn failed(entry: &Entry, step: usize, what: String) -> Outcome {
-    Outcome { entry: entry.clone(), result: Err(Failure { step, what }), dialogue: Vec::new() }
+/// Client `A` of a case, in one of its runs.
+fn client_name(client: char, encoding: Encoding) -> String {
+    match encoding {
+        Encoding::Ttlv => client.to_ascii_lowercase().to_string(),
+        other => format!("{}-{}", client.to_ascii_lowercase(), other.name().to_lowercase()),
+    }
+}
+
+fn failure(what: String) -> Result<(), Failure> {
+    Err(Failure { step: 0, what })
 }
 
 fn start(entry: &Entry) -> io::Result<TestGateway> {
     let mut gateway = setup(entry).prepare()?;
     gateway.start()?;
-    prepare_clients(&gateway, entry)?;
     Ok(gateway)
 }
 
 /// What a family presupposes about its clients: who may use whose keys, who has a password.
-fn prepare_clients(gateway: &TestGateway, entry: &Entry) -> io::Result<()> {
+fn prepare_clients(gateway: &TestGateway, entry: &Entry, encoding: Encoding) -> io::Result<()> {
+    let name = |client| client_name(client, encoding);
     let run = |arguments: &[&str]| {
         let output = gateway.keygate(arguments)?;
         if output.status.success() {
@@ -191,15 +240,18 @@ fn prepare_clients(gateway: &TestGateway, entry: &Entry) -> io::Result<()> {
     };
     // "TC-32, TC-41, TC-51 have two or three clients that all may use the first one's key."
     if ["TC-32", "TC-41", "TC-51"].contains(&entry.case.as_str()) {
-        for other in ["b", "c"] {
-            run(&["grant", "add", "--owner", "a", "--to", other, "--operations", "all"])?;
+        for other in ['b', 'c'] {
+            let _ = gateway.client_folder(&name('a'));
+            let _ = gateway.client_folder(&name(other));
+            run(&["grant", "add", "--owner", &name('a'), "--to", &name(other), "--operations", "all"])?;
         }
     }
     // TC-111: "uses username/password credentials"; both users come over the one client certificate.
     if entry.case == "TC-111" {
         for (user, password) in [("Fred", "password1"), ("Barney", "secret2")] {
             let file = gateway.secret_file(user, password)?;
-            run(&["client", "user", "add", "a", user, "--password-file", &file.to_string_lossy()])?;
+            let _ = gateway.client_folder(&name('a'));
+            run(&["client", "user", "add", &name('a'), user, "--password-file", &file.to_string_lossy()])?;
         }
     }
     Ok(())
@@ -211,6 +263,7 @@ pub fn play_all(
     folder: &Path,
     server: &Server,
     groups: &[Vec<Entry>],
+    encodings: &[Encoding],
     progress: &(dyn Fn(&Outcome) + Sync),
 ) -> Vec<Outcome> {
     let next = AtomicUsize::new(0);
@@ -223,7 +276,7 @@ pub fn play_all(
         for _ in 0..jobs {
             scope.spawn(|| {
                 while let Some(group) = groups.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    for outcome in play(folder, server, group) {
+                    for outcome in play(folder, server, group, encodings) {
                         progress(&outcome);
                         if let Ok(mut outcomes) = outcomes.lock() {
                             outcomes.push(outcome);
@@ -234,7 +287,7 @@ pub fn play_all(
         }
     });
     let mut outcomes = outcomes.into_inner().unwrap_or_default();
-    outcomes.sort_by(|one, other| one.entry.cmp(&other.entry));
+    outcomes.sort_by(|one, other| (one.encoding, &one.entry).cmp(&(other.encoding, &other.entry)));
     outcomes
 }
 
