@@ -126,7 +126,7 @@ pub(super) enum Request {
     /// Makes or takes in a key that may leave the token under a wrapping key, of `trusted` ones alone where so said.
     Replicable {
         trusted: bool,
-        request: Box<Request>,
+        request: Box<Self>,
     },
     /// Moves keys between the members of a group.
     Transfer(Transfer),
