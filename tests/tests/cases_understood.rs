@@ -94,7 +94,8 @@ fn the_forms_of_the_message_encoding_cases_agree() {
             }
         }
     }
-    assert_eq!((messages, texts, dumps), (36, 12, 12));
+    // The JSON case of 1.0 was printed without its JSON.
+    assert_eq!((messages, texts, dumps), (36, 8, 12));
 }
 
 fn without_time_stamp(bytes: &[u8]) -> Item {
