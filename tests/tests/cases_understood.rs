@@ -76,7 +76,7 @@ fn the_forms_of_the_message_encoding_cases_agree() {
             for message in printed::read(&text) {
                 messages += 1;
                 let xml = Encoding::Xml.read(message.xml.as_bytes()).unwrap_or_else(|error| panic!("{name}: {error}"));
-                // MSGENC-*-1-11 prints different Time Stamps in the two forms: a defect of the document.
+                // Some print different Time Stamps in their forms: a defect of the documents.
                 assert_eq!(without_time_stamp(&xml), without_time_stamp(&message.ttlv), "{name}\n{}", message.xml);
                 if let Some(json) = &message.json {
                     let bytes = Encoding::Json.read(json.as_bytes()).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -88,13 +88,14 @@ fn the_forms_of_the_message_encoding_cases_agree() {
                     texts += 1;
                 }
                 if let Some(body) = message.http_body() {
-                    assert_eq!(body, message.ttlv, "{name}");
+                    assert_eq!(without_time_stamp(body), without_time_stamp(&message.ttlv), "{name}");
                     dumps += 1;
                 }
             }
         }
     }
-    assert_eq!((messages, texts, dumps), (36, 12, 12));
+    // The JSON case of 1.0 was printed without its JSON.
+    assert_eq!((messages, texts, dumps), (36, 8, 12));
 }
 
 fn without_time_stamp(bytes: &[u8]) -> Item {

@@ -84,7 +84,7 @@ pub struct Case {
 pub fn read(path: &Path) -> Result<Case, String> {
     let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
     if path.extension().is_some_and(|extension| extension == "txt") {
-        return read_printed(&text);
+        return read_printed(&text, path);
     }
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let mut messages = messages(&mend(&name, text))?;
@@ -106,18 +106,20 @@ pub fn read(path: &Path) -> Result<Case, String> {
 }
 
 /// A message encoding case as it is printed: its requests are sent octet for octet.
-fn read_printed(text: &str) -> Result<Case, String> {
+fn read_printed(text: &str, path: &Path) -> Result<Case, String> {
+    let is_xml = path.to_string_lossy().contains("MSGENC-XML");
     let mut steps = Vec::new();
     for pair in printed::read(text).chunks(2) {
         let [request, response] = pair else { return Err("a request without response".to_owned()) };
         let messages = messages(&format!("<KMIP>{}{}</KMIP>", request.xml, response.xml))?;
         let [first, second] = messages.as_slice() else { return Err("not two messages".to_owned()) };
         let exact = match (&request.json, &request.http) {
-            (Some(json), _) => json.clone().into_bytes(),
-            (None, Some(http)) => http.clone(),
-            (None, None) => request.xml.clone().into_bytes(),
+            (Some(json), _) => Some(json.clone().into_bytes()),
+            (None, Some(http)) => Some(http.clone()),
+            // The JSON case of 1.0 was printed without its JSON.
+            (None, None) => is_xml.then(|| request.xml.clone().into_bytes()),
         };
-        steps.push(Step { exact: Some(exact), ..step("", first, second) });
+        steps.push(Step { exact, ..step("", first, second) });
     }
     if steps.is_empty() { Err("no messages".to_owned()) } else { Ok(Case { steps }) }
 }

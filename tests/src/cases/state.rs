@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use keygate_kmip::Tag;
+
 use super::file::Node;
 use crate::names;
 use crate::ttlv::{Item, Value};
@@ -150,6 +152,8 @@ pub fn literal(node: &Node, attribute: Option<u32>, now: i64) -> Result<Value, S
         "NameReference" => Some(Value::NameReference(text.to_owned())),
         "Enumeration" if tag == PKCS_11_FUNCTION => pkcs11_function(text).map(Value::Enumeration),
         "Enumeration" if tag == PKCS_11_RETURN_CODE && text == "OK" => Some(Value::Enumeration(0)),
+        // 2.x and 3.0: Unique Identifier Enumeration, which no tag of its own names.
+        "Enumeration" if tag == Tag::UNIQUE_IDENTIFIER.0 && text == "IDPlaceholder" => Some(Value::Enumeration(1)),
         "Enumeration" => names::enumeration(tag, text).map(Value::Enumeration),
         "Boolean" => text.parse().ok().map(Value::Boolean),
         "TextString" => Some(Value::TextString(text.to_owned())),
