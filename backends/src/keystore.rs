@@ -106,6 +106,11 @@ pub trait Keystore: Send + Sync {
     /// How it is, without touching the device.
     fn health(&self) -> Health;
 
+    /// The serial number of the device that it is in, where there is one and it was seen. Without touching the device.
+    fn serial(&self) -> Option<String> {
+        None
+    }
+
     /// What an operator wants to see of its insides, as far as it has such things. Cheap, and without touching the device.
     fn figures(&self) -> Figures {
         Figures::default()

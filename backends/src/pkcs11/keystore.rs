@@ -294,6 +294,10 @@ impl Keystore for Pkcs11Keystore {
     fn health(&self) -> Health {
         self.token.health()
     }
+
+    fn serial(&self) -> Option<String> {
+        self.token.serial()
+    }
 }
 
 fn secret_kind(algorithm: CryptographicAlgorithm, octets: usize) -> Result<SecretKind> {

@@ -13,6 +13,7 @@
 //!   between them.
 //! - `worker/`: the worker process ([`worker_main`]): login, session, what a failure means. `object.rs`, `handles.rs`:
 //!   one function per request, and the handles it needs.
+//! - `module_file.rs`: who may change the module's file, looked at before it is loaded.
 //! - `raw.rs`, `template.rs`, `mechanism.rs`: the C calls. `ckr.rs`: return values to classes of error.
 //! - `select.rs`, `uri.rs`, `sunpkcs11.rs`: which token is meant, and two notations for it that others use.
 //!
@@ -28,6 +29,7 @@ mod kek;
 mod keystore;
 mod mechanism;
 mod message;
+mod module_file;
 mod object;
 mod page;
 mod pool;
@@ -44,6 +46,7 @@ mod worker;
 
 pub use kek::Pkcs11Kek;
 pub use keystore::Pkcs11Keystore;
+pub use module_file::{ModuleFault, check_module_file, check_module_kind};
 pub use process::Spawn;
 pub use select::TokenSelector;
 pub use sunpkcs11::{SUNPKCS11_OCTETS_MAX, SunPkcs11};

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use keygate_backends::{Health, Keystore, KeystoreId as KeystoreName, KsError, local::LocalKeystore, pkcs11::Pkcs11Keystore};
+use keygate_backends::{Keystore, KeystoreId as KeystoreName, KsError, local::LocalKeystore, pkcs11::Pkcs11Keystore};
 use keygate_kmip::{ProtocolVersion, ttlv};
 
 use super::{App, remote, token};
@@ -10,7 +10,7 @@ use crate::{
     admin::chain,
     config::{AuditReads, Config, Forbidden, KeystoreConfig, NoEncoding, RngSeed},
     kmip::KmipFront,
-    keystores::{OpenFailure, component},
+    keystores::{OpenFailure, component, component_state},
     operation::{self, Gateway, InUse, Keystores, Policy},
     provisioning::ProvisioningError,
     seal::SecretText,
@@ -73,7 +73,7 @@ pub fn gateway(app: &App) -> Result<Arc<Gateway>, GatewayError> {
                 continue;
             }
         };
-        app.readiness.set(&component(name), state_of(keystore.as_ref()));
+        app.readiness.set(&component(name), component_state(name, false, keystore.health()));
         match set {
             None => set = Some(Keystores::new(id, name, keystore)),
             Some(ref set) => set.add(id, name, keystore),
@@ -113,7 +113,8 @@ pub(super) async fn watch_keystores(app: Arc<App>, gateway: Arc<Gateway>) {
     loop {
         interval.tick().await;
         for InUse { id, name, keystore, .. } in gateway.keystores.all() {
-            let state = state_of(keystore.as_ref());
+            let added = !app.config.keystores.iter().any(|config| *config.name() == *name);
+            let state = component_state(&name, added, keystore.health());
             let is_up = state == ComponentState::Up;
             let is_back = app.readiness.set(&component(&name), state) && is_up;
             if is_back {
@@ -130,13 +131,6 @@ pub(super) async fn watch_keystores(app: Arc<App>, gateway: Arc<Gateway>) {
             operation::reconcile(&gateway).await;
             again_in = RECONCILE_ROUNDS;
         }
-    }
-}
-
-fn state_of(keystore: &dyn Keystore) -> ComponentState {
-    match keystore.health() {
-        Health::Up => ComponentState::Up,
-        Health::Down(reason) | Health::NeedsOperator(reason) => ComponentState::Down { reason },
     }
 }
 

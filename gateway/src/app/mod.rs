@@ -163,8 +163,9 @@ impl App {
         let seal_changes: Arc<tokio::sync::Mutex<()>> = Arc::default();
         let keystores = KeystoreService::new(keystores::Parts {
             store: store.clone(),
-            of_the_file: config.keystores.iter().map(|keystore| keystore.name().to_owned()).collect(),
+            of_the_file: config.keystores.clone(),
             file_default: config.keystore_default.clone(),
+            data_dir: dir.path().to_owned(),
             open: Arc::new(gateway::open),
             readiness: readiness.clone(),
             seal_changes: seal_changes.clone(),

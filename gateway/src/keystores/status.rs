@@ -4,6 +4,7 @@ use std::sync::{Arc, Weak};
 
 use keygate_backends::{Figures, Health};
 
+use super::advice::about_secret;
 use super::{Found, KeystoreService, Noted, lock};
 use crate::operation::now_ms;
 use crate::store::{KeystoreState, StepOutcome};
@@ -70,12 +71,7 @@ fn todo(found: &Found, health: Option<&Health>, objects: Option<u64>, serving: b
     let name = &found.row.name;
     match health {
         Some(Health::NeedsOperator(reason)) => {
-            let how = if found.row.managed.is_some() {
-                format!("give the right secret with `keygate keystore set {name} --secret-file FILE`")
-            } else {
-                "mend its PIN file, and start the gateway again".to_owned()
-            };
-            list.push(format!("{reason}: {how}"));
+            list.push(format!("{reason}: {}", about_secret(name, found.row.managed.is_some())));
         }
         Some(Health::Down(reason)) => list.push(format!("bring the device back, it is looked for: {reason}")),
         Some(Health::Up) | None => {}

@@ -98,6 +98,7 @@ impl World {
             store: store.clone(),
             of_the_file: Vec::new(),
             file_default: "local".into(),
+            data_dir: dir.path().to_owned(),
             open: std::sync::Arc::new(|_, _| Err("nothing is opened here".into())),
             readiness: std::sync::Arc::default(),
             seal_changes: std::sync::Arc::default(),
