@@ -42,7 +42,8 @@ fn with_token() -> (TestGateway, Token) {
 fn add(gateway: &TestGateway, token: &Token, name: &str, pin_file: &Path) {
     let (module, label) = (setting("module", &token.module), format!("token-label={}", token.label));
     let pin_file = pin_file.to_string_lossy();
-    let arguments = ["keystore", "add", name, "--kind", "pkcs11", "--set", &module, "--set", &label, "--secret-file", &pin_file];
+    let arguments =
+        ["keystore", "add", name, "--kind", "pkcs11", "--set", &module, "--set", &label, "--secret-file", &pin_file];
     let _ = gateway.keygate_ok(&arguments);
 }
 
@@ -63,7 +64,8 @@ fn settings_name_no_secrets_of_the_server() {
     let ca = setting("ca-file", &gateway.client_folder("a").join("ca.pem"));
     let own_key = setting("key-file", &gateway.client_folder("a").join("key.pem"));
     let cert = setting("cert-file", &gateway.client_folder("a").join("cert.pem"));
-    let (pin_file, password_file, profile) = (setting("pin-file", &private), setting("password-file", &private), setting("profile", &private));
+    let (pin_file, password_file, profile) =
+        (setting("pin-file", &private), setting("password-file", &private), setting("profile", &private));
     let uri = format!("uri=pkcs11:token=t?module-path=/p11.so&pin-source=file:{}", private.display());
     let token = ["--kind", "pkcs11", "--set", "module=/p11.so", "--set", "token-label=t"];
     let server = ["--kind", "rest", "--set", "addresses=attacker.example", "--set", &ca, "--set", "user=u"];
@@ -78,20 +80,35 @@ fn settings_name_no_secrets_of_the_server() {
         (&server, &["--set", "profile=eskm-style"], &["password is missing", "--secret-file"]),
         (&server, &["--set", "profile=nosuch", "--secret-stdin"], &["profile", "nosuch", "eskm-style"]),
         (&server, &["--set", &profile, "--secret-stdin"], &["is no profile"]),
-        (&far, &["--set", "ca-file=/nowhere/ca.pem", "--set", "key-file=/nowhere/key.pem"], &["`ca-file`", "/nowhere/ca.pem"]),
+        (
+            &far,
+            &["--set", "ca-file=/nowhere/ca.pem", "--set", "key-file=/nowhere/key.pem"],
+            &["`ca-file`", "/nowhere/ca.pem"],
+        ),
         (&far, &["--set", &ca, "--set", &own_key], &["`key-file`", "data directory"]),
-        (&["--kind", "pkcs11", "--set", "module=p11.so", "--set", "token-label=t"], &["--secret-stdin"], &["module", "absolute"]),
+        (
+            &["--kind", "pkcs11", "--set", "module=p11.so", "--set", "token-label=t"],
+            &["--secret-stdin"],
+            &["module", "absolute"],
+        ),
         (&["--kind", "local", "--set", "default=true"], &[], &["default", "keystore activate"]),
     ];
     for (first, more, wanted) in cases {
-        let mut command = gateway.keygate_command(&[&["keystore", "add", "x"], first, more].concat()).expect("a command");
-        let pipes = command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        let mut command =
+            gateway.keygate_command(&[&["keystore", "add", "x"], first, more].concat()).expect("a command");
+        let pipes = command
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped());
         let mut child = pipes.spawn().expect("started");
         // One that reads no secret may have ended already.
         let _ = child.stdin.take().expect("a pipe").write_all(b"secret\n");
         let output = child.wait_with_output().expect("ended");
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(!output.status.success() && wanted.iter().all(|word| told.contains(word)), "{first:?} {more:?}: {told}");
+        assert!(
+            !output.status.success() && wanted.iter().all(|word| told.contains(word)),
+            "{first:?} {more:?}: {told}"
+        );
         assert!(!told.contains("hunter2"), "{told}");
     }
     assert_eq!(json(&gateway, &["keystore", "list"])["items"].as_array().map(Vec::len), Some(1), "nothing was added");
@@ -135,13 +152,15 @@ fn a_mistake_in_operation_takes_no_keys_away() {
     std::fs::write(&none, "nothing of the kind").expect("written");
     for (module, wanted) in [(none.as_path(), "no PKCS#11 module"), (Path::new("/nowhere/p11.so"), "mend `module`")] {
         let begun = Instant::now();
-        let (_, refused) = fails(&gateway, &["keystore", "set", "hsm", "--set", &setting("module", module), "--secret-file", &pin]);
+        let (_, refused) =
+            fails(&gateway, &["keystore", "set", "hsm", "--set", &setting("module", module), "--secret-file", &pin]);
         assert!(refused.contains(wanted) && begun.elapsed() < Duration::from_secs(5), "{refused}");
     }
     let open = gateway.scratch().join("open.so");
     std::fs::copy(&token.module, &open).expect("a copy");
     std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o666)).expect("rights");
-    let (_, refused) = fails(&gateway, &["keystore", "set", "hsm", "--set", &setting("module", &open), "--secret-file", &pin]);
+    let (_, refused) =
+        fails(&gateway, &["keystore", "set", "hsm", "--set", &setting("module", &open), "--secret-file", &pin]);
     assert!(refused.contains("may be changed by others"), "{refused}");
     made(&mut client).expect("after modules that are none");
     let _ = gateway.keygate_ok(&["keystore", "set", "hsm", "--set", "workers=1", "--secret-file", &pin]);
@@ -166,7 +185,9 @@ fn a_mistake_in_operation_takes_no_keys_away() {
     drop(client);
     gateway.stop().expect("stops");
     let refused = gateway.keygate_ok(&["audit", "search", "--action", "AdminRefused", "--limit", "100"]);
-    for (act, why) in [("hsm/activate", "not tested"), ("hsm/remove", "drain it first"), ("PATCH /v1/keystores/hsm", "token-label")] {
+    for (act, why) in
+        [("hsm/activate", "not tested"), ("hsm/remove", "drain it first"), ("PATCH /v1/keystores/hsm", "token-label")]
+    {
         assert!(refused.lines().any(|line| line.contains(act) && line.contains(why)), "{act}: {refused}");
     }
     let changed = gateway.keygate_ok(&["audit", "search", "--action", "KeystoreChanged"]);
@@ -218,7 +239,9 @@ fn each_fault_of_a_key_server_names_its_setting() {
     std::fs::create_dir_all(&strangers).expect("a directory");
     copy_folder(&first.client_folder("a"), &strangers).expect("copied");
     std::fs::set_permissions(strangers.join("key.pem"), std::fs::Permissions::from_mode(0o600)).expect("rights");
-    let local = |listener: &str| format!("addresses={}", second.address(listener).to_string().replace("127.0.0.1", "localhost"));
+    let local = |listener: &str| {
+        format!("addresses={}", second.address(listener).to_string().replace("127.0.0.1", "localhost"))
+    };
     let (ca, cert, key) = (
         setting("ca-file", &folder.join("ca.pem")),
         setting("cert-file", &folder.join("cert.pem")),

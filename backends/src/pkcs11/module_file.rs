@@ -68,7 +68,11 @@ pub fn check_module_kind(module: &Path) -> Result<(), ModuleFault> {
     loop {
         let read = file.read(&mut chunk).map_err(unreadable)?;
         if read == 0 {
-            return Err(fault(module, "is no PKCS#11 module (it has no C_GetFunctionList)", "mend `module`: name the vendor's PKCS#11 library"));
+            return Err(fault(
+                module,
+                "is no PKCS#11 module (it has no C_GetFunctionList)",
+                "mend `module`: name the vendor's PKCS#11 library",
+            ));
         }
         // The name may begin in one piece and end in the next.
         kept.extend_from_slice(&chunk[..read]);
@@ -118,7 +122,10 @@ fn writable(path: &Path, found: &Metadata) -> ModuleFault {
 }
 
 fn missing(path: &Path, error: &std::io::Error) -> ModuleFault {
-    ModuleFault { text: format!("{}: {error}", path.display()), hint: "install the vendor's PKCS#11 library, or mend `module`" }
+    ModuleFault {
+        text: format!("{}: {error}", path.display()),
+        hint: "install the vendor's PKCS#11 library, or mend `module`",
+    }
 }
 
 fn fault(path: &Path, what: &str, hint: &'static str) -> ModuleFault {

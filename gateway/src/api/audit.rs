@@ -150,6 +150,8 @@ fn spellings(api: &Api, text: &str, organisation: Option<OrganisationId>) -> std
     let directory = api.store.directory();
     let clients = directory.clients.values().filter(|client| client.name == text);
     names.extend(clients.map(|client| client.id.to_string()));
+    let keystores = directory.keystores.iter().filter(|keystore| keystore.name == text);
+    names.extend(keystores.map(|keystore| EntryId::from(keystore.id).to_string()));
     // The simple form of an id, as in addresses of CRLs; and serial numbers with colons.
     if let Ok(id) = uuid::Uuid::try_parse(text) {
         names.insert(id.hyphenated().to_string());

@@ -19,6 +19,8 @@ pub(crate) fn component_state(name: &str, added: bool, health: Health) -> Compon
     match health {
         Health::Up => ComponentState::Up,
         Health::Down(reason) => ComponentState::Down { reason },
-        Health::NeedsOperator(reason) => ComponentState::Down { reason: format!("{reason}: {}", about_secret(name, added)) },
+        Health::NeedsOperator(reason) => {
+            ComponentState::Down { reason: format!("{reason}: {}", about_secret(name, added)) }
+        }
     }
 }

@@ -16,7 +16,8 @@ use crate::operation::now_ms;
 use crate::provisioning::Deciding;
 use crate::seal::SecretText;
 use crate::store::{
-    Change, Commit, CommitError, Entry, KeystoreEntry, KeystoreId, KeystoreState, ManagedKeystore, OrganisationId, StepOutcome,
+    Change, Commit, CommitError, Entry, KeystoreEntry, KeystoreId, KeystoreState, ManagedKeystore, OrganisationId,
+    StepOutcome,
 };
 
 /// Keystores there may be.
@@ -47,7 +48,9 @@ impl KeystoreService {
             return Err(KeystoreError::NameTaken(name));
         }
         if self.rows().len() >= KEYSTORES_MAX {
-            return Err(KeystoreError::Conflict(format!("there are {KEYSTORES_MAX} keystores, which is all there may be")));
+            return Err(KeystoreError::Conflict(format!(
+                "there are {KEYSTORES_MAX} keystores, which is all there may be"
+            )));
         }
         let now = now_ms();
         let managed = ManagedKeystore {
@@ -84,7 +87,13 @@ impl KeystoreService {
     /// # Errors
     /// Settings that are none; a secret that is to be sent elsewhere and is not given again; a keystore in use whose test fails with
     /// them; a keystore of the settings file. Nothing is changed then.
-    pub async fn change(&self, by: &Deciding, name: &str, patch: KeystorePatch, seen: Option<u64>) -> Result<Found, KeystoreError> {
+    pub async fn change(
+        &self,
+        by: &Deciding,
+        name: &str,
+        patch: KeystorePatch,
+        seen: Option<u64>,
+    ) -> Result<Found, KeystoreError> {
         let found = self.seen(name, seen)?;
         let mut entry = KeystoreEntry::clone(&found.row);
         let row = managed(&mut entry)?;
@@ -121,7 +130,8 @@ impl KeystoreService {
         }
         let _testing = Testing::begin(&self.testing, found.row.id, &name)?;
         let secret = row.secret.clone();
-        let subject = Subject { id: entry.id, name: name.clone(), added: true, trial: true, config: beside(config), secret };
+        let subject =
+            Subject { id: entry.id, name: name.clone(), added: true, trial: true, config: beside(config), secret };
         let tested = selftest::run(gateway, &self.open, subject, now_ms()).await;
         let (Some(keystore), true) = (tested.keystore, tested.test.passed) else {
             let details = on_record(&entry, format!("{}; {what} not changed", verdict(&tested.test)));

@@ -82,7 +82,7 @@ pub enum FileError {
 ///
 /// # Errors
 /// The first file that cannot be used.
-pub fn check(config: &KeystoreConfig) -> Result<(), FileError> {
+pub(crate) fn check(config: &KeystoreConfig) -> Result<(), FileError> {
     let KeystoreConfig::Remote(config) = config else { return Ok(()) };
     tls(config)?;
     match &config.protocol {
@@ -101,7 +101,9 @@ pub(super) fn check_place(config: &KeystoreConfig, data_dir: &Path) -> Result<()
         KeystoreConfig::Remote(config) => {
             let key = config.identity.iter().map(|(_, key)| ("key-file", key.clone()));
             let profile = match &config.protocol {
-                RemoteProtocol::Rest { profile } if profile.ends_with(".toml") => Some(("profile", PathBuf::from(profile))),
+                RemoteProtocol::Rest { profile } if profile.ends_with(".toml") => {
+                    Some(("profile", PathBuf::from(profile)))
+                }
                 RemoteProtocol::Rest { .. } | RemoteProtocol::Kmip => None,
             };
             key.chain(profile).collect()
@@ -157,7 +159,10 @@ fn identity(config: &RemoteKeystoreConfig) -> Result<Option<Identity>, FileError
     Ok(Some(Identity { chain, key: key.map_err(|source| content("key-file", key_path, source))? }))
 }
 
-fn certificates(setting: &'static str, path: &Path) -> Result<Vec<rustls_pki_types::CertificateDer<'static>>, FileError> {
+fn certificates(
+    setting: &'static str,
+    path: &Path,
+) -> Result<Vec<rustls_pki_types::CertificateDer<'static>>, FileError> {
     certificates_from_pem(&read(setting, path)?).map_err(|source| content(setting, path, source))
 }
 

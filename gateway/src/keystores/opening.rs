@@ -21,7 +21,9 @@ impl KeystoreService {
         // A second call would mean two sets of keystores over one store; the first stays.
         let _ = self.gateway.set(Arc::clone(gateway));
         for entry in self.missing() {
-            let opened = self.open_row(&entry).map_err(|cause| tracing::warn!(keystore = entry.name, cause, "a keystore cannot be opened"));
+            let opened = self
+                .open_row(&entry)
+                .map_err(|cause| tracing::warn!(keystore = entry.name, cause, "a keystore cannot be opened"));
             if let Ok(keystore) = opened {
                 self.put(&entry, keystore);
             }
@@ -58,7 +60,9 @@ impl KeystoreService {
         for row in absent {
             let count = counts.get(&row.id).copied().unwrap_or_default();
             if count > 0 {
-                let reason = format!("keygate.toml names it no more, and {count} objects are there: put it back, and start the server again");
+                let reason = format!(
+                    "keygate.toml names it no more, and {count} objects are there: put it back, and start the server again"
+                );
                 self.readiness.set(&component(&row.name), ComponentState::Down { reason });
             }
         }
@@ -68,7 +72,8 @@ impl KeystoreService {
     /// In use, and not open.
     fn missing(&self) -> Vec<Versioned<KeystoreEntry>> {
         let Some(gateway) = self.gateway.get() else { return Vec::new() };
-        let in_use = |row: &Versioned<KeystoreEntry>| row.managed.as_ref().is_some_and(|managed| managed.state.is_in_use());
+        let in_use =
+            |row: &Versioned<KeystoreEntry>| row.managed.as_ref().is_some_and(|managed| managed.state.is_in_use());
         self.rows().into_iter().filter(|row| in_use(row) && gateway.keystores.get(row.id).is_err()).collect()
     }
 
@@ -87,9 +92,11 @@ impl KeystoreService {
     pub(super) async fn open_checked(&self, entry: &KeystoreEntry) -> Result<Arc<dyn Keystore>, KeystoreError> {
         let failed = |cause: String| KeystoreError::Open { name: entry.name.clone(), cause };
         let config = config_of(entry)?;
-        let (open, secret) = (Arc::clone(&self.open), entry.managed.as_ref().and_then(|managed| managed.secret.clone()));
+        let (open, secret) =
+            (Arc::clone(&self.open), entry.managed.as_ref().and_then(|managed| managed.secret.clone()));
         let opened = tokio::task::spawn_blocking(move || open(&config, secret.as_ref())).await;
-        let keystore = opened.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(chain(error.as_ref())))?;
+        let keystore =
+            opened.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(chain(error.as_ref())))?;
         match keystore.health() {
             Health::Up => Ok(keystore),
             Health::Down(reason) | Health::NeedsOperator(reason) => Err(failed(reason)),

@@ -48,11 +48,18 @@ impl Changed {
 /// # Errors
 /// A patch of nothing; a setting to take away that is not there; settings that are too long; a secret that would be sent elsewhere
 /// without being given again.
-pub(super) fn apply(name: &str, managed: &mut ManagedKeystore, patch: KeystorePatch, now_ms: i64) -> Result<Changed, KeystoreError> {
+pub(super) fn apply(
+    name: &str,
+    managed: &mut ManagedKeystore,
+    patch: KeystorePatch,
+    now_ms: i64,
+) -> Result<Changed, KeystoreError> {
     if patch.settings.is_empty() && patch.secret.is_none() {
         return Err(KeystoreError::Invalid("nothing is given that could change".into()));
     }
     check_secret(patch.secret.as_ref())?;
+    // Rows of older versions remember it with the test, which ends here.
+    managed.secret_refused |= managed.test.as_ref().is_some_and(|test| test.secret_refused);
     let mut settings = table_of(&managed.settings);
     let mut changed = Changed { names: Vec::new(), secret: patch.secret.is_some(), moves: false };
     for (key, value) in patch.settings {
@@ -79,6 +86,7 @@ pub(super) fn apply(name: &str, managed: &mut ManagedKeystore, patch: KeystorePa
         (managed.secret, managed.secret_since_ms, managed.secret_refused) = (Some(secret), now_ms, false);
     }
     managed.settings = text_of(&settings)?;
+    changed.names.sort();
     Ok(changed)
 }
 
@@ -119,7 +127,12 @@ fn is_named_by_place(config: &crate::config::Pkcs11Config) -> bool {
 ///
 /// # Errors
 /// Every problem by the name of its setting.
-pub(super) fn checked(name: &str, kind: &str, settings: toml::Table, sealed: bool) -> Result<KeystoreConfig, KeystoreError> {
+pub(super) fn checked(
+    name: &str,
+    kind: &str,
+    settings: toml::Table,
+    sealed: bool,
+) -> Result<KeystoreConfig, KeystoreError> {
     // As the backends have it, and narrower: what the settings file takes.
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     if name.is_empty() || name.len() > 64 || !name.bytes().all(legal) {
@@ -154,7 +167,9 @@ pub(super) fn check_secret(secret: Option<&SecretText>) -> Result<(), KeystoreEr
     // Only its length is looked at.
     match secret.map(|secret| secret.expose().len()) {
         None | Some(1..=SECRET_BYTES_MAX) => Ok(()),
-        Some(length) => Err(KeystoreError::Invalid(format!("the secret has {length} octets, it must have 1 to {SECRET_BYTES_MAX}"))),
+        Some(length) => {
+            Err(KeystoreError::Invalid(format!("the secret has {length} octets, it must have 1 to {SECRET_BYTES_MAX}")))
+        }
     }
 }
 
@@ -165,7 +180,10 @@ pub(super) fn check_secret(secret: Option<&SecretText>) -> Result<(), KeystoreEr
 pub(super) fn text_of(settings: &toml::Table) -> Result<String, KeystoreError> {
     let text = toml::to_string(settings).map_err(|error| KeystoreError::Invalid(error.to_string()))?;
     if text.len() > SETTINGS_BYTES_MAX {
-        return Err(KeystoreError::Invalid(format!("the settings have {} octets, at most {SETTINGS_BYTES_MAX} are kept", text.len())));
+        return Err(KeystoreError::Invalid(format!(
+            "the settings have {} octets, at most {SETTINGS_BYTES_MAX} are kept",
+            text.len()
+        )));
     }
     Ok(text)
 }
@@ -196,7 +214,10 @@ mod tests {
     }
 
     fn set(key: &str, value: Option<toml::Value>, secret: Option<&str>) -> KeystorePatch {
-        KeystorePatch { settings: vec![(key.into(), value)], secret: secret.map(|text| SecretText::new(text).expect("a page")) }
+        KeystorePatch {
+            settings: vec![(key.into(), value)],
+            secret: secret.map(|text| SecretText::new(text).expect("a page")),
+        }
     }
 
     /// A sealed secret is never sent anywhere else without being given again: only what is known to have no part in that may change
@@ -204,14 +225,27 @@ mod tests {
     #[test]
     fn a_secret_does_not_follow_settings() {
         let places = [
-            "addresses", "ca-file", "pinned-file", "server-name", "cert-file", "key-file", "profile", "user", "module", "token-label",
-            "token-serial", "uri", "sunpkcs11", "whatever-comes-next",
+            "addresses",
+            "ca-file",
+            "pinned-file",
+            "server-name",
+            "cert-file",
+            "key-file",
+            "profile",
+            "user",
+            "module",
+            "token-label",
+            "token-serial",
+            "uri",
+            "sunpkcs11",
+            "whatever-comes-next",
         ];
         for key in places {
             let mut row = managed();
             let refused = apply("hsm", &mut row, set(key, Some("x".into()), None), 1);
             assert!(matches!(refused, Err(KeystoreError::SecretNeeded { settings, .. }) if settings == key), "{key}");
-            let changed = apply("hsm", &mut managed(), set(key, Some("x".into()), Some("5678")), 1).expect("with the secret");
+            let changed =
+                apply("hsm", &mut managed(), set(key, Some("x".into()), Some("5678")), 1).expect("with the secret");
             assert_eq!(changed.what(), format!("settings {key}; secret"));
         }
         let gone = apply("hsm", &mut managed(), set("token-label", None, None), 1);
@@ -225,7 +259,13 @@ mod tests {
         let mut row = managed();
         apply("hsm", &mut row, set("token-label", Some("t".into()), None), 1).expect("it was so already");
         assert!(row.secret_refused);
-        apply("hsm", &mut row, KeystorePatch { settings: Vec::new(), secret: Some(SecretText::new("5678").expect("a page")) }, 1).expect("a secret");
+        apply(
+            "hsm",
+            &mut row,
+            KeystorePatch { settings: Vec::new(), secret: Some(SecretText::new("5678").expect("a page")) },
+            1,
+        )
+        .expect("a secret");
         assert!(!row.secret_refused && row.token_serial.is_none() && row.secret_since_ms == 1);
         let nosuch = apply("hsm", &mut row, set("nosuch", None, None), 1);
         assert!(matches!(nosuch, Err(KeystoreError::Invalid(text)) if text.contains("nosuch")));

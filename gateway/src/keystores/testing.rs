@@ -13,7 +13,9 @@ use crate::audit::{Action, Outcome};
 use crate::config::KeystoreConfig;
 use crate::operation::now_ms;
 use crate::provisioning::Deciding;
-use crate::store::{Change, Commit, Entry, KeystoreEntry, KeystoreId, KeystoreTest, ManagedKeystore, StepOutcome, Versioned};
+use crate::store::{
+    Change, Commit, Entry, KeystoreEntry, KeystoreId, KeystoreTest, ManagedKeystore, StepOutcome, Versioned,
+};
 
 impl KeystoreService {
     /// Tests a keystore as it is and records what was found. One of the settings file stays as it is. `again`: also with a secret
@@ -33,7 +35,14 @@ impl KeystoreService {
         };
         let _testing = Testing::begin(&self.testing, found.row.id, name)?;
         let secret = found.row.managed.as_ref().and_then(|managed| managed.secret.clone());
-        let subject = Subject { id: found.row.id, name: name.into(), added: found.row.managed.is_some(), trial: false, config, secret };
+        let subject = Subject {
+            id: found.row.id,
+            name: name.into(),
+            added: found.row.managed.is_some(),
+            trial: false,
+            config,
+            secret,
+        };
         let tested = selftest::run(gateway, &self.open, subject, now_ms()).await;
         self.record(by, &found, &tested, again).await?;
         Ok((self.find(name)?, tested.test))
@@ -41,7 +50,9 @@ impl KeystoreService {
 
     fn config_of_the_file(&self, name: &str) -> Result<KeystoreConfig, KeystoreError> {
         let found = self.of_the_file.iter().find(|config| config.name() == name).cloned();
-        found.ok_or_else(|| KeystoreError::Conflict(format!("keygate.toml names keystore \"{name}\" no more: there is nothing to test")))
+        found.ok_or_else(|| {
+            KeystoreError::Conflict(format!("keygate.toml names keystore \"{name}\" no more: there is nothing to test"))
+        })
     }
 
     fn was_refused(&self, found: &Found) -> bool {
@@ -65,7 +76,11 @@ impl KeystoreService {
         let changes = now.and_then(|now| noted(now, found, tested)).unwrap_or_default();
         if found.row.managed.is_none() {
             let mut refused = lock(&self.refused);
-            if tested.test.secret_refused { refused.insert(id) } else { tested.test.passed && refused.remove(&id) };
+            if tested.test.secret_refused {
+                refused.insert(id)
+            } else {
+                tested.test.passed && refused.remove(&id)
+            };
         }
         self.store.commit(Commit { changes, events, erases: false }).await.map_err(stale_is_changed)?;
         if is_same { Ok(()) } else { Err(KeystoreError::Changed) }
@@ -114,7 +129,11 @@ pub(super) struct Testing<'a> {
 impl<'a> Testing<'a> {
     /// # Errors
     /// That there is one already.
-    pub(super) fn begin(all: &'a Mutex<HashSet<KeystoreId>>, id: KeystoreId, name: &str) -> Result<Self, KeystoreError> {
+    pub(super) fn begin(
+        all: &'a Mutex<HashSet<KeystoreId>>,
+        id: KeystoreId,
+        name: &str,
+    ) -> Result<Self, KeystoreError> {
         let begun = lock(all).insert(id).then_some(Self { all, id });
         begun.ok_or_else(|| KeystoreError::Conflict(format!("keystore \"{name}\" is being tested already")))
     }

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 
 use keygate_backends::local::{KeyMaterial, LocalKeystore};
 use keygate_backends::{
-    BoxFuture, CryptoOp, CryptoOut, Descriptor, Health, Held, HeldPair, Key, KeyId, KeyInfo, KeyRef, KeySpec, OpCx, PairSpec, Result,
-    SecretBytes,
+    BoxFuture, CryptoOp, CryptoOut, Descriptor, Health, Held, HeldPair, Key, KeyId, KeyInfo, KeyRef, KeySpec, OpCx,
+    PairSpec, Result, SecretBytes,
 };
 
 use super::*;
@@ -188,13 +188,17 @@ fn local_keystore(name: &str) -> LocalKeystore {
     LocalKeystore::new(keygate_backends::KeystoreId::new(name).expect("a legal name"))
 }
 
-fn open(device: &Mutex<Device>, config: &KeystoreConfig, secret: Option<&SecretText>) -> std::result::Result<Arc<dyn Keystore>, OpenFailure> {
+fn open(
+    device: &Mutex<Device>,
+    config: &KeystoreConfig,
+    secret: Option<&SecretText>,
+) -> std::result::Result<Arc<dyn Keystore>, OpenFailure> {
     let held = lock(device).held.pop_front();
     if let Some(Opening { begun, go }) = held {
         begun.send(()).expect("the test waits");
         go.recv().expect("the test lets it go");
     }
-    let pin = secret.map(|pin| pin.expose().to_owned()).unwrap_or_default();
+    let pin = secret.map(|pin| pin.expose().to_string()).unwrap_or_default();
     let mut device = lock(device);
     if let KeystoreConfig::Pkcs11(config) = config {
         device.offered.push((pin.clone(), config.token.serial.clone()));
@@ -202,7 +206,11 @@ fn open(device: &Mutex<Device>, config: &KeystoreConfig, secret: Option<&SecretT
     if device.away {
         return Err("the device is away".into());
     }
-    let health = if pin == "1234" || secret.is_none() { Health::Up } else { Health::NeedsOperator("the token refused the PIN".into()) };
+    let health = if pin == "1234" || secret.is_none() {
+        Health::Up
+    } else {
+        Health::NeedsOperator("the token refused the PIN".into())
+    };
     Ok(Arc::new(Stub { inner: local_keystore(config.name()), health, serial: device.serial.clone() }))
 }
 
@@ -255,7 +263,8 @@ async fn a_slow_change_brings_nothing_back() {
     let (begun, go) = world.hold_next();
     let service = Arc::clone(&world.service);
     let id = service.find("hsm").expect("there").row.id;
-    let changing = tokio::spawn(async move { service.change(&by(), "hsm", patch(&[("workers", 3.into())], None), None).await });
+    let changing =
+        tokio::spawn(async move { service.change(&by(), "hsm", patch(&[("workers", 3.into())], None), None).await });
     begun.await.expect("it opens");
     world.service.drain(&by(), "hsm", None).await.expect("drained");
     world.service.remove(&by(), "hsm", None).await.expect("removed");
@@ -270,7 +279,8 @@ async fn two_changes_at_once_do_not_mix() {
     let world = World::active().await;
     let (begun, go) = world.hold_next();
     let service = Arc::clone(&world.service);
-    let first = tokio::spawn(async move { service.change(&by(), "hsm", patch(&[("workers", 3.into())], None), None).await });
+    let first =
+        tokio::spawn(async move { service.change(&by(), "hsm", patch(&[("workers", 3.into())], None), None).await });
     begun.await.expect("it opens");
     let second = world.service.change(&by(), "hsm", patch(&[("workers", 4.into())], None), None).await;
     assert!(matches!(second, Err(KeystoreError::Conflict(text)) if text.contains("being tested")));
@@ -294,7 +304,8 @@ async fn what_is_found_again_is_as_its_row_is_now() {
     opening.await.expect("no panic");
     assert!(world.gateway.keystores.get(id).is_err(), "it was opened by another row");
     world.service.open_missing().await;
-    let now = world.gateway.keystores.all().into_iter().find(|keystore| keystore.id == id).expect("the next round opens it");
+    let now =
+        world.gateway.keystores.all().into_iter().find(|keystore| keystore.id == id).expect("the next round opens it");
     assert!(!now.takes_new);
 }
 

@@ -47,11 +47,26 @@ pub(super) const REFUSED_US: &str = "refused our certificate";
 pub(super) fn lasting(reason: &str) -> Option<&'static str> {
     const KNOWN: [(&str, &str); 10] = [
         ("InvalidContentType", "this port does not speak TLS: mend `addresses`"),
-        ("UnknownIssuer", "`ca-file` does not verify this server: put the CA certificate there that issued the server's, or name the server's own with `pinned-file`"),
-        ("BadSignature", "`ca-file` does not verify this server: it has a CA certificate of the same name with another key"),
-        ("not the pinned one", "`pinned-file` does not have this server's certificate: put it there if it is known to be right"),
-        ("NotValidForName", "the server's certificate is for another name: mend `addresses`, or name what is in it with `server-name`"),
-        ("not valid for name", "the server's certificate is for another name: mend `addresses`, or name what is in it with `server-name`"),
+        (
+            "UnknownIssuer",
+            "`ca-file` does not verify this server: put the CA certificate there that issued the server's, or name the server's own with `pinned-file`",
+        ),
+        (
+            "BadSignature",
+            "`ca-file` does not verify this server: it has a CA certificate of the same name with another key",
+        ),
+        (
+            "not the pinned one",
+            "`pinned-file` does not have this server's certificate: put it there if it is known to be right",
+        ),
+        (
+            "NotValidForName",
+            "the server's certificate is for another name: mend `addresses`, or name what is in it with `server-name`",
+        ),
+        (
+            "not valid for name",
+            "the server's certificate is for another name: mend `addresses`, or name what is in it with `server-name`",
+        ),
         ("Expired", "the server's certificate has expired: it needs another one, or a clock is wrong"),
         ("NotValidYet", "the server's certificate is not valid yet: see the clocks"),
         ("certificate expired", "the server's certificate has expired: it needs another one, or a clock is wrong"),
@@ -67,16 +82,21 @@ pub(super) fn not_let_in(error: &KsError) -> Option<Failure> {
     match error.class() {
         Class::AuthStop => Some(Failure::refused(text)),
         _ if text.contains(REFUSED_US) => Some(Failure::new(text, CERTIFICATE)),
-        Class::Denied => Some(Failure::new(text, "the server does not let us in: see `cert-file` or `user`, and what it lets them do")),
-        _ if closed.iter().any(|word| text.contains(word)) => {
-            Some(Failure::new(text, "the server ended the connection as soon as it saw who we are: see its log, and `cert-file`"))
-        }
+        Class::Denied => Some(Failure::new(
+            text,
+            "the server does not let us in: see `cert-file` or `user`, and what it lets them do",
+        )),
+        _ if closed.iter().any(|word| text.contains(word)) => Some(Failure::new(
+            text,
+            "the server ended the connection as soon as it saw who we are: see its log, and `cert-file`",
+        )),
         _ => None,
     }
 }
 
 /// What to do where our certificate is refused.
-pub(super) const CERTIFICATE: &str = "the server does not take our certificate: give one that it knows with `cert-file` and `key-file`";
+pub(super) const CERTIFICATE: &str =
+    "the server does not take our certificate: give one that it knows with `cert-file` and `key-file`";
 
 #[cfg(test)]
 mod tests {
@@ -105,7 +125,8 @@ mod tests {
     #[test]
     fn a_refused_certificate_is_no_matter_of_capabilities() {
         let lost = |text: &str| not_let_in(&KsError::new(Class::TokenLost, text.to_owned()));
-        let refused = lost("no endpoint serves: kms1:5696: the server refused our certificate (UnknownCA)").expect("a log-in");
+        let refused =
+            lost("no endpoint serves: kms1:5696: the server refused our certificate (UnknownCA)").expect("a log-in");
         assert!(refused.hint.contains("`cert-file`") && !refused.secret_refused);
         assert!(lost("no endpoint serves: kms1:5696: no answer in time").is_none());
         let password = not_let_in(&KsError::new(Class::AuthStop, "401")).expect("a log-in");

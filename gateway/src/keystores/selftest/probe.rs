@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use keygate_backends::local::PreparedKey;
 use keygate_backends::{
-    BlockPadding, Capabilities, CryptoOp, CryptoOut, Custody, DecryptOp, Descriptor, EncryptOp, EncryptionScheme, Held, Iv, Key, KeyId,
-    KeyRef, KeySpec, Keystore, KsError, OpCx, PairSpec, SignInput, SignatureScheme, local,
+    BlockPadding, Capabilities, CryptoOp, CryptoOut, Custody, DecryptOp, Descriptor, EncryptOp, EncryptionScheme, Held,
+    Iv, Key, KeyId, KeyRef, KeySpec, Keystore, KsError, OpCx, PairSpec, SignInput, SignatureScheme, local,
 };
 use keygate_kmip::{CryptographicAlgorithm, HashingAlgorithm, RecommendedCurve};
 
@@ -37,18 +37,23 @@ pub(super) async fn probe_key(
     let used = device_probe(keystore, key, descriptor.can).await;
     let gone = made.take_back().await;
     let (find_us, text) = used?;
-    gone.map_err(|error| Failure::new(chain(&error), "the probe key is still in the device: it is destroyed as soon as that works"))?;
+    gone.map_err(|error| {
+        Failure::new(chain(&error), "the probe key is still in the device: it is destroyed as soon as that works")
+    })?;
     Ok((Some(find_us), format!("{text}, found in {find_us} us, destroyed")))
 }
 
 async fn envelope_probe(keystore: &Arc<dyn Keystore>, key: KeyId) -> Result<String, Failure> {
     let of = |error: KsError| Failure::of(&error);
     let spec = KeySpec { algorithm: CryptographicAlgorithm::Aes, bits: 256 };
-    let Held::Material(made) = keystore.generate(key, &spec, OpCx::within(STEP_WAIT)).await.map_err(of)? else { return Err(wrong()) };
+    let Held::Material(made) = keystore.generate(key, &spec, OpCx::within(STEP_WAIT)).await.map_err(of)? else {
+        return Err(wrong());
+    };
     let prepared = PreparedKey::new(&made).map_err(of)?;
     let scheme = EncryptionScheme::Gcm { tag_len: 16 };
     let iv = Iv::Random { len: None };
-    let out = local::encrypt(&prepared, &EncryptOp { scheme: &scheme, iv, aad: &[], data: PROBE, legacy: false }).map_err(of)?;
+    let out = local::encrypt(&prepared, &EncryptOp { scheme: &scheme, iv, aad: &[], data: PROBE, legacy: false })
+        .map_err(of)?;
     let iv = out.iv.clone().unwrap_or_default();
     let op = DecryptOp { scheme: &scheme, iv: &iv, aad: &[], data: &out.data, tag: out.tag.as_deref() };
     let back = local::decrypt(&prepared, &op).map_err(of)?;
@@ -85,7 +90,9 @@ async fn encrypt_probe(keystore: &Arc<dyn Keystore>, key: KeyId) -> Result<KeyRe
     let of = |error: KsError| Failure::of(&error);
     let cx = || OpCx::within(STEP_WAIT);
     let spec = KeySpec { algorithm: CryptographicAlgorithm::Aes, bits: 256 };
-    let Held::Reference(reference) = keystore.generate(key, &spec, cx()).await.map_err(of)? else { return Err(wrong()) };
+    let Held::Reference(reference) = keystore.generate(key, &spec, cx()).await.map_err(of)? else {
+        return Err(wrong());
+    };
     let (scheme, iv) = (EncryptionScheme::Cbc(BlockPadding::None), [7; 16]);
     let op = EncryptOp { scheme: &scheme, iv: Iv::Given(&iv), aad: &[], data: PROBE, legacy: false };
     let out = keystore.crypto(Key::Reference(&reference), CryptoOp::Encrypt(op), cx()).await.map_err(of)?;
