@@ -223,7 +223,7 @@ async fn a_mistyped_pin_takes_no_keys_away() {
     let refused = world.service.change(&by(), "hsm", patch(&[], Some("9999")), None).await;
     let Err(KeystoreError::NotChanged { step, hint, .. }) = refused else { panic!("it was taken") };
     assert_eq!(step, "log in");
-    assert!(hint.contains("`keygate keystore set hsm --secret-file FILE`") && hint.contains("--again"), "{hint}");
+    assert!(hint.contains("`keygate keystore set hsm --secret-file FILE`") && !hint.contains("--again"), "{hint}");
     assert!(world.row() == before, "the row is as it was");
     assert_eq!(world.serves(), Some(Health::Up));
     assert_eq!(world.recorded(Action::KeystoreTested).await[0], "failed: log in; secret not changed");

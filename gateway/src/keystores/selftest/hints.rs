@@ -45,7 +45,7 @@ pub(super) const REFUSED_US: &str = "refused our certificate";
 /// What to do where a device is away for a reason that does not go away by waiting: the words are those of rustls, of the dynamic
 /// linker, and of our workers. `None`: it may come yet.
 pub(super) fn lasting(reason: &str) -> Option<&'static str> {
-    const KNOWN: [(&str, &str); 10] = [
+    const KNOWN: [(&str, &str); 9] = [
         ("InvalidContentType", "this port does not speak TLS: mend `addresses`"),
         (
             "UnknownIssuer",
@@ -70,8 +70,10 @@ pub(super) fn lasting(reason: &str) -> Option<&'static str> {
         ("Expired", "the server's certificate has expired: it needs another one, or a clock is wrong"),
         ("NotValidYet", "the server's certificate is not valid yet: see the clocks"),
         ("certificate expired", "the server's certificate has expired: it needs another one, or a clock is wrong"),
-        ("PKCS#11 module ", "mend `module`: it must be the vendor's PKCS#11 library, with all that it needs beside it"),
     ];
+    if reason.starts_with("PKCS#11 module ") {
+        return Some("mend `module`: it must be the vendor's PKCS#11 library, with all that it needs beside it");
+    }
     KNOWN.iter().find(|(words, _)| reason.contains(words)).map(|(_, hint)| *hint)
 }
 

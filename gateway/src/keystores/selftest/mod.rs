@@ -55,6 +55,8 @@ struct Steps {
     secret_refused: bool,
     /// What to do about a wrong secret.
     about_secret: String,
+    /// What follows from a refused one.
+    offered_once: &'static str,
 }
 
 impl Steps {
@@ -74,10 +76,7 @@ impl Steps {
                 let hint = match (failure.about_secret, failure.secret_refused) {
                     (false, _) => failure.hint,
                     (true, false) => self.about_secret.clone(),
-                    (true, true) => format!(
-                        "{}; devices lock after a few wrong ones, so it was offered once, and is offered again only with --again",
-                        self.about_secret
-                    ),
+                    (true, true) => format!("{}; {}", self.about_secret, self.offered_once),
                 };
                 self.list.push(TestStep { name, outcome, ms, text: failure.text, hint });
                 None
@@ -100,7 +99,13 @@ struct Success {
 
 /// Runs the test. It always ends, within the sum of its deadlines.
 pub(super) async fn run(gateway: &Gateway, open: &Open, subject: Subject, now_ms: i64) -> Tested {
-    let mut steps = Steps { about_secret: about_secret(&subject.name, subject.added), ..Steps::default() };
+    // What was refused in a trial is kept nowhere.
+    let offered_once = if subject.trial {
+        "devices lock after a few wrong ones"
+    } else {
+        "devices lock after a few wrong ones, so it was offered once, and is offered again only with --again"
+    };
+    let mut steps = Steps { about_secret: about_secret(&subject.name, subject.added), offered_once, ..Steps::default() };
     let found = steps_of(gateway, open, &subject, &mut steps).await;
     let descriptor = found.as_ref().map(|found| &found.descriptor);
     let test = KeystoreTest {
