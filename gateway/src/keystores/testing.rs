@@ -134,8 +134,13 @@ impl<'a> Testing<'a> {
         id: KeystoreId,
         name: &str,
     ) -> Result<Self, KeystoreError> {
-        let begun = lock(all).insert(id).then_some(Self { all, id });
-        begun.ok_or_else(|| KeystoreError::Conflict(format!("keystore \"{name}\" is being tested already")))
+        // Made only where it is the first: dropping a second one would take the first one's place, and wait for this lock.
+        let is_first = lock(all).insert(id);
+        if is_first {
+            Ok(Self { all, id })
+        } else {
+            Err(KeystoreError::Conflict(format!("keystore \"{name}\" is being tested already")))
+        }
     }
 }
 
