@@ -115,6 +115,11 @@ pub trait Keystore: Send + Sync {
         drop(secret);
     }
 
+    /// The serial number of the device that it is in, where there is one and it was seen. Without touching the device.
+    fn serial(&self) -> Option<String> {
+        None
+    }
+
     /// What an operator wants to see of its insides, as far as it has such things. Cheap, and without touching the device.
     fn figures(&self) -> Figures {
         Figures::default()
@@ -252,12 +257,16 @@ impl Capabilities {
             generate_rsa: self.generate_rsa && other.generate_rsa,
             generate_ec: self.generate_ec && other.generate_ec,
             generate_ed25519: self.generate_ed25519 && other.generate_ed25519,
+            generate_ml_dsa: self.generate_ml_dsa && other.generate_ml_dsa,
+            generate_ml_kem: self.generate_ml_kem && other.generate_ml_kem,
             import: self.import && other.import,
             export: self.export && other.export,
             sign_ecdsa: self.sign_ecdsa && other.sign_ecdsa,
             sign_rsa_pkcs1: self.sign_rsa_pkcs1 && other.sign_rsa_pkcs1,
             sign_rsa_pss: self.sign_rsa_pss && other.sign_rsa_pss,
             sign_ed25519: self.sign_ed25519 && other.sign_ed25519,
+            sign_ml_dsa: self.sign_ml_dsa && other.sign_ml_dsa,
+            decapsulate_ml_kem: self.decapsulate_ml_kem && other.decapsulate_ml_kem,
             decrypt_rsa_pkcs1: self.decrypt_rsa_pkcs1 && other.decrypt_rsa_pkcs1,
             decrypt_rsa_oaep: self.decrypt_rsa_oaep && other.decrypt_rsa_oaep,
             aes_ecb: self.aes_ecb && other.aes_ecb,

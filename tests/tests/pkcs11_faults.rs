@@ -298,7 +298,7 @@ fn crashes_under_load_lose_nothing() {
 /// A refused PIN is offered once, by one worker, whatever is asked afterwards; the message says what to do.
 #[test]
 fn a_refused_pin_is_offered_once() {
-    for (code, advice) in [("0xA0", "correct it where the settings say"), ("0xA4", "unlock it"), ("0xA3", "set a new one")] {
+    for (code, advice) in [("0xA0", "correct it where keygate.toml says"), ("0xA4", "unlock it"), ("0xA3", "set a new one")] {
         let Some(mut stage) = Stage::prepare() else { return };
         stage.gateway.set("keystore.default", "local");
         stage.shim.rules(&[&format!("C_Login return {code}")]);

@@ -369,6 +369,10 @@ impl Keystore for Pkcs11Keystore {
     fn figures(&self) -> Figures {
         self.token.figures()
     }
+
+    fn serial(&self) -> Option<String> {
+        self.token.serial()
+    }
 }
 
 fn secret_kind(algorithm: CryptographicAlgorithm, octets: usize) -> Result<SecretKind> {

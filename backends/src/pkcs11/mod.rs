@@ -15,6 +15,7 @@
 //!   one function per request, and the handles it needs.
 //!   `prepared.rs`: message operations kept ready for keys in use, where the module has PKCS#11 3.0.
 //! - `replica.rs`, `transfer.rs`: what a token does as a member of a group, on both sides of the socket.
+//! - `module_file.rs`: who may change the module's file, looked at before it is loaded.
 //! - `interface.rs`, `raw.rs`, `raw3.rs`, `template.rs`, `mechanism.rs`: the C calls. `ckr.rs`: return values to classes of
 //!   error.
 //! - `select.rs`, `uri.rs`, `sunpkcs11.rs`: which token is meant, and two notations for it that others use.
@@ -32,6 +33,7 @@ mod kek;
 mod keystore;
 mod mechanism;
 mod message;
+mod module_file;
 mod object;
 mod page;
 mod pool;
@@ -52,6 +54,7 @@ mod worker;
 
 pub use kek::Pkcs11Kek;
 pub use keystore::Pkcs11Keystore;
+pub use module_file::{ModuleFault, check_module_file, check_module_kind};
 pub use process::Spawn;
 pub(crate) use replica::id_of;
 pub use select::TokenSelector;

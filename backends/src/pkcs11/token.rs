@@ -26,6 +26,9 @@ pub struct TokenConfig {
     /// Processes that sign, encrypt and decrypt, each with its own login. From 2 on one more makes, lists and destroys
     /// keys, so that traffic does not wait for it; 1 means one process for everything.
     pub workers: usize,
+    /// Opened with workers of its own, also where the token is open already: to see whether another PIN or another number
+    /// of workers will do before they take the place of those that serve.
+    pub beside: bool,
     /// Requests that may wait for a worker; more are answered `Busy`.
     pub queue_max: usize,
     /// How worker processes are started.
@@ -35,7 +38,7 @@ pub struct TokenConfig {
 impl TokenConfig {
     /// One worker and a queue of 1,024.
     pub fn new(module: impl Into<PathBuf>, token: TokenSelector, pin: Option<SecretBytes>, spawn: Spawn) -> Self {
-        Self { module: module.into(), token, pin, workers: 1, queue_max: 1024, spawn }
+        Self { module: module.into(), token, pin, workers: 1, beside: false, queue_max: 1024, spawn }
     }
 }
 
@@ -69,9 +72,13 @@ impl Token {
     pub fn open_later(config: TokenConfig) -> Result<Arc<Self>> {
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|token| token.strong_count() > 0);
-        for token in open.iter().filter_map(Weak::upgrade) {
-            if token.shared.is(&config) {
-                return if token.shared.lock().pin == config.pin { Ok(token) } else { Err(other_pin()) };
+        if !config.beside {
+            let same: Vec<_> = open.iter().filter_map(Weak::upgrade).filter(|token| token.shared.is(&config)).collect();
+            if let Some(token) = same.iter().find(|token| token.shared.lock().pin == config.pin) {
+                return Ok(Arc::clone(token));
+            }
+            if !same.is_empty() {
+                return Err(other_pin());
             }
         }
         let token = Arc::new(Self::start(config)?);
@@ -126,6 +133,11 @@ impl Token {
             (None, Some(serial)) => format!("of serial number {serial}"),
             (None, None) => token.to_string(),
         }
+    }
+
+    /// Its serial number, once it was seen.
+    pub fn serial(&self) -> Option<String> {
+        self.shared.lock().serial.clone()
     }
 
     /// What the token says of itself; empty before it was seen.

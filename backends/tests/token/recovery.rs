@@ -109,6 +109,24 @@ fn second_opener_needs_the_same_pin() {
     assert_eq!(Token::open(config).err().unwrap().class(), Class::AuthStop);
 }
 
+/// Beside a token that serves, another PIN is tried by workers of their own: refused, it costs those that serve nothing; the right one
+/// makes a token of its own, which goes on when the first is gone.
+#[test]
+fn a_token_is_opened_beside_itself() {
+    let Some((soft, _turn)) = soft() else { return };
+    let token = soft.token("beside");
+    let mut config = soft.config("beside");
+    (config.beside, config.pin) = (true, Some(SecretBytes::copy_of(b"guess")));
+    assert_eq!(Token::open(config.clone()).err().unwrap().class(), Class::AuthStop);
+    assert_eq!(token.health(), Health::Up);
+    config.pin = soft.config("beside").pin;
+    let second = Token::open(config).unwrap();
+    assert!(!std::sync::Arc::ptr_eq(&token, &second));
+    assert!(second.serial().is_some() && second.serial() == token.serial());
+    drop(token);
+    assert!(std::sync::Arc::ptr_eq(&second, &Token::open(soft.config("beside")).unwrap()));
+}
+
 #[test]
 fn token_that_is_not_there() {
     let Some((soft, _turn)) = soft() else { return };

@@ -44,10 +44,17 @@ impl Admin<'_> {
         }
     }
 
+    /// A keystore for the new keys of a client. One that takes none would refuse each of them.
     pub(super) fn keystore(&self, name: &str) -> Result<KeystoreId, AdminError> {
         let directory = self.app.store.directory();
         let found = directory.keystores.iter().find(|keystore| keystore.name == name);
-        found.map(|keystore| keystore.id).ok_or_else(|| AdminError::name(format!("there is no keystore \"{name}\"")))
+        let found = found.ok_or_else(|| AdminError::name(format!("there is no keystore \"{name}\"")))?;
+        match found.managed.as_ref().map(|managed| managed.state) {
+            Some(state) if !state.takes_new() => {
+                Err(AdminError::usage(format!("keystore \"{name}\" takes no new keys: it is {}, not active", state.name())))
+            }
+            _ => Ok(found.id),
+        }
     }
 }
 

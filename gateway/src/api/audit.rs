@@ -14,9 +14,9 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{Api, body::Asked, caller::Sees, error, page, view::milliseconds};
 use crate::{
-    audit::{Action, Actor, Event, Outcome, Position, Search, search},
+    audit::{Action, Actor, Details, Event, Outcome, Position, Search, search},
     http::Problem,
-    store::OrganisationId,
+    store::{EntryId, OrganisationId},
 };
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
@@ -150,6 +150,8 @@ fn spellings(api: &Api, text: &str, organisation: Option<OrganisationId>) -> std
     let directory = api.store.directory();
     let clients = directory.clients.values().filter(|client| client.name == text);
     names.extend(clients.map(|client| client.id.to_string()));
+    let keystores = directory.keystores.iter().filter(|keystore| keystore.name == text);
+    names.extend(keystores.map(|keystore| EntryId::from(keystore.id).to_string()));
     // The simple form of an id, as in addresses of CRLs; and serial numbers with colons.
     if let Ok(id) = uuid::Uuid::try_parse(text) {
         names.insert(id.hyphenated().to_string());
@@ -177,7 +179,7 @@ fn view(api: &Api, position: Position, event: &Event) -> AuditEvent {
         source: event.source.map(|source| source.to_string()),
         organisation: event.organisation.map(|id| api.organisation_name(id)),
         object: event.object.map(|object| object.to_string()),
-        details: details(plain(serde_json::to_value(&event.details))),
+        details: named(api, &event.details, details(plain(serde_json::to_value(&event.details)))),
     }
 }
 
@@ -192,6 +194,17 @@ fn details(value: Value) -> Value {
         // "None".
         _ => Value::Null,
     }
+}
+
+/// With the names of keystores that the event has by their ids alone.
+fn named(api: &Api, event: &Details, mut shown: Value) -> Value {
+    if let (Details::Rehome { from, to }, Value::Object(fields)) = (event, &mut shown) {
+        for (field, id) in [("from_name", from), ("to_name", to)] {
+            let keystore = api.store.directory().keystores.iter().find(|row| EntryId::from(row.id) == *id).map(|row| row.name.clone());
+            fields.extend(keystore.map(|name| (field.to_owned(), Value::String(name))));
+        }
+    }
+    shown
 }
 
 fn actor(api: &Api, actor: &Actor) -> ActorView {

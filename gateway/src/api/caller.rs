@@ -1,10 +1,11 @@
 //! Who asks, and the permissions as values: [`Sees`] and [`Acts`] can only be made by checking the role. Whoever lacks one is recorded.
 
+use std::borrow::Cow;
 use std::ops::Deref;
 
 use axum::{
     extract::{FromRequestParts, Request, State},
-    http::{StatusCode, request::Parts},
+    http::{Method, StatusCode, request::Parts},
     middleware::Next,
     response::Response,
 };
@@ -13,7 +14,7 @@ use rustls_pki_types::UnixTime;
 use super::Api;
 use crate::{
     audit::Actor,
-    http::{Denied, Peer, Problem},
+    http::{Denied, Peer, Problem, Refused},
     provisioning::Deciding,
     store::{OrganisationId, Role},
 };
@@ -108,22 +109,36 @@ fn forbidden(code: &'static str, permission: &'static str, detail: impl Into<Str
     Problem::new(StatusCode::FORBIDDEN, code, "forbidden", detail).denied(permission)
 }
 
-/// Counts a denied request for the audit record: who, from where, and which permission was missing.
+/// Counts a denied request for the audit record: who, from where, and which permission was missing; and an act that was refused to
+/// one who may do it: which, and why.
 pub(super) async fn record_denied(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let act = act(&request);
     let caller = request.extensions().get::<ApiCaller>().cloned();
     let address = request.extensions().get::<Peer>().map(|peer| peer.address.ip());
     let response = next.run(request).await;
-    if let Some(Denied(permission)) = response.extensions().get() {
+    let denied = response.extensions().get::<Denied>().map(|Denied(permission)| Cow::Borrowed(*permission));
+    let refused = || Some(Cow::Owned(format!("{}: {}", act?, response.extensions().get::<Refused>()?.0)));
+    if let Some(reason) = denied.or_else(refused) {
         let (actor, source, organisation) = match caller {
             Some(ApiCaller { deciding, organisation, .. }) => {
                 (deciding.actor, deciding.source.or(address), organisation.unwrap_or(OrganisationId::DEFAULT))
             }
             None => (Actor::Unidentified, address, OrganisationId::DEFAULT),
         };
-        api.refusals.note_admin(permission, actor, Some(organisation), source);
+        api.refusals.note_admin(reason, actor, Some(organisation), source);
     }
     response
 }
+
+/// Which act a request asks for, such as `POST /v1/keystores/hsm/activate`; `None`: it only looks.
+fn act(request: &Request) -> Option<String> {
+    let looks = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    let path: String = request.uri().path().chars().take(PATH_CHARS_MAX).collect();
+    (!looks).then(|| format!("{} {path}", request.method()))
+}
+
+/// Characters of a path that are kept.
+const PATH_CHARS_MAX: usize = 160;
 
 /// Names the administrator behind a connection, as the directory knows it now.
 pub(super) async fn identify(State(api): State<Api>, mut request: Request, next: Next) -> Response {

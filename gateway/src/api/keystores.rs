@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     http::Problem,
-    keystores::{Found, KeystoreError, KeystorePatch, NewKeystore, Status, secret_days, table_of},
+    keystores::{Found, KeystoreError, KeystorePatch, NewKeystore, Status, secret_days, table_of, warnings},
     seal::SecretText,
     store::{KeystoreTest, StepOutcome, TestStep},
 };
@@ -78,6 +78,9 @@ pub struct KeystoreView {
     /// Managed objects there, destroyed ones not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub objects: Option<u64>,
+    /// What its settings leave open.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// What a test found.
@@ -313,9 +316,12 @@ async fn add(acts: Acts, State(api): State<Api>, Wish(wish): Wish<Adding>) -> Re
     Ok(Tagged::created(made.row.version, view(&made, Some(0))))
 }
 
-/// Changes settings or secret. A keystore that is not in use has to be tested again; one in use is opened anew at once.
+/// Changes settings or secret. A keystore that is not in use has to be tested again; one in use is tested with them first, and
+/// served with them at once. What says where the secret is sent changes only with the secret.
 #[utoipa::path(patch, path = "/v1/keystores/{name}", tag = "keystores", params(Name), request_body = Changing,
-    security(("administrator" = ["security:write"])), responses((status = 200, description = "The keystore.", body = KeystoreView)))]
+    security(("administrator" = ["security:write"])),
+    responses((status = 200, description = "The keystore.", body = KeystoreView),
+        (status = 409, description = "The secret must be given with it; or it is in use, and the test of the change failed.")))]
 async fn change(
     acts: Acts,
     State(api): State<Api>,
@@ -334,15 +340,17 @@ async fn change(
     Ok(Tagged::new(found.row.version, view(&found, None)))
 }
 
-/// Tests a keystore step by step and records what was found: resolve, connect, TLS, log in, capabilities, probe key.
+/// Tests a keystore step by step and records what was found: resolve, connect, TLS, log in, capabilities, probe key. Those of
+/// keygate.toml too.
 #[utoipa::path(post, path = "/v1/keystores/{name}/test", tag = "keystores", params(Name), request_body = Test,
     security(("administrator" = ["security:write"])),
     responses((status = 200, description = "The keystore with its test; a failed step is an answer too.", body = KeystoreView)))]
 async fn test(acts: Acts, State(api): State<Api>, Path(name): Path<String>, Wish(wish): Wish<Test>) -> Result<Tagged<KeystoreView>, Problem> {
     acts.for_all("a keystore")?;
     let (by, keystores) = (acts.deciding.clone(), api.keystores.clone());
-    let (found, _) = to_the_end(async move { keystores.test(&by, &name, wish.again).await }).await?;
-    Ok(Tagged::new(found.row.version, view(&found, None)))
+    let (found, test) = to_the_end(async move { keystores.test(&by, &name, wish.again).await }).await?;
+    // One of the settings file keeps no record of it.
+    Ok(Tagged::new(found.row.version, KeystoreView { test: Some(test_view(&test)), ..view(&found, None) }))
 }
 
 /// Lets new keys go to a keystore whose test succeeded. Existing keys stay where they are and stay usable.
@@ -458,6 +466,7 @@ fn view(found: &Found, objects: Option<u64>) -> KeystoreView {
         secret_days: secret.map(|managed| secret_days(managed.secret_since_ms)),
         test: managed.and_then(|managed| managed.test.as_ref()).map(test_view),
         objects,
+        warnings: warnings(&found.row),
     }
 }
 
@@ -558,7 +567,9 @@ impl From<KeystoreError> for Problem {
         match error {
             KeystoreError::NotFound { .. } => Self::new(StatusCode::NOT_FOUND, "not-found", "not found", text),
             KeystoreError::NameTaken(_) => conflict("name-taken"),
-            KeystoreError::Invalid(_) | KeystoreError::Settings(_) => error::invalid(text),
+            KeystoreError::Invalid(_) | KeystoreError::Settings(_) | KeystoreError::File(_) => error::invalid(text),
+            KeystoreError::SecretNeeded { .. } => conflict("secret-needed"),
+            KeystoreError::NotChanged { .. } => conflict("test-failed"),
             KeystoreError::OfTheFile(_) => conflict("settings-file"),
             KeystoreError::State { .. } => conflict("state"),
             KeystoreError::Conflict(_) => conflict("in-use"),

@@ -14,7 +14,7 @@ use crate::{
     admin::chain,
     config::{AuditReads, Config, Forbidden, GroupConfig, KeystoreConfig, NoEncoding, RngSeed},
     kmip::KmipFront,
-    keystores::{OpenFailure, component},
+    keystores::{OpenFailure, component, component_state},
     operation::{self, Gateway, InUse, Keystores, Policy},
     provisioning::ProvisioningError,
     seal::SecretText,
@@ -77,7 +77,7 @@ pub fn gateway(app: &App) -> Result<Arc<Gateway>, GatewayError> {
                 continue;
             }
         };
-        app.readiness.set(&component(name), state_of(keystore.as_ref()));
+        app.readiness.set(&component(name), component_state(name, false, keystore.health()));
         match set {
             None => set = Some(Keystores::new(id, name, keystore)),
             Some(ref set) => set.add(id, name, keystore),
@@ -154,7 +154,11 @@ pub(super) async fn watch_keystores(app: Arc<App>, gateway: Arc<Gateway>) {
             app.keystores.check_all();
         }
         for InUse { id, name, keystore, .. } in gateway.keystores.all() {
-            let state = state_of(keystore.as_ref());
+            let added = !app.config.keystores.iter().any(|config| *config.name() == *name);
+            let state = match component_state(&name, added, keystore.health()) {
+                ComponentState::Up => degraded(keystore.as_ref()).map_or(ComponentState::Up, |reason| ComponentState::Degraded { reason }),
+                down => down,
+            };
             let is_up = state == ComponentState::Up;
             let is_back = app.readiness.set(&component(&name), state) && is_up;
             if is_back {
@@ -176,13 +180,6 @@ pub(super) async fn watch_keystores(app: Arc<App>, gateway: Arc<Gateway>) {
             }));
             again_in = RECONCILE_ROUNDS;
         }
-    }
-}
-
-fn state_of(keystore: &dyn Keystore) -> ComponentState {
-    match keystore.health() {
-        Health::Up => degraded(keystore).map_or(ComponentState::Up, |reason| ComponentState::Degraded { reason }),
-        Health::Down(reason) | Health::NeedsOperator(reason) => ComponentState::Down { reason },
     }
 }
 

@@ -167,8 +167,9 @@ impl App {
         let seal_changes: Arc<tokio::sync::Mutex<()>> = Arc::default();
         let keystores = KeystoreService::new(keystores::Parts {
             store: store.clone(),
-            file: config.keystores.clone(),
+            of_the_file: config.keystores.clone(),
             file_default: config.keystore_default.clone(),
+            data_dir: dir.path().to_owned(),
             open: Arc::new(gateway::open),
             secret: Arc::new(gateway::secret),
             readiness: readiness.clone(),

@@ -133,6 +133,9 @@ pub async fn serve<H: FrameHandler>(app: Arc<App>, gateway: Arc<Gateway>, handle
     app.provisioning.maintain().await;
     tasks.spawn(maintain_provisioning(app.clone()));
     app.keystores.serve_moves();
+    if let Err(error) = app.keystores.report_absent().await {
+        tracing::error!(error = &error as &dyn std::error::Error, "objects of keystores cannot be counted");
+    }
     let info = StatusInfo { version: env!("CARGO_PKG_VERSION"), listeners: addresses.clone(), started: app.now().unix_timestamp() };
     let accepting = tokio::spawn(listener.run(stopped.clone()));
     let accepting_http = http.run(&stopped);

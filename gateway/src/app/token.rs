@@ -141,7 +141,7 @@ pub(super) fn keystore_token(config: &Pkcs11Config, sealed: Option<&SecretText>)
         (None, Some(pin)) => token_with(&config.module, config.token.clone(), BackendSecret::copy_of(pin.expose().as_bytes())),
         (None, None) => return Err(TokenError::NoPin),
     };
-    token.workers = config.workers;
+    (token.workers, token.beside) = (config.workers, config.beside);
     let token = Token::open_later(token).map_err(TokenError::Token)?;
     // A token that is there is open within milliseconds: the first client shall not find it still being opened.
     let begun = Instant::now();

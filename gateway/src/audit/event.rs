@@ -316,7 +316,7 @@ pub enum Details {
         id: EntryId,
         /// Its name.
         name: String,
-        /// In words from a fixed set.
+        /// In words from a fixed set, and names of settings; never their values.
         what: String,
     },
     /// Keys go from one keystore to another.

@@ -5,6 +5,7 @@
 //! refusal is due at once. This module counts and says what is due; time is passed in; the app writes.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     net::IpAddr,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -18,6 +19,9 @@ use crate::store::{EntryId, OrganisationId};
 const WINDOW: Duration = Duration::from_secs(60);
 /// Sources of refusals of one action that are told apart within a window.
 const SOURCES_MAX: usize = 16;
+/// Reasons in words of their own that are told apart within a window; of the others this is said.
+const REASONS_MAX: usize = 64;
+const MORE_REASONS: &str = "further acts";
 
 /// Counts of refusals that are not written yet.
 #[derive(Debug, Default)]
@@ -32,7 +36,7 @@ type Key = (What, Option<IpAddr>);
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct What {
     action: Action,
-    reason: &'static str,
+    reason: Cow<'static, str>,
     actor: Actor,
     organisation: Option<OrganisationId>,
 }
@@ -52,12 +56,27 @@ impl Refusals {
     /// Counts a refusal of another kind, perhaps of who showed the secret of a provisioning key.
     pub fn note_as(&self, action: Action, reason: &'static str, key: Option<EntryId>, source: IpAddr) {
         let actor = key.map_or(Actor::Unidentified, Actor::ProvisioningKey);
-        self.add(What { action, reason, actor, organisation: None }, Some(source));
+        self.add(What { action, reason: reason.into(), actor, organisation: None }, Some(source));
     }
 
-    /// Counts an act that an administrator was refused. `permission` is what was missing, from a fixed set of words.
-    pub fn note_admin(&self, permission: &'static str, actor: Actor, organisation: Option<OrganisationId>, source: Option<IpAddr>) {
-        self.add(What { action: Action::AdminRefused, reason: permission, actor, organisation }, source);
+    /// Counts an act that an administrator was refused. `reason` is the permission that was missing, from a fixed set of words, or
+    /// which act it was and why it could not be: of those, so many are told apart within a window.
+    pub fn note_admin(
+        &self,
+        reason: impl Into<Cow<'static, str>>,
+        actor: Actor,
+        organisation: Option<OrganisationId>,
+        source: Option<IpAddr>,
+    ) {
+        let mut reason = reason.into();
+        if matches!(reason, Cow::Owned(_)) {
+            let table = self.lock();
+            let is_new = !table.keys().any(|(known, _)| known.action == Action::AdminRefused && known.reason == reason);
+            if is_new && table.keys().filter(|(known, _)| matches!(known.reason, Cow::Owned(_))).count() >= REASONS_MAX {
+                reason = MORE_REASONS.into();
+            }
+        }
+        self.add(What { action: Action::AdminRefused, reason, actor, organisation }, source);
     }
 
     fn add(&self, what: What, source: Option<IpAddr>) {
@@ -115,7 +134,7 @@ fn event(what: &What, source: Option<IpAddr>, count: u64, at_ms: i64) -> Event {
         action: what.action,
         object: None,
         outcome: Outcome::Refused(0),
-        details: Details::Counted { reason: what.reason.into(), count },
+        details: Details::Counted { reason: what.reason.clone().into_owned(), count },
     }
 }
 
@@ -166,6 +185,20 @@ mod tests {
             assert_eq!(event.details, Details::Counted { reason: "security:write".into(), count: times });
             assert_eq!(event.organisation, Some(OrganisationId::DEFAULT));
         }
+    }
+
+    /// However many reasons there are, a window tells so many apart, and counts the others together.
+    #[test]
+    fn many_reasons_share_an_event() {
+        let (refusals, start) = (Refusals::default(), Instant::now());
+        for number in 0..1000 {
+            refusals.note_admin(format!("POST /v1/x/{number}: no"), Actor::System, None, None);
+        }
+        let events = refusals.due(start, 0);
+        assert_eq!(events.len(), REASONS_MAX + 1);
+        let counted: u64 = events.iter().map(|event| if let Details::Counted { count, .. } = event.details { count } else { 0 }).sum();
+        assert_eq!(counted, 1000);
+        assert!(events.iter().any(|event| matches!(&event.details, Details::Counted { reason, .. } if reason == MORE_REASONS)));
     }
 
     /// However many sources there are, the events of a minute are few, and no refusal goes uncounted.

@@ -3,14 +3,15 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use super::{
-    Failure,
+    Failure, code,
     args::{Config as ConfigCommand, Data, ServeArguments, StoreCommand},
 };
 use crate::{
-    admin::{AdminError, AdminReply},
+    admin::{AdminError, AdminReply, chain},
     app::{self, App},
     audit::Actor,
     config::{Config, KeystoreConfig, SETTINGS},
+    keystores::{FileError, files},
     data_dir::{DataDir, DataDirError, DataDirLock},
     store::Commit,
     telemetry::init_logs,
@@ -47,10 +48,12 @@ pub(super) fn config(command: &ConfigCommand) -> Result<(), Failure> {
     match command {
         ConfigCommand::Check(arguments) => {
             let (_, config) = load(&arguments.data.data_dir, &arguments.set)?;
+            check_files(&config)?;
             let tokens = config.keystores.iter().filter_map(|keystore| match keystore {
-                KeystoreConfig::Local { .. } | KeystoreConfig::Remote(_) => None,
                 KeystoreConfig::Pkcs11(token) => Some(token.to_string()),
                 KeystoreConfig::Group(group) => Some(group.to_string()),
+                KeystoreConfig::Remote(server) => Some(server.to_string()),
+                KeystoreConfig::Local { .. } => None,
             });
             let tokens: Vec<String> = tokens.collect();
             if arguments.data.json {
@@ -68,6 +71,20 @@ pub(super) fn config(command: &ConfigCommand) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// The files that keystores name: whoever runs this may read them, so what is wrong with a profile is told.
+fn check_files(config: &Config) -> Result<(), Failure> {
+    let told = |error: FileError| match &error {
+        FileError::Profile { path, wrong } => format!("`profile`: {path}: {wrong}"),
+        _ => chain(&error),
+    };
+    let wrong = config.keystores.iter().filter_map(|keystore| {
+        let error = files::check(keystore).err()?;
+        Some(format!("keystore.{}: {}", keystore.name(), told(error)))
+    });
+    let wrong: Vec<String> = wrong.collect();
+    if wrong.is_empty() { Ok(()) } else { Err(Failure::new(code::USAGE, wrong.join("\n"))) }
 }
 
 pub(super) fn store(command: &StoreCommand) -> Result<(), Failure> {

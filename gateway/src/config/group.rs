@@ -32,7 +32,8 @@ impl fmt::Display for GroupConfig {
     }
 }
 
-/// Reads the table. A member without a PIN's place has the PIN that is sealed for the group.
+/// Reads the table. Members of a group of the settings file have each a PIN of their own; those of a group that was added share the
+/// one that is sealed.
 pub(super) fn group(table: &mut Table<'_>, name: String) -> Option<GroupConfig> {
     let tables = table.tables("member")?;
     if !(2..=MEMBERS_MAX).contains(&tables.len()) {
@@ -63,13 +64,36 @@ pub(super) fn group(table: &mut Table<'_>, name: String) -> Option<GroupConfig> 
 
 #[cfg(test)]
 mod tests {
-    use super::super::keystore::{KeystoreConfig, check_one};
+    use super::super::file::FileConfig;
+    use super::super::keystore::{KeystoreConfig, check, check_one};
 
-    fn shown(settings: &str, sealed: bool) -> String {
-        match check_one("pair", "group", settings.parse().unwrap(), sealed) {
-            Ok(KeystoreConfig::Group(config)) => config.to_string(),
-            Ok(_) => "another kind".into(),
+    /// Of a group that was added.
+    fn added(settings: &str) -> String {
+        match check_one("pair", "group", settings.parse().unwrap(), true) {
+            Ok(config) => described(&config),
             Err(problems) => problems.to_string(),
+        }
+    }
+
+    /// Of the settings file.
+    fn shown(settings: &str) -> String {
+        let mut table: toml::Table = settings.parse().unwrap();
+        table.insert("name".into(), "pair".into());
+        table.insert("kind".into(), "group".into());
+        let mut file = FileConfig::default();
+        file.keystores.push(table);
+        let found = check(&mut file);
+        let problems = file.into_problems();
+        match found.iter().find(|config| config.name() == "pair") {
+            Some(config) if problems.0.is_empty() => described(config),
+            _ => problems.to_string(),
+        }
+    }
+
+    fn described(config: &KeystoreConfig) -> String {
+        match config {
+            KeystoreConfig::Group(config) => config.to_string(),
+            _ => "another kind".into(),
         }
     }
 
@@ -82,13 +106,16 @@ mod tests {
         let own = "; member b: PKCS#11 module /m.so, token labelled \"tb\", PIN from file /p, workers 1";
         let head = "keystore pair: group of 2, a new key on at least";
         assert_eq!(
-            shown(&format!("min-copies=2\n{A}pin-credential='c'\n{B}"), false),
+            shown(&format!("min-copies=2\n{A}pin-credential='c'\n{B}")),
             format!("{head} 2, replication key made by the group; member a: PKCS#11 module /m.so, token labelled \"ta\", PIN from systemd credential c, workers 2{own}")
         );
+        let sealed = B.replace("&pin-source=file:/p", "");
+        let own = own.replace("file /p", "the store");
         assert_eq!(
-            shown(&format!("replication-key='ours'\n{A}{B}"), true),
+            added(&format!("replication-key='ours'\n{A}{sealed}")),
             format!("{head} 1, replication key \"ours\" of the tokens; member a: PKCS#11 module /m.so, token labelled \"ta\", PIN from the store, workers 2{own}")
         );
+        assert!(added(&format!("{A}{B}")).contains("pin-source"), "whoever adds one from afar names no file of the server");
     }
 
     /// Every mistake is told by the name of its key.
@@ -106,7 +133,7 @@ mod tests {
             (format!("{}pin-file='/q'\n{B}", A.replace("name='a'\n", "")), "keystore.pair.member[0].name"),
             (format!("spare=1\n{A}pin-file='/q'\n{B}"), "keystore.pair.spare"),
         ] {
-            let problems = shown(&settings, false);
+            let problems = shown(&settings);
             assert!(problems.contains(why) && !problems.contains("1234"), "{settings}: {problems}");
         }
     }

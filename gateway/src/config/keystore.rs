@@ -41,6 +41,8 @@ pub struct Pkcs11Config {
     pub pin: Option<PinSource>,
     /// Worker processes for traffic.
     pub workers: usize,
+    /// With workers of its own, also where the token is open already: for a trial. No setting.
+    pub beside: bool,
     /// Parts of a pasted configuration that have no meaning here.
     pub unused: Vec<String>,
 }
@@ -70,13 +72,18 @@ impl Pkcs11Config {
 
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, module, token, workers, .. } = self;
-        let pin = match &self.pin {
-            Some(PinSource::File(path)) => format!("file {}", path.display()),
-            Some(PinSource::Credential(name)) => format!("systemd credential {name}"),
-            None => "the store".into(),
-        };
+        let pin = place_of(self.pin.as_ref());
         write!(f, "{name}: PKCS#11 module {}, token {token}, PIN from {pin}, workers {workers}", module.display())?;
         if self.unused.is_empty() { Ok(()) } else { write!(f, "; not used: {}", self.unused.join(", ")) }
+    }
+}
+
+/// Where a PIN or password comes from, in words.
+pub(super) fn place_of(source: Option<&PinSource>) -> String {
+    match source {
+        Some(PinSource::File(path)) => format!("file {}", path.display()),
+        Some(PinSource::Credential(name)) => format!("systemd credential {name}"),
+        None => "the store".into(),
     }
 }
 
@@ -105,7 +112,7 @@ impl KeystoreConfig {
 pub(super) fn check(file: &mut FileConfig) -> Vec<KeystoreConfig> {
     let mut list: Vec<KeystoreConfig> = Vec::new();
     for (index, table) in std::mem::take(&mut file.keystores).into_iter().enumerate() {
-        let mut table = Table { label: format!("keystore[{index}]"), table, sealed: false, file };
+        let mut table = Table { label: format!("keystore[{index}]"), table, secret: Secret::Named, file };
         let keystore = keystore(&mut table);
         let is_default = table.flag("default");
         table.finish();
@@ -127,20 +134,26 @@ pub(super) fn check(file: &mut FileConfig) -> Vec<KeystoreConfig> {
 }
 
 /// Checks a keystore that the settings file does not name: `settings` holds the keys of a `[[keystore]]` table, without name and
-/// kind. `sealed`: its PIN or password is kept in the store, and the settings name no place for it.
+/// kind. `sealed`: its PIN or password is kept in the store. Settings never name a place for it here: whoever may add keystores
+/// from afar would have the server read a file of its own, and send what is in it wherever the keystore is.
 ///
 /// # Errors
 /// Every problem, each by the name of its key.
 pub fn check_one(name: &str, kind: &str, mut settings: toml::Table, sealed: bool) -> Result<KeystoreConfig, Problems> {
     let mut file = FileConfig::default();
-    for key in ["name", "kind", "default"] {
+    for (key, apart) in [
+        ("name", "the name is given when a keystore is added, and stays"),
+        ("kind", "the kind is given with --kind when a keystore is added, and stays"),
+        ("default", "`keygate keystore activate` makes it the default, or with --keep-default does not"),
+    ] {
         if settings.remove(key).is_some() {
-            file.problem(&format!("keystore.{name}.{key}"), "is no setting of a keystore that is added: it is said apart");
+            file.problem(&format!("keystore.{name}.{key}"), &format!("is no setting of a keystore that is added: {apart}"));
         }
     }
+    let secret = if sealed { Secret::Sealed } else { Secret::Absent };
     settings.insert("name".into(), Value::String(name.into()));
     settings.insert("kind".into(), Value::String(kind.into()));
-    let mut table = Table { label: format!("keystore.{name}"), table: settings, sealed, file: &mut file };
+    let mut table = Table { label: format!("keystore.{name}"), table: settings, secret, file: &mut file };
     let keystore = keystore(&mut table);
     table.finish();
     let problems = file.into_problems();
@@ -175,22 +188,25 @@ const WORKERS: usize = 2;
 /// Module and token stand in settings of their own, in a PKCS#11 URI, or in pasted SunPKCS11 text; one of the three.
 pub(super) fn pkcs11_token(table: &mut Table<'_>, name: String) -> Option<Pkcs11Config> {
     let place = place(table);
+    if table.secret != Secret::Named && place.as_ref().is_some_and(|place| place.pin_file.is_some()) {
+        table.problem("uri", &format!("pin-source {NAMES_A_FILE}"));
+    }
     let module = match place.as_ref().map(|place| place.module.clone()) {
         Some(None) => table.required("module").map(PathBuf::from),
         known => known.flatten(),
     };
+    if module.as_ref().is_some_and(|module| !module.is_absolute()) {
+        table.problem("module", "must be an absolute path");
+    }
     let pin_file = place.as_ref().and_then(|place| place.pin_file.clone());
-    let pin = match (table.text("pin-file").map(PathBuf::from).or(pin_file), table.text("pin-credential")) {
-        (Some(path), None) if !table.sealed => Some(Some(PinSource::File(path))),
-        (None, Some(name)) if !table.sealed => Some(Some(PinSource::Credential(name))),
-        (None, None) if table.sealed => Some(None),
-        _ if table.sealed => {
-            table.problem("pin-file", "the PIN is sealed in the store: name no other place for it");
-            None
-        }
-        _ => {
-            table.problem("pin-file", "exactly one of pin-file and pin-credential must be given");
-            None
+    let pin = match table.secret {
+        Secret::Named => named_pin(table, pin_file).map(Some),
+        Secret::Sealed | Secret::Absent => {
+            table.refuse_sources("pin");
+            if table.secret == Secret::Absent {
+                table.problem("secret", "the PIN is missing: give it with --secret-file FILE or --secret-stdin, and it is sealed in the store");
+            }
+            Some(None)
         }
     };
     let workers = table.count("workers", WORKERS, 64);
@@ -199,7 +215,18 @@ pub(super) fn pkcs11_token(table: &mut Table<'_>, name: String) -> Option<Pkcs11
         table.problem("uri", "names no token; give at least token, serial or slot-id");
         return None;
     }
-    Some(Pkcs11Config { name, module: module?, token, pin: pin?, workers, unused })
+    Some(Pkcs11Config { name, module: module?, token, pin: pin?, workers, beside: false, unused })
+}
+
+fn named_pin(table: &mut Table<'_>, pin_file: Option<PathBuf>) -> Option<PinSource> {
+    match (table.text("pin-file").map(PathBuf::from).or(pin_file), table.text("pin-credential")) {
+        (Some(path), None) => Some(PinSource::File(path)),
+        (None, Some(name)) => Some(PinSource::Credential(name)),
+        _ => {
+            table.problem("pin-file", "exactly one of pin-file and pin-credential must be given");
+            None
+        }
+    }
 }
 
 /// Where a token is, however it was written.
@@ -223,7 +250,12 @@ fn place(table: &mut Table<'_>) -> Option<Place> {
             }
         },
         (None, Some(text)) => match SunPkcs11::parse(&text) {
-            Ok(sun) => Some(Place { module: Some(sun.module), token: sun.token, pin_file: None, unused: sun.unused }),
+            Ok(sun) => {
+                // A place in a list says little about which token is there.
+                let (label, serial) = (table.text("token-label"), table.text("token-serial"));
+                let token = TokenSelector { label, serial, ..sun.token };
+                Some(Place { module: Some(sun.module), token, pin_file: None, unused: sun.unused })
+            }
             Err(why) => {
                 table.problem("sunpkcs11", &why);
                 None
@@ -243,22 +275,32 @@ fn place(table: &mut Table<'_>) -> Option<Place> {
     }
 }
 
+/// Where the PIN or password of a keystore comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Secret {
+    /// The settings name a file or credential: those of the settings file, which only the server's own user writes.
+    Named,
+    /// It is sealed in the store.
+    Sealed,
+    /// The store has none, and the settings may not name any.
+    Absent,
+}
+
+const NAMES_A_FILE: &str = "names a file of the server, which only keygate.toml may do: take it away, and give the secret itself with \
+                            --secret-file FILE or --secret-stdin, and it is sealed in the store";
+
 /// One table and the list of problems it adds to.
 pub(super) struct Table<'a> {
     label: String,
     table: toml::Table,
-    /// The PIN or password is kept elsewhere.
-    pub(super) sealed: bool,
+    pub(super) secret: Secret,
     file: &'a mut FileConfig,
 }
 
 impl Table<'_> {
     /// A table within this one. Its PIN is kept elsewhere as this one's is, unless it names a place for it.
     pub(super) fn inner(&mut self, label: String, table: toml::Table) -> Table<'_> {
-        let names_a_place = ["pin-file", "pin-credential"].iter().any(|key| table.contains_key(*key))
-            || table.get("uri").and_then(Value::as_str).is_some_and(|uri| uri.contains("pin-source="));
-        let sealed = self.sealed && !names_a_place;
-        Table { label: format!("{}.{label}", self.label), table, sealed, file: self.file }
+        Table { label: format!("{}.{label}", self.label), table, secret: self.secret, file: self.file }
     }
 
     /// Once its name is known.
@@ -298,9 +340,19 @@ impl Table<'_> {
         }
     }
 
-    /// A list of strings, at least one.
+    /// Refuses settings that name a file or a credential with a PIN or password.
+    pub(super) fn refuse_sources(&mut self, what: &str) {
+        for key in [format!("{what}-file"), format!("{what}-credential")] {
+            if self.table.remove(&key).is_some() {
+                self.problem(&key, NAMES_A_FILE);
+            }
+        }
+    }
+
+    /// A list of strings, at least one; one alone needs no brackets.
     pub(super) fn texts(&mut self, key: &str) -> Option<Vec<String>> {
         let list = match self.table.remove(key) {
+            Some(Value::String(text)) if !text.is_empty() => Some(vec![text]),
             Some(Value::Array(list)) => list.into_iter().map(|value| value.as_str().map(str::to_owned)).collect(),
             _ => None,
         };
@@ -343,7 +395,10 @@ impl Table<'_> {
     pub(super) fn finish(mut self) {
         for key in std::mem::take(&mut self.table).into_iter().map(|(key, _)| key) {
             let message = if super::settings::names_a_secret(&key) {
-                format!("settings hold no secrets; use {key}-file or {key}-credential")
+                match self.secret {
+                    Secret::Named => format!("settings hold no secrets; use {key}-file or {key}-credential"),
+                    Secret::Sealed | Secret::Absent => "settings hold no secrets; use --secret-file FILE or --secret-stdin".to_owned(),
+                }
             } else {
                 "unknown setting".to_owned()
             };

@@ -1,10 +1,10 @@
 //! The settings of keystores behind a network: `kind = "kmip"` and `kind = "rest"`.
 
-use std::{path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use keygate_backends::{kmip, remote::Address, rest};
 
-use super::keystore::{KeystoreConfig, PinSource, Table};
+use super::keystore::{KeystoreConfig, PinSource, Secret, Table, place_of};
 
 /// A key server behind us.
 #[derive(Debug, Clone)]
@@ -54,6 +54,33 @@ pub enum TrustFile {
     Pinned(PathBuf),
 }
 
+impl fmt::Display for RemoteKeystoreConfig {
+    /// The settings as they were understood, in one line; the password's place, never the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let addresses: Vec<String> = self.addresses.iter().map(ToString::to_string).collect();
+        write!(f, "keystore {}: {}", self.name, self.protocol.kind())?;
+        if let RemoteProtocol::Rest { profile } = &self.protocol {
+            write!(f, " by profile {profile}")?;
+        }
+        write!(f, " at {}", addresses.join(", "))?;
+        match &self.trust {
+            TrustFile::Authorities(path) => write!(f, ", believed by the CA certificates in {}", path.display())?,
+            TrustFile::Pinned(path) => write!(f, ", believed by the certificates in {}", path.display())?,
+        }
+        if let Some(name) = &self.server_name {
+            write!(f, " for {name}")?;
+        }
+        if let Some((certificate, _)) = &self.identity {
+            write!(f, ", our certificate {}", certificate.display())?;
+        }
+        if let Some((user, source)) = &self.user {
+            write!(f, ", user {user}, password from {}", place_of(source.as_ref()))?;
+        }
+        write!(f, ", connections {}", self.connections)?;
+        if self.fetch { f.write_str(", keys may be fetched") } else { Ok(()) }
+    }
+}
+
 impl RemoteProtocol {
     /// The kind of keystore.
     pub fn kind(&self) -> &'static str {
@@ -89,7 +116,7 @@ pub(super) fn remote(table: &mut Table<'_>, name: String, is_rest: bool) -> Opti
     };
     let user = user(table);
     if identity.is_none() && user.is_none() {
-        table.problem("cert-file", "a key server wants to know us: give cert-file and key-file, or user and password-file");
+        table.problem("cert-file", "a key server wants to know us: give cert-file and key-file, or a user and its password");
     }
     let mut milliseconds = |key, default| {
         let count = table.count(key, default, 600_000);
@@ -124,12 +151,11 @@ fn addresses(table: &mut Table<'_>, default_port: u16) -> Option<Vec<Address>> {
 }
 
 fn user(table: &mut Table<'_>) -> Option<(String, Option<PinSource>)> {
+    if table.secret != Secret::Named {
+        table.refuse_sources("password");
+        return sealed_user(table);
+    }
     let password = match (table.text("password-file"), table.text("password-credential")) {
-        (None, None) if table.sealed => return sealed_user(table),
-        _ if table.sealed => {
-            table.problem("password-file", "the password is sealed in the store: name no other place for it");
-            None
-        }
         (Some(path), None) => Some(PinSource::File(path.into())),
         (None, Some(name)) => Some(PinSource::Credential(name)),
         (None, None) => None,
@@ -150,8 +176,13 @@ fn user(table: &mut Table<'_>) -> Option<(String, Option<PinSource>)> {
 
 fn sealed_user(table: &mut Table<'_>) -> Option<(String, Option<PinSource>)> {
     let user = table.text("user");
-    if user.is_none() {
-        table.problem("user", "is missing: the password that is sealed in the store is somebody's");
+    match (&user, table.secret) {
+        (None, Secret::Sealed) => table.problem("user", "is missing: the password that is sealed in the store is somebody's"),
+        (Some(_), Secret::Absent) => table.problem(
+            "secret",
+            "the user's password is missing: give it with --secret-file FILE or --secret-stdin, and it is sealed in the store",
+        ),
+        _ => {}
     }
     Some((user?, None))
 }

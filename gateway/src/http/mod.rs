@@ -32,6 +32,6 @@ pub use counts::HttpMetrics;
 pub use front::Peer;
 pub use listener::{HttpParts, HttpsListener, ListenError, PlainListener, Security};
 pub use open::{HttpListeners, NotOpen};
-pub(crate) use problem::Denied;
+pub(crate) use problem::{Denied, Refused};
 pub use problem::{PROBLEM_JSON, Problem};
 pub use routes::{Routers, routers};

@@ -34,6 +34,13 @@ pub struct Problem {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Denied(pub(crate) &'static str);
 
+/// Why an act was refused that its caller may do, in the words of the answer: an extension of the response, for the audit record.
+#[derive(Debug, Clone)]
+pub(crate) struct Refused(pub(crate) String);
+
+/// Characters of a reason that is kept.
+const REASON_CHARS_MAX: usize = 200;
+
 /// RFC 9457 §3.1; §3.2 lets us add "code". Without "type" it is `about:blank` (§3.1.1).
 #[derive(Serialize)]
 struct Document<'a> {
@@ -94,6 +101,13 @@ impl Problem {
         self
     }
 
+    /// Whether a request that could be read was not let happen, as things stand: conflicts, lost races, what was not confirmed. What
+    /// is absent or misspelt is not one.
+    fn is_refused_act(&self) -> bool {
+        matches!(self.status, StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED)
+            || matches!(self.code, "acknowledgement-required" | "keystore-away")
+    }
+
     /// With a time to try again, in whole seconds.
     #[must_use]
     pub fn retry_after(mut self, after: Duration) -> Self {
@@ -111,6 +125,9 @@ impl IntoResponse for Problem {
         *response.status_mut() = self.status;
         if let Some(permission) = self.denied {
             response.extensions_mut().insert(Denied(permission));
+        } else if self.is_refused_act() {
+            let reason = self.detail.lines().next().unwrap_or_default().chars().take(REASON_CHARS_MAX).collect();
+            response.extensions_mut().insert(Refused(reason));
         }
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use keygate_backends::{Class, Health, KeyCheck, KeyClass, KeyId, KeyRef, Keystore, KsError, OpCx, SecretBytes};
 
-use super::{Found, KeystoreError, KeystoreService, Testing, checked, event, lock, table_of};
+use super::settings::config_of;
+use super::testing::Testing;
+use super::{Found, KeystoreError, KeystoreService, event, lock};
 use crate::audit::{Action, Details, Outcome};
 use crate::operation::now_ms;
 use crate::provisioning::Deciding;
@@ -77,8 +79,7 @@ impl KeystoreService {
         if !matches!(keystore.health(), Health::NeedsOperator(_)) {
             return Err(nothing("has refused no PIN or password"));
         }
-        let _testing = Testing::begin(&self.testing, found.row.id)
-            .ok_or_else(|| KeystoreError::Conflict(format!("keystore \"{name}\" is being tested already")))?;
+        let _testing = Testing::begin(&self.testing, found.row.id, name)?;
         let secret = self.secret_of(&found).await?;
         keystore.retry(secret);
         let outcome = keystore.probe(OpCx::within(RETRY_MAX)).await;
@@ -105,10 +106,10 @@ impl KeystoreService {
                     // A secret of text is exposed to be handed to the device.
                     return Ok(Some(SecretBytes::copy_of(secret.expose().as_bytes())));
                 }
-                checked(name, &found.row.kind, table_of(&managed.settings), false)?
+                config_of(&found.row)?
             }
             None => {
-                let config = self.file.iter().find(|config| config.name() == name);
+                let config = self.of_the_file.iter().find(|config| config.name() == name);
                 config.cloned().ok_or_else(|| KeystoreError::OfTheFile(name.clone()))?
             }
         };

@@ -1,6 +1,6 @@
 //! Why something was not done to a keystore.
 
-use super::Refusal;
+use super::{FileError, Refusal};
 use crate::config::Problems;
 use crate::store::{CommitError, ReadError};
 
@@ -38,12 +38,38 @@ pub enum KeystoreError {
     /// Something else stands in the way.
     #[error("{0}")]
     Conflict(String),
+    /// Other settings would send a sealed secret elsewhere, in another way, or as somebody else's.
+    #[error(
+        "{settings} of keystore \"{name}\" say where its PIN or password is sent, which is sealed and not sent elsewhere unasked\n\
+         hint: give it once more with the change: --secret-file FILE"
+    )]
+    SecretNeeded {
+        /// Which one.
+        name: String,
+        /// Names of the settings.
+        settings: String,
+    },
     /// The PIN was refused before, and nothing has changed since.
     #[error(
-        "the keystore has refused this secret before: devices lock after a few wrong ones\nhint: give the right one with \
-         `keygate keystore set {0} --secret-file FILE`, or try it again with --again"
+        "keystore \"{0}\" has refused this secret before: devices lock after a few wrong ones\nhint: give the right one (of an added \
+         keystore with `keygate keystore set {0} --secret-file FILE`), or `keygate keystore test {0} --again` tries it again"
     )]
     RefusedBefore(String),
+    /// A keystore in use does not work with what it was to become.
+    #[error("keystore \"{name}\" goes on as it was: the test of the change failed at \"{step}\": {text}\nhint: {hint}")]
+    NotChanged {
+        /// Which one.
+        name: String,
+        /// The step.
+        step: String,
+        /// What failed.
+        text: String,
+        /// What to do.
+        hint: String,
+    },
+    /// A file that settings name cannot be used.
+    #[error("{}", crate::admin::chain(.0))]
+    File(FileError),
     /// The confirmation is not the name.
     #[error("to confirm that new keys go to keystore \"{0}\" from now on, its name must be given once more")]
     Unconfirmed(String),
@@ -67,4 +93,10 @@ pub enum KeystoreError {
     /// The store cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+}
+
+impl From<FileError> for KeystoreError {
+    fn from(error: FileError) -> Self {
+        Self::File(error)
+    }
 }

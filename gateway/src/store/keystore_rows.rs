@@ -35,6 +35,13 @@ pub struct ManagedKeystore {
     /// Since when it has this secret, milliseconds since 1970.
     #[serde(default)]
     pub secret_since_ms: i64,
+    /// The device has refused this secret: another try may lock it. Forgotten with the secret alone.
+    #[serde(default)]
+    pub secret_refused: bool,
+    /// Serial number of the token that a green test has met where the settings name none and no label: the secret is for this
+    /// one alone. Forgotten when the settings are about another place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_serial: Option<String>,
     /// The last test of these settings with this secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test: Option<KeystoreTest>,

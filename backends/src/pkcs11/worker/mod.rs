@@ -8,6 +8,7 @@ mod serve;
 
 use self::serve::Server;
 use super::ckr;
+use super::module_file::check_module_file;
 use super::page::Page;
 use super::raw::{Functions, Session, TokenInfo};
 use super::wire::{self, Incoming, Note, Opening, WireError};
@@ -123,6 +124,8 @@ fn say(socket: &mut UnixStream, note: &Note) -> io::Result<()> {
 
 /// Loads the module, finds the token, logs in.
 fn log_in(socket: &mut UnixStream, opening: Opening) -> Result<(Server, TokenInfo)> {
+    // With each opening: a worker that is replaced loads the module again.
+    check_module_file(&opening.module).map_err(|fault| KsError::new(Class::RetryOther, fault.to_string()))?;
     let functions = Functions::load(&opening.module)?;
     match functions.initialize() {
         Err(e) if !ckr::is(&e, ck::CKR_CRYPTOKI_ALREADY_INITIALIZED) => return Err(e),
@@ -149,16 +152,16 @@ fn log_in(socket: &mut UnixStream, opening: Opening) -> Result<(Server, TokenInf
     }
 }
 
-/// What the operator can do about a refused login.
+/// What is wrong with a refused login. Where the PIN is mended, and what follows, the caller knows.
 fn refused_login(error: &KsError) -> &'static str {
     if ckr::is(error, ck::CKR_PIN_LOCKED) {
-        "the token's user PIN is locked and is not offered again: unlock it with the security officer's PIN, then `keygate keystore retry NAME`"
+        "the token's user PIN is locked and is not offered again: unlock it with the security officer's PIN"
     } else if ckr::is(error, ck::CKR_PIN_EXPIRED) {
-        "the token's user PIN has expired and is not offered again: set a new one, put it where the settings say, then `keygate keystore retry NAME`"
+        "the token's user PIN has expired and is not offered again: set a new one in the token"
     } else if ckr::is(error, ck::CKR_USER_PIN_NOT_INITIALIZED) {
-        "the token has no user PIN yet: set one, put it where the settings say, then `keygate keystore retry NAME`"
+        "the token has no user PIN yet: set one in the token"
     } else {
-        "the token refused the PIN, which is not offered again: correct it where the settings say, then `keygate keystore retry NAME`"
+        "the token refused the PIN, which is not offered again"
     }
 }
 
@@ -166,18 +169,14 @@ fn refused_login(error: &KsError) -> &'static str {
 fn refuse_risky_login(info: &TokenInfo, wary: bool) -> Result<()> {
     let stop = |text: &'static str| Err(KsError::new(Class::AuthStop, text));
     if info.flags & ck::CKF_USER_PIN_LOCKED != 0 {
-        return stop(
-            "the token's user PIN is locked: unlock it with the security officer's PIN, then `keygate keystore retry NAME`",
-        );
+        return stop("the token's user PIN is locked: unlock it with the security officer's PIN");
     }
     if info.flags & ck::CKF_USER_PIN_FINAL_TRY != 0 {
-        return stop(
-            "the token's user PIN has one try left: check the configured PIN, log in once by hand, then `keygate keystore retry NAME`",
-        );
+        return stop("the token's user PIN has one try left, which is not ours: check the configured PIN, log in once by hand");
     }
     if wary && info.flags & ck::CKF_USER_PIN_COUNT_LOW != 0 {
         return stop(
-            "a login got no answer, and since then the token counts a wrong PIN: check the configured PIN, log in once by hand, then `keygate keystore retry NAME`",
+            "a login got no answer, and since then the token counts a wrong PIN: check the configured PIN, log in once by hand",
         );
     }
     Ok(())

@@ -99,6 +99,7 @@ impl World {
             file: Vec::new(),
             secret: Arc::new(|_| Ok(None)),
             file_default: "local".into(),
+            data_dir: dir.path().to_owned(),
             open: std::sync::Arc::new(|_, _| Err("nothing is opened here".into())),
             readiness: std::sync::Arc::default(),
             seal_changes: std::sync::Arc::default(),

@@ -18,18 +18,25 @@ async fn a_secret_goes_in_and_never_out() {
     assert_eq!((made["state"].as_str(), made["secret"].as_bool()), (Some("draft"), Some(true)));
     let taken = world.post("/v1/keystores", json!({ "name": "hsm", "kind": "local" })).await.code(409);
     assert_eq!(taken, "name-taken");
-    let change = json!({ "settings": { "workers": 2, "token-label": "u" } }).to_string();
+    // The secret does not follow other settings: it is given with them, or they are refused.
+    let unasked = world.patch("/v1/keystores/hsm", json!({ "settings": { "token-label": "u" } })).await;
+    assert_eq!(unasked.code(409), "secret-needed");
+    let change = json!({ "settings": { "workers": 2, "token-label": "u" }, "secret": PIN }).to_string();
     let changed = world.ask(Some(writer()), "PATCH", "/v1/keystores/hsm", Some(&tag), Some(change.clone())).await.of(200);
     assert_eq!(changed["settings"], json!({ "module": "/usr/lib/p11.so", "token-label": "u", "workers": 2 }));
     assert_eq!(world.ask(Some(writer()), "PATCH", "/v1/keystores/hsm", Some(&tag), Some(change)).await.code(412), "changed");
-    // A place for the PIN in the settings contradicts the one that is sealed.
-    let two = world.patch("/v1/keystores/hsm", json!({ "settings": { "pin-file": "/p" } })).await;
-    assert_eq!(two.status, 422, "{}", two.body);
+    // No setting has the server read a file with a secret, whether or not there is one already.
+    let two = world.patch("/v1/keystores/hsm", json!({ "settings": { "pin-file": "/p" }, "secret": PIN })).await;
+    assert!(two.status == 422 && two.body.to_string().contains("pin-file"), "{}", two.body);
+    let pin_file = json!({ "module": "/usr/lib/p11.so", "token-label": "t", "pin-file": "/p" });
+    let one = world.post("/v1/keystores", json!({ "name": "two", "kind": "pkcs11", "settings": pin_file })).await;
+    assert!(one.status == 422 && one.body.to_string().contains("pin-file"), "{}", one.body);
     let mut told = world.get("/v1/keystores/hsm").await.of(200).to_string();
     told += &world.get("/v1/keystores").await.of(200).to_string();
     told += &world.get("/v1/keystores/hsm/status").await.of(200).to_string();
     told += &world.get("/v1/audit").await.of(200).to_string();
     assert!(told.contains("KeystoreAdded") && !told.contains(PIN), "{told}");
+    assert!(told.contains("settings token-label, workers; secret"), "which settings is on record: {told}");
     assert_eq!(world.post("/v1/keystores/hsm/drain", json!({})).await.code(409), "state");
     assert_eq!(world.post("/v1/keystores/hsm/activate", json!({ "confirm": "hsm" })).await.code(409), "not-serving");
     assert_eq!(world.post("/v1/keystores/hsm/remove", json!({})).await.status, 204);

@@ -145,7 +145,8 @@ async fn organisations_do_not_see_each_other() {
     assert_eq!(seen.of(200)["state"], "enabled");
 }
 
-/// Who lacks a permission is recorded with it: actor, source, organisation. What is refused for another reason is not.
+/// Who lacks a permission is recorded with it: actor, source, organisation; and so is an act that its caller may do and that was
+/// refused, with the reason. What is not there, and looking, are not.
 #[tokio::test]
 async fn denied_requests_are_recorded() {
     let world = World::enabled().await;
@@ -177,8 +178,17 @@ async fn denied_requests_are_recorded() {
     world.post("/v1/admins", wish).await.of(201);
     world.patch("/v1/admins/alone", json!({ "disabled": true })).await.of(409);
     assert_eq!(denied(), [(Action::AdminRefused, local, None, home, "last administrator".into())]);
-    // Refused for what it says, not for who says it.
-    world.post(&format!("{path}/{id}/suspend"), json!({ "reason": "x" })).await.of(422);
+    let suspend = format!("{path}/{id}/suspend");
+    world.post(&suspend, json!({ "reason": "x" })).await.of(422);
+    let unacknowledged = denied();
+    assert_eq!(unacknowledged.len(), 1);
+    let (action, .., reason) = &unacknowledged[0];
+    assert!(*action == Action::AdminRefused && reason.starts_with(&format!("POST {suspend}: ")), "{reason}");
+    world.post("/v1/keystores", json!({ "name": "x", "kind": "local" })).await.of(201);
+    world.post("/v1/keystores", json!({ "name": "x", "kind": "local" })).await.of(409);
+    assert!(denied().iter().any(|(.., reason)| reason == "POST /v1/keystores: there is a keystore \"x\" already"));
     world.get("/v1/service?organisation=none").await.of(404);
+    world.post("/v1/keystores/none/drain", json!({})).await.of(404);
+    world.post("/v1/keystores", json!({ "name": "y", "kind": "cloud" })).await.of(422);
     assert_eq!(denied(), []);
 }

@@ -618,11 +618,12 @@ pub(in crate::cli) struct KeystoreSecret {
 
 #[derive(Subcommand)]
 pub(in crate::cli) enum Keystore {
-    /// Adds a keystore as a draft. Its settings are the keys of a [[keystore]] table of D/keygate.toml.
+    /// Adds a keystore as a draft. Its settings are the keys of a [[keystore]] table of D/keygate.toml; a PIN or password is given
+    /// with --secret-file or --secret-stdin, never by a setting.
     Add {
         /// 1 to 64 letters, digits, hyphens or underscores.
         name: String,
-        /// local or pkcs11.
+        /// local, pkcs11, kmip or rest.
         #[arg(long, value_name = "KIND")]
         kind: String,
         /// A setting, such as token-label=prod; several may be given.
@@ -645,7 +646,8 @@ pub(in crate::cli) enum Keystore {
         #[command(flatten)]
         via: Via,
     },
-    /// Changes settings or secret. One that is not in use must be tested again; one in use is opened anew at once.
+    /// Changes settings or secret. One that is not in use must be tested again; one in use is tested with them first, and goes on as
+    /// it was when that fails. What says where the secret is sent changes only with the secret.
     Set {
         /// Its name.
         name: String,
@@ -660,7 +662,7 @@ pub(in crate::cli) enum Keystore {
         #[command(flatten)]
         via: Via,
     },
-    /// Tests a keystore step by step: resolve, connect, TLS, log in, capabilities, a probe key made, used and destroyed. Ends with
+    /// Tests a keystore, also one of D/keygate.toml, step by step: resolve, connect, TLS, log in, capabilities, a probe key made, used and destroyed. Ends with
     /// the word Success.
     Test {
         /// Its name.

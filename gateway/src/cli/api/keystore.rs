@@ -39,9 +39,9 @@ pub(in crate::cli) fn keystore(command: Keystore) -> Result<(), Failure> {
         Keystore::Activate { name, confirm, keep_default, via } => {
             let confirm = confirm.map_or_else(|| ask_name(&name), Ok)?;
             let body = json!({ "confirm": confirm, "keep_default": keep_default });
-            print::keystore(&via, via.post(act(&name, "activate"), body)?)
+            print::keystore_state(&via, via.post(act(&name, "activate"), body)?)
         }
-        Keystore::Drain { name, via } => print::keystore(&via, via.post(act(&name, "drain"), json!({}))?),
+        Keystore::Drain { name, via } => print::keystore_state(&via, via.post(act(&name, "drain"), json!({}))?),
         Keystore::Retry { name, via } => print::keystore(&via, via.post(act(&name, "retry"), json!({}))?),
         Keystore::Remove { name, via } => {
             let answer = via.post(act(&name, "remove"), json!({}))?;

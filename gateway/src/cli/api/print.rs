@@ -1,11 +1,14 @@
 //! Answers of the admin API as text for people. With `--json` they are printed as they are.
 
+use std::num::NonZeroU8;
 use std::path::Path;
 
 use keygate_pki::OffsetDateTime;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use time::format_description::well_known::Rfc3339;
+use time::UtcOffset;
+use time::format_description::well_known::iso8601::{Config, TimePrecision};
+use time::format_description::well_known::{Iso8601, Rfc3339};
 
 use super::args::Via;
 use crate::{
@@ -246,7 +249,21 @@ fn certificates_of(admin: &AdminView) -> Vec<String> {
 }
 
 pub(super) fn keystores(via: &Via, answer: Value) -> Result<(), Failure> {
-    print(via, answer, |list: List<KeystoreView>| list.items.iter().for_each(keystore_line))
+    print(via, answer, |list: List<KeystoreView>| {
+        let mut table = Table::new(["NAME", "KIND", "STATE", "SINCE", "DEFAULT", "OBJECTS", "MANAGED BY"]);
+        for keystore in list.items {
+            let default = if keystore.default { "default" } else { "" }.to_owned();
+            let objects = keystore.objects.map(|count| count.to_string()).unwrap_or_default();
+            let since = keystore.since.map(stamp).unwrap_or_default();
+            table.row([keystore.name, keystore.kind, keystore.state, since, default, objects, keystore.managed_by]);
+        }
+        table.print();
+    })
+}
+
+/// What has become of it, in one line.
+pub(super) fn keystore_state(via: &Via, answer: Value) -> Result<(), Failure> {
+    print(via, answer, |keystore: KeystoreView| keystore_line(&keystore))
 }
 
 pub(super) fn keystore(via: &Via, answer: Value) -> Result<(), Failure> {
@@ -255,11 +272,12 @@ pub(super) fn keystore(via: &Via, answer: Value) -> Result<(), Failure> {
         for (key, value) in &keystore.settings {
             println!("    {key} = {value}");
         }
-        line("secret", keystore.secret_since.map(|since| format!("sealed, since {}", time(since))));
+        line("secret", keystore.secret_since.map(|since| format!("sealed, since {}", stamp(since))));
         if let Some(test) = &keystore.test {
-            line("tested", Some(format!("{} at {}", test.outcome, time(test.at))));
+            line("tested", Some(format!("{} at {}", test.outcome, stamp(test.at))));
             test.steps.iter().for_each(|step| step_line(step, "    "));
         }
+        keystore.warnings.iter().for_each(|warning| line("warning", Some(warning)));
     })
 }
 
@@ -268,7 +286,8 @@ pub(super) fn keystore_test(via: &Via, answer: Value, repeat: &str) -> Result<()
     print(via, answer, |keystore: KeystoreView| {
         let Some(test) = &keystore.test else { return };
         test.steps.iter().for_each(|step| step_line(step, ""));
-        println!("the same again: {repeat}{}", if test.outcome == "success" { "" } else { " --again" });
+        // Never with --again: what is pasted must not lock a device.
+        println!("the same again: {repeat}");
         if test.outcome == "success" {
             println!("Success");
         }
@@ -280,8 +299,8 @@ pub(super) fn removed(via: &Via, answer: &Value, name: &str) {
 }
 
 pub(super) fn keystore_statuses(via: &Via, all: Vec<Value>) -> Result<(), Failure> {
-    print(via, Value::Array(all), |all: Vec<KeystoreStatus>| {
-        for status in all {
+    print(via, serde_json::json!({ "items": all }), |all: List<KeystoreStatus>| {
+        for status in all.items {
             println!("{}  {}  {}{}", status.name, status.state, status.health, status.reason.map_or_else(String::new, |reason| format!(": {reason}")));
             line("objects", status.objects.map(|count| count.to_string()));
             let sessions = status.sessions.map_or_else(String::new, |count| format!(", {count} sessions"));
@@ -289,14 +308,15 @@ pub(super) fn keystore_statuses(via: &Via, all: Vec<Value>) -> Result<(), Failur
             line("calls", Some(format!("{}, {} under way{sessions}{queued}, generation {}", status.calls, status.calls_under_way, status.generation)));
             let workers = status.workers.map(|count| format!("{count} logged in, memory locked: {}", status.locked.as_deref().unwrap_or("not known")));
             line("workers", workers);
-            line("time of a call", Some(format!("{} us of late, {} us at most", status.recent_us, status.longest_us)));
+            let times = || format!("{} us on average lately, {} us at most", status.recent_us, status.longest_us);
+            line("time of a call", (status.calls > 0).then(times));
             line("find cost", status.find_us.map(|micros| format!("{micros} us a look-up")));
             let failures: Vec<String> = status.failures.iter().map(|(class, count)| format!("{class} {count}")).collect();
             line("failures", Some(failures.join(", ")).filter(|failures| !failures.is_empty()));
             let failure = status.check_failure.map_or_else(|| "ok".to_owned(), |why| format!("FAILED: {why}"));
             let counts = format!("{} us, {} of {} failed", status.check_us, status.checks_failed, status.checks);
-            line("last check", status.checked.map(|at| format!("{failure} at {} ({counts})", time(at))));
-            line("last test", status.tested.map(|at| format!("{} at {}", status.test.unwrap_or_default(), time(at))));
+            line("last check", status.checked.map(|at| format!("{failure} at {} ({counts})", stamp(at))));
+            line("last test", status.tested.map(|at| format!("{} at {}", status.test.unwrap_or_default(), stamp(at))));
             for member in &status.members {
                 let reason = member.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
                 let tested = member.tested_seconds_ago.map_or_else(String::new, |age| format!(", self-test passed {age} s ago"));
@@ -372,7 +392,7 @@ pub(super) fn events(via: &Via, answer: Value) -> Result<(), Failure> {
         for event in page.items {
             let name = event.actor.name.or(event.actor.id).map_or_else(String::new, |name| format!(" {name}"));
             let (actor, from) = (event.actor.kind + &name, event.source.unwrap_or_default());
-            table.row([time(event.at), event.action, event.outcome, actor, from, event.object.unwrap_or_default(), fields(&event.details)]);
+            table.row([stamp(event.at), event.action, event.outcome, actor, from, event.object.unwrap_or_default(), fields(&event.details)]);
         }
         table.print();
         more(page.next);
@@ -400,9 +420,29 @@ fn line(name: &str, value: Option<impl AsRef<str>>) {
 }
 
 fn since(moment: Option<OffsetDateTime>) -> String {
-    moment.map(|moment| format!(" since {}", time(moment))).unwrap_or_default()
+    moment.map(|moment| format!(" since {}", stamp(moment))).unwrap_or_default()
+}
+
+/// When something happened, in UTC, to the millisecond: always as long, so that columns and sorting hold.
+fn stamp(moment: OffsetDateTime) -> String {
+    const FORM: Iso8601<{ Config::DEFAULT.set_time_precision(TimePrecision::Second { decimal_digits: NonZeroU8::new(3) }).encode() }> = Iso8601;
+    moment.to_offset(UtcOffset::UTC).format(&FORM).unwrap_or_else(|_| moment.to_string())
 }
 
 fn time(moment: OffsetDateTime) -> String {
     moment.format(&Rfc3339).unwrap_or_else(|_| moment.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Zeros at the end are a part of a time.
+    #[test]
+    fn times_are_all_as_long() {
+        for (nanoseconds, written) in [(0, "2026-11-22T13:00:00.000Z"), (120_000_000, "2026-11-22T13:00:00.120Z")] {
+            let moment = time::macros::datetime!(2026-11-22 14:00:00 +1).replace_nanosecond(nanoseconds).expect("a time");
+            assert_eq!(stamp(moment), written);
+        }
+    }
 }

@@ -99,6 +99,8 @@ async fn every_kind_comes_back() {
                 settings: "workers = 2\n".into(),
                 secret: Some(SecretText::new("pin").expect("a page")),
                 secret_since_ms: 1,
+                secret_refused: false,
+                token_serial: None,
                 test: None,
                 default_since_ms: None,
                 created_ms: 1,
