@@ -10,6 +10,7 @@ pub mod database;
 pub mod est;
 pub mod forwarder;
 pub mod gateway;
+pub mod kmip_refuser;
 pub mod names;
 pub mod pem;
 pub mod pkilint;

@@ -1,6 +1,6 @@
 //! The keystore on a token: InBackend custody.
 //!
-//! Making, taking in and finding keys; `crypto.rs` beside this uses them. What needs only the public half
+//! Making, taking in and finding keys; `crypto.rs` beside this uses them, `prove.rs` checks keys that were taken in. What needs only the public half
 //! (verification, RSA encryption) is the caller's, in software.
 
 use super::curve;
@@ -107,7 +107,7 @@ impl Pkcs11Keystore {
         let octets = local::symmetric_octets(&spec)?;
         let kind = secret_kind(spec.algorithm, octets)?;
         let mechanism = match kind {
-            SecretKind::Aes => ck::CKM_AES_KEY_GEN,
+            SecretKind::Aes | SecretKind::Kek => ck::CKM_AES_KEY_GEN,
             SecretKind::Generic => ck::CKM_GENERIC_SECRET_KEY_GEN,
         };
         self.require(mechanism, ck::CKF_GENERATE, cx).await?;
@@ -160,22 +160,17 @@ impl Pkcs11Keystore {
             _ => SignatureScheme::Ecdsa(HashingAlgorithm::Sha256),
         };
         let message = SignInput::Message(&id.0);
-        let error = match self.sign(KeyName { id, class: KeyClass::Private }, scheme, message, cx).await {
+        let proof = match self.sign(KeyName { id, class: KeyClass::Private }, scheme, message, cx).await {
             Ok(CryptoOut::Signature(signature)) => {
-                if local::verify(&PreparedKey::new(public)?, scheme, message, &signature)? {
-                    return Ok(());
+                match local::verify(&PreparedKey::new(public)?, scheme, message, &signature)? {
+                    true => Ok(()),
+                    false => Err(KsError::new(Class::Corrupt, "the token's private key does not fit its public half")),
                 }
-                KsError::new(Class::Corrupt, "the token's private key does not fit its public half")
             }
-            Ok(_) => mismatch(),
-            // A token that cannot sign so is not asked to.
-            Err(e) if e.class() == Class::Unsupported => return Ok(()),
-            Err(e) => e,
+            Ok(_) => Err(mismatch()),
+            Err(e) => Err(e),
         };
-        match self.token.call(Request::Destroy { id }, cx).await {
-            Ok(_) => Err(error),
-            Err(_) => Err(error.into_class(Class::OutcomeUnknown)),
-        }
+        self.keep(id, proof, cx).await
     }
 
     async fn take_in(&self, id: KeyId, material: &KeyMaterial, cx: OpCx) -> Result<Held> {
@@ -185,7 +180,9 @@ impl Pkcs11Keystore {
                 let value = SecretBytes::copy_of(material.expose_canonical());
                 let kind = secret_kind(algorithm, value.len())?;
                 let response = self.token.call(Request::ImportSecret { id, label, kind, value }, cx).await?;
-                return self.secret_held(id, response);
+                let held = self.secret_held(id, response)?;
+                self.prove_secret(&held, material, cx).await?;
+                return Ok(held);
             }
             KeyKind::Private(PairKind::Rsa) => {
                 let numbers = material.rsa_private()?;

@@ -178,6 +178,8 @@ pub(super) enum SecretKind {
     Aes,
     /// A generic secret, for HMAC.
     Generic,
+    /// AES, for the seal: it encrypts and decrypts, nothing else.
+    Kek,
 }
 
 /// How a signature or MAC is made.

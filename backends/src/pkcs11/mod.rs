@@ -11,6 +11,7 @@
 //!   of a dead worker's requests.
 //! - `supervisor.rs`, `process.rs`: one thread per worker process keeps it alive. `wire.rs`, `page.rs`: what passes
 //!   between them.
+//! - `rights.rs`: what a key may do on its token. `logins.rs`: PINs that were refused, so that nobody offers them again.
 //! - `worker/`: the worker process ([`worker_main`]): login, session, what a failure means. `object.rs`, `handles.rs`:
 //!   one function per request, and the handles it needs.
 //! - `raw.rs`, `template.rs`, `mechanism.rs`: the C calls. `ckr.rs`: return values to classes of error.
@@ -26,13 +27,16 @@ mod handles;
 mod job;
 mod kek;
 mod keystore;
+mod logins;
 mod mechanism;
 mod message;
 mod object;
 mod page;
 mod pool;
 mod process;
+mod prove;
 mod raw;
+mod rights;
 mod select;
 mod sunpkcs11;
 mod supervisor;
@@ -44,6 +48,7 @@ mod worker;
 
 pub use kek::Pkcs11Kek;
 pub use keystore::Pkcs11Keystore;
+pub use logins::offer_again;
 pub use process::Spawn;
 pub use select::TokenSelector;
 pub use sunpkcs11::{SUNPKCS11_OCTETS_MAX, SunPkcs11};

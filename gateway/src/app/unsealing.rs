@@ -10,7 +10,6 @@ use std::{
 
 use uuid::Uuid;
 
-use super::unlock::find_token;
 use crate::{
     audit::{Action, Actor, Details, Event},
     seal::{Openers, Progress, Seal, SealError, SecretBytes, Share, ShareError, SlotKind, Unlocked, Unlocking},
@@ -143,7 +142,7 @@ impl Unsealing {
         }
         let unlocking = self.unlocking.as_mut().ok_or(NotTaken::Open)?;
         let before = unlocking.opened();
-        unlocking.try_slots(&Openers { passphrase: Some(passphrase), pkcs11: Some(&find_token) })?;
+        unlocking.try_slots(&Openers { passphrase: Some(passphrase), pkcs11: None })?;
         let new = unlocking.opened().into_iter().find(|slot| !before.contains(slot));
         match new {
             Some(slot) => self.taken(attempt, slot, 0),

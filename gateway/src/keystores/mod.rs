@@ -302,6 +302,9 @@ impl KeystoreService {
         let _testing = Testing::begin(&self.testing, found.row.id)
             .ok_or_else(|| KeystoreError::Conflict(format!("keystore \"{name}\" is being tested already")))?;
         let config = checked(name, &found.row.kind, table_of(&managed.settings), managed.secret.is_some())?;
+        if let (true, crate::config::KeystoreConfig::Pkcs11(config)) = (again, &config) {
+            keygate_backends::pkcs11::offer_again(&config.module);
+        }
         let subject = selftest::Subject { id: found.row.id, config, secret: managed.secret.clone() };
         let test = selftest::run(gateway, &self.open, subject, now_ms()).await;
         managed.state = managed.state.tested(test.passed, now_ms());
