@@ -13,5 +13,7 @@ mod deadlines;
 mod kek;
 #[path = "token/recovery.rs"]
 mod recovery;
+#[path = "token/rights.rs"]
+mod rights;
 #[path = "token/soft.rs"]
 mod soft;

@@ -52,7 +52,7 @@ impl Cost {
     fn hash(self, password: &[u8], salt: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
         let params = Params::new(self.memory_kib, self.passes, 1, Some(32)).ok()?;
         let mut hash = Zeroizing::new([0; 32]);
-        Argon2::new(Algorithm::Argon2id, Version::V0x13, params).hash_password_into(password, salt, hash.as_mut()).ok()?;
+        Argon2::new(Algorithm::Argon2id, Version::V0x13, params).hash_password_into(password, salt, hash.as_mut_slice()).ok()?;
         Some(hash)
     }
 }

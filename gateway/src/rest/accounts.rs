@@ -194,7 +194,7 @@ impl RestAccounts {
             ("permissions", user.permissions != row.permissions),
         ];
         let changed = fields.into_iter().filter(|(_, is_changed)| *is_changed).map(|(field, _)| field.to_owned()).collect();
-        let events = vec![on_user(by, action, &row, changed, (Some(&user), Some(&row)))];
+        let events = vec![on_user(by, action, &row, changed, (Some(&*user), Some(&row)))];
         let expected = Change::Expect { kind: EntryKind::RestUser, id, version: user.version };
         self.commit(vec![expected, Change::UpdateEntry(Entry::RestUser(row))], events).await.map_err(changed_meanwhile)?;
         Ok(WithPassword { user: self.find(&id.to_string())?, password: made })
@@ -210,7 +210,7 @@ impl RestAccounts {
             return Err(AccountError::Changed);
         }
         let expected = Change::Expect { kind: EntryKind::RestUser, id: user.id, version: user.version };
-        let events = vec![on_user(by, Action::RestUserRemoved, &user, Vec::new(), (Some(&user), None))];
+        let events = vec![on_user(by, Action::RestUserRemoved, &user, Vec::new(), (Some(&*user), None))];
         let changes = vec![expected, Change::RemoveEntry(EntryKind::RestUser, user.id)];
         self.commit(changes, events).await.map_err(changed_meanwhile)
     }

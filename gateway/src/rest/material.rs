@@ -2,7 +2,8 @@
 
 use keygate_backends::local::{KeyKind, KeyMaterial, PairKind};
 use keygate_kmip::{
-    Attributes, CryptographicAlgorithm, Key, KeyBlock, KeyFormatType, KeyMaterial as Value, KeyValue, ManagedObject, Secret,
+    Attributes, CryptographicAlgorithm, Key, KeyBlock, KeyFormatType, KeyMaterial as Value, KeyValue, ManagedObject,
+    RecommendedCurve as Curve, Secret,
 };
 use zeroize::Zeroizing;
 
@@ -49,7 +50,9 @@ impl Given {
         let bits = private.bits().ok().and_then(|bits| i32::try_from(bits).ok()).ok_or_else(no_key)?;
         let kind = match (algorithm, private.kind()) {
             (CryptographicAlgorithm::Rsa, KeyKind::Private(PairKind::Rsa)) if [2048, 3072, 4096].contains(&bits) => Kind::Pair(algorithm, bits, None),
-            (CryptographicAlgorithm::Ec, KeyKind::Private(PairKind::Ec(found))) => Kind::Pair(algorithm, bits, Some(found)),
+            (CryptographicAlgorithm::Ec, KeyKind::Private(PairKind::Ec(found @ (Curve::P256 | Curve::P384 | Curve::P521)))) => {
+                Kind::Pair(algorithm, bits, Some(found))
+            }
             _ => return Err(no_key()),
         };
         if (length.is_some() || curve.is_some()) && kind != said {

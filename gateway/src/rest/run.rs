@@ -44,7 +44,7 @@ pub(super) struct Work<'w, 'g> {
 impl Rest {
     /// Performs a task and commits what comes of it, all or nothing. What was refused is on record, too. It runs to its end whether
     /// or not its client still waits: a device has done by then what only the commit, and what follows it, makes known.
-    pub(super) async fn run<N, T: Task>(&self, may: &May<N>, task: T) -> Result<T::Answer, Refused> {
+    pub(super) async fn run<N: Sync, T: Task>(&self, may: &May<N>, task: T) -> Result<T::Answer, Refused> {
         let (rest, caller, source, connection) = (self.clone(), may.caller().clone(), may.source, may.connection);
         let work = tokio::spawn(async move { rest.perform(&caller, source, connection, &task).await });
         work.await.map_err(|lost| OperationError::internal("a request of the REST front", lost))?
