@@ -302,7 +302,7 @@ impl KeystoreService {
         let _testing = Testing::begin(&self.testing, found.row.id)
             .ok_or_else(|| KeystoreError::Conflict(format!("keystore \"{name}\" is being tested already")))?;
         let config = checked(name, &found.row.kind, table_of(&managed.settings), managed.secret.is_some())?;
-        if let (true, crate::config::KeystoreConfig::Pkcs11(config)) = (again, &config) {
+        if let (true, KeystoreConfig::Pkcs11(config)) = (again, &config) {
             keygate_backends::pkcs11::offer_again(&config.module);
         }
         let subject = selftest::Subject { id: found.row.id, config, secret: managed.secret.clone() };

@@ -186,7 +186,7 @@ mod tests {
         for (algorithm, length) in [("AES", Some(64)), ("AES", Some(-256)), ("RSA", Some(1024)), ("EC", Some(255)), ("DES", None), ("aes", None)] {
             assert!(kind(algorithm, length, None).is_err(), "{algorithm} {length:?}");
         }
-        let (aes, hmac) = (kind("AES", None, None).expect("AES"), kind("HMAC-SHA256", None).expect("HMAC"));
+        let (aes, hmac) = (kind("AES", None, None).expect("AES"), kind("HMAC-SHA256", None, None).expect("HMAC"));
         let asked = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         assert_eq!(aes.usage(Some(&asked(&["WRAP_KEY", "UNWRAP_KEY"]))).expect("fits"), Mask::WRAP_KEY | Mask::UNWRAP_KEY);
         assert!(aes.usage(Some(&asked(&["SIGN"]))).is_err() && aes.usage(Some(&[])).is_err() && aes.usage(Some(&asked(&["EVERYTHING"]))).is_err());

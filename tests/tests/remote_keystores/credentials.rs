@@ -18,7 +18,7 @@ async fn make_many(keystore: &Arc<dyn Keystore>) -> Vec<Result<(), KsError>> {
     let mut calls = tokio::task::JoinSet::new();
     for _ in 0..AT_ONCE {
         let keystore = Arc::clone(keystore);
-        calls.spawn(async move { keystore.generate(KeyId::random().unwrap(), &AES, cx()).await.map(drop) });
+        calls.spawn(async move { keystore.generate(KeyId::random().expect("an id"), &AES, cx()).await.map(drop) });
     }
     calls.join_all().await
 }
@@ -89,7 +89,7 @@ async fn a_wrong_password_is_offered_once_over_kmip() {
         let address = Address::parse(&server.address().to_string(), 5696).expect("an address");
         let user = UserPassword { user: "gateway".into(), password: SecretBytes::copy_of(PASSWORD.as_bytes()) };
         let config = KmipConfig { remote: RemoteConfig::new(vec![address], tls), user: Some(user), fetch: false };
-        let keystore = Arc::new(KmipKeystore::new(KeystoreId::new("far").unwrap(), config).expect("a keystore"));
+        let keystore = Arc::new(KmipKeystore::new(KeystoreId::new("far").expect("a name"), config).expect("a keystore"));
         are_all_stopped(keystore).await;
         assert_eq!(server.refused(), 1, "tells: {tells}");
     }
