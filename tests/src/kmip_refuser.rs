@@ -91,7 +91,11 @@ fn answer(request: &Item, tells: bool) -> Item {
     let header = vec![version.clone(), Item::new(Tag::TIME_STAMP.0, Value::DateTime(1)), integer(Tag::BATCH_COUNT, 1)];
     let told = match tells {
         true if operation == Operation::DiscoverVersions.code() => Some(vec![version]),
-        true if operation == Operation::Query.code() => Some(Vec::new()),
+        true if operation == Operation::Query.code() => {
+            let operations = [Operation::Create, Operation::Activate, Operation::Locate, Operation::Destroy];
+            let symmetric_key = enumeration(Tag::OBJECT_TYPE, 2);
+            Some(operations.map(|operation| enumeration(Tag::OPERATION, operation.code())).into_iter().chain([symmetric_key]).collect())
+        }
         _ => None,
     };
     let mut item = vec![enumeration(Tag::OPERATION, operation)];

@@ -188,6 +188,7 @@ fn keys_are_used_over_rest() {
         let mut sealed = ask("encrypt", &json!({ "key": key, "data": data, "mode": mode }));
         assert_ne!(sealed["data"], json!(data));
         let fields = sealed.as_object_mut().expect("an object");
+        assert_eq!(fields.remove("name"), Some(json!(key)), "the answer says which key was used");
         fields.remove("uuid");
         fields.extend([("key".to_owned(), json!(key)), ("mode".to_owned(), json!(mode))]);
         assert_eq!(ask("decrypt", &sealed)["data"], json!(data), "{key} {mode}");
