@@ -17,5 +17,7 @@ mod kek;
 mod message;
 #[path = "token/recovery.rs"]
 mod recovery;
+#[path = "token/rights.rs"]
+mod rights;
 #[path = "token/soft.rs"]
 mod soft;

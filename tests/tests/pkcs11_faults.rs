@@ -209,6 +209,47 @@ fn a_token_that_signs_wrongly_makes_no_key() {
     assert_eq!(stage.token.keys().expect("listed"), on_token);
 }
 
+/// A key that the token did not keep as it was asked to does not stay: one that may be read or may leave, and one that is
+/// another than it was given. CKA_SENSITIVE, CKA_EXTRACTABLE, CKA_CHECK_VALUE.
+#[test]
+fn a_token_that_keeps_a_key_otherwise_than_it_was_told() {
+    let Some(stage) = Stage::start() else { return };
+    let mut client = stage.connect();
+    let on_token = stage.token.keys().expect("listed");
+    for kind in ["0x103", "0x162"] {
+        stage.shim.rules(&[&format!("C_GetAttributeValue:{kind} flip")]);
+        let answer = client.request(&request::create_aes(V1_4, 256, None)).expect("an answer");
+        request::outcome(&answer).expect_err(kind);
+        Pair::create(&mut client).err().unwrap_or_else(|| panic!("{kind}: a pair was made"));
+        register(&mut client, 3, 256).expect_err(kind);
+        assert_eq!(stage.token.keys().expect("listed"), on_token, "{kind}");
+    }
+    // AES is compared by its check value, HMAC-SHA256 by a MAC.
+    stage.shim.rules(&["C_GetAttributeValue:0x90 flip"]);
+    register(&mut client, 3, 256).expect_err("another AES key");
+    stage.shim.rules(&["C_Sign flip"]);
+    register(&mut client, 9, 256).expect_err("another HMAC key");
+    assert_eq!(stage.token.keys().expect("listed"), on_token);
+    stage.shim.rules(&[]);
+    register(&mut client, 3, 256).expect("an AES key");
+    register(&mut client, 9, 256).expect("an HMAC key");
+    assert_eq!(stage.token.keys().expect("listed").len(), on_token.len() + 2);
+}
+
+/// Register of a symmetric key.
+fn register(client: &mut TlsKmipClient, algorithm: u32, bits: i32) -> Result<Item, Refusal> {
+    let block = vec![
+        enumeration(Tag::KEY_FORMAT_TYPE, 1),
+        structure(Tag::KEY_VALUE, vec![bytes(Tag::KEY_MATERIAL, &[7; 32])]),
+        enumeration(Tag::CRYPTOGRAPHIC_ALGORITHM, algorithm),
+        request::integer(Tag::CRYPTOGRAPHIC_LENGTH, bits),
+    ];
+    let usage = if algorithm == 3 { 0x0C } else { 0x180 };
+    let attributes = vec![(Tag::CRYPTOGRAPHIC_USAGE_MASK, "Cryptographic Usage Mask", Value::Integer(usage))];
+    let key = structure(Tag::SYMMETRIC_KEY, vec![structure(Tag::KEY_BLOCK, block)]);
+    ask(client, Operation::Register, vec![enumeration(Tag::OBJECT_TYPE, 2), request::attributes_item(V1_4, attributes), key])
+}
+
 /// A call that never returns: other keys go on within their deadlines, the caller is told, the worker is replaced.
 #[test]
 fn a_hung_call_costs_one_answer_and_one_worker() {
@@ -367,6 +408,37 @@ fn checks_are_made_and_counted() {
     wait_until("a check failed", || status()["check_failure"].is_string() && status()["checks_failed"].as_u64() > Some(0));
     stage.shim.rules(&[]);
     wait_until("a check succeeds again", || status()["check_failure"].is_null());
+}
+
+/// A module that answers a wrong PIN with whatever comes to hand, or with no answer: the PIN is offered twice, after a pause, and
+/// then no more, by any of the workers; the message says what to do.
+#[test]
+fn a_login_that_fails_without_a_reason_is_tried_twice() {
+    for rule in ["return 0x5", "return 0x6", "return 0x30", "return 0x80001234", "crash"] {
+        let Some(mut stage) = Stage::prepare() else { return };
+        stage.gateway.set("keystore.default", "local");
+        stage.shim.rules(&[&format!("C_Login {rule}")]);
+        stage.gateway.start().expect("starts degraded");
+        wait_until("the login is left to the operator", || stage.ready().contains("log in once by hand"));
+        let mut client = stage.connect();
+        let answer = client.request(&request::create_aes(V1_4, 256, None)).expect("an answer");
+        request::outcome(&answer).expect("the local keystore serves");
+        assert_eq!(stage.shim.acted("C_Login"), 2, "{rule}: {:?}", stage.shim.log());
+        let pin = stage.token.pin().expect("the PIN");
+        assert!(!stage.gateway.log().contains(&pin) && !stage.ready().contains(&pin));
+    }
+}
+
+/// A login that fails once for a passing reason is repeated, and the keystore serves.
+#[test]
+fn a_login_that_fails_once_is_repeated() {
+    let Some(mut stage) = Stage::prepare() else { return };
+    stage.shim.rules(&["C_Login return 0x5 times=1"]);
+    stage.gateway.start().expect("starts degraded");
+    stage.wait_for_workers(4);
+    let mut client = stage.connect();
+    let pair = Pair::create(&mut client).expect("a pair");
+    pair.sign(&mut client, b"after all").expect("a signature");
 }
 
 /// The PIN is refused to a worker that replaces another: those that are logged in go on, nobody offers it again.

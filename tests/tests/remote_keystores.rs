@@ -7,8 +7,12 @@
 mod chain;
 #[path = "remote_keystores/conformance.rs"]
 mod conformance;
+#[path = "remote_keystores/credentials.rs"]
+mod credentials;
 #[path = "remote_keystores/failover.rs"]
 mod failover;
+#[path = "remote_keystores/own_front.rs"]
+mod own_front;
 #[path = "remote_keystores/pykmip.rs"]
 mod pykmip;
 #[path = "remote_keystores/rest.rs"]

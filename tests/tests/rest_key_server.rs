@@ -8,10 +8,13 @@ use std::process::{Command, Stdio};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use keygate_kmip::{Operation, Tag};
+use keygate_tests::client::{Credentials, TlsKmipClient};
 use keygate_tests::est::curl::{Answer, Shown, call_as};
 use keygate_tests::est::{Account, Server};
 use keygate_tests::gateway::{Setup, TestGateway};
 use keygate_tests::request;
+use keygate_tests::softhsm::Token;
+use keygate_tests::tools;
 use keygate_tests::ttlv::Value as Ttlv;
 use serde_json::{Value, json};
 
@@ -185,6 +188,7 @@ fn keys_are_used_over_rest() {
         let mut sealed = ask("encrypt", &json!({ "key": key, "data": data, "mode": mode }));
         assert_ne!(sealed["data"], json!(data));
         let fields = sealed.as_object_mut().expect("an object");
+        assert_eq!(fields.remove("name"), Some(json!(key)), "the answer says which key was used");
         fields.remove("uuid");
         fields.extend([("key".to_owned(), json!(key)), ("mode".to_owned(), json!(mode))]);
         assert_eq!(ask("decrypt", &sealed)["data"], json!(data), "{key} {mode}");
@@ -423,4 +427,176 @@ fn quotas_and_the_setting_count() {
     gateway.start().expect("started");
     let lan = User::with(&gateway, "lan", &lan.account.secret);
     assert_eq!(lan.ask("GET", "/api/key/v1/test", None).status, 404);
+}
+
+/// A user that asks for what it may not is held by the quota like others, and what it asked is on record counted.
+#[test]
+fn refusals_count_and_are_counted() {
+    let gateway = Setup::new().set("limits.requests_per_second_per_client", "1").start();
+    let reader = User::add(&gateway, "reader", "a", "keys:read");
+    let wish = json!({ "name": "k", "algorithm": "AES" });
+    let answers: Vec<u16> = (0..12).map(|_| reader.ask("POST", "/api/key/v1/keys", Some(&wish)).status).collect();
+    assert_eq!(answers[0], 403);
+    assert!(answers.contains(&429), "{answers:?}");
+    let refused = answers.iter().filter(|status| **status == 403).count();
+    let recorded = recorded(&gateway, "keys:create");
+    assert!(recorded < refused.max(2), "{recorded} events for {refused} refusals");
+}
+
+/// Lines of the audit record that hold a text, once there is one.
+fn recorded(gateway: &TestGateway, text: &str) -> usize {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    loop {
+        let found = gateway.keygate_ok(&["audit", "search", "--json"]).matches(text).count();
+        if found > 0 || std::time::Instant::now() > deadline {
+            assert!(found > 0, "nothing is recorded of {text}");
+            return found;
+        }
+        std::thread::yield_now();
+    }
+}
+
+/// Another client's key is used by its UUID alone, whatever it is called; namesakes of others hide nothing.
+#[test]
+fn a_name_is_the_callers_own() {
+    let gateway = Setup::new().start();
+    let lan = User::add(&gateway, "lan", "a", ALL);
+    let others: Vec<User> = (0..17).map(|number| User::add(&gateway, &format!("other-{number}"), &format!("b{number}"), ALL)).collect();
+    let own = lan.key(&json!({ "name": "shared", "algorithm": "AES" }));
+    let mut theirs = Vec::new();
+    for (number, other) in others.iter().enumerate() {
+        theirs.push(uuid(&other.key(&json!({ "name": "shared", "algorithm": "AES" }))));
+        other.key(&json!({ "name": "only-theirs", "algorithm": "AES" }));
+        let _ = gateway.keygate_ok(&["grant", "add", "--owner", &format!("b{number}"), "--to", "a", "--operations", "GetAttributes,Locate,Encrypt"]);
+    }
+    assert_eq!(uuid(&lan.json("GET", "/api/key/v1/keys/shared", None, 200)), uuid(&own), "17 namesakes do not hide it");
+    assert_eq!(lan.json("GET", &format!("/api/key/v1/keys/{}", theirs[0]), None, 200)["owner"], "b0");
+    let wish = json!({ "key": "only-theirs", "data": "AAAA" });
+    assert_eq!(lan.refusal("POST", "/api/crypto/v1/encrypt", Some(&wish), 404).0, "ITEM_NOT_FOUND");
+    assert_eq!(lan.refusal("GET", "/api/key/v1/keys/only-theirs", None, 404).0, "ITEM_NOT_FOUND");
+}
+
+/// Which rights were given to whom is on record; a user is removed; a name that is taken and a permission that there is none are said.
+#[test]
+fn users_are_administered_on_record() {
+    let gateway = Setup::new().start();
+    let _ = gateway.keygate_ok(&["rest-user", "add", "lan", "--may", "keys:read"]);
+    let refused = |arguments: &[&str]| {
+        let output = gateway.keygate(arguments).expect("runs");
+        assert!(!output.status.success(), "{arguments:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let twice = refused(&["rest-user", "add", "lan", "--may", "keys:read"]);
+    assert!(twice.contains("taken by another REST user"), "{twice}");
+    let wrong = refused(&["rest-user", "add", "b", "--may", "keys:read,keys:foo"]);
+    assert!(wrong.contains("\"keys:foo\"") && wrong.contains("keys:create"), "{wrong}");
+    let _ = gateway.keygate_ok(&["rest-user", "disable", "lan"]);
+    let _ = gateway.keygate_ok(&["rest-user", "allow", "lan", "--may", "keys:create"]);
+    let _ = gateway.keygate_ok(&["rest-user", "remove", "lan"]);
+    assert!(refused(&["rest-user", "allow", "lan", "--may", "keys:read"]).contains("no REST user"));
+    assert!(!gateway.keygate_ok(&["rest-user", "list"]).contains("lan"));
+    let record = gateway.keygate_ok(&["audit", "search", "--json"]);
+    for text in ["RestUserAdded", "RestUserDisabled", "RestUserChanged", "RestUserRemoved", "keys:read", "keys:create", "permissions"] {
+        assert!(record.contains(text), "{text}: {record}");
+    }
+    let _ = gateway.keygate_ok(&["rest-user", "add", "lan", "--client", "lan", "--may", "keys:read"]);
+}
+
+/// Keys that are brought along, curves by name, what goes into and out of a gateway that uses this one, and what contradicts itself.
+#[test]
+fn keys_are_taken_in() {
+    let gateway = Setup::new().start();
+    let lan = User::add(&gateway, "lan", "a", ALL);
+    let octets = STANDARD.encode([7; 32]);
+    let key = lan.key(&json!({ "name": "brought", "algorithm": "AES", "material": octets, "exportable": true, "group": "g" }));
+    assert_eq!((&key["length"], &key["state"]), (&json!(256), &json!("ACTIVE")));
+    assert_eq!(lan.json("POST", "/api/key/v1/keys/brought/export", None, 200)["material"], json!(octets));
+    let pair = lan.key(&json!({ "name": "pair", "algorithm": "EC", "curve": "P-384", "exportable": true }));
+    assert_eq!(pair["length"], 384);
+    let exported = lan.json("POST", "/api/key/v1/keys/pair/export", None, 200)["material"].clone();
+    let again = lan.key(&json!({ "name": "again", "algorithm": "EC", "curve": "P-384", "material": exported }));
+    assert_eq!(again["publicKeyValue"], pair["publicKeyValue"], "the public half is worked out");
+    assert!(again["publicKeyValue"].is_string() && again["publicKey"] != pair["publicKey"]);
+    let wish = json!({ "key": "again", "data": "AAAA" });
+    let mut signed = lan.json("POST", "/api/crypto/v1/sign", Some(&wish), 200);
+    signed = json!({ "key": "pair", "data": "AAAA", "signature": signed["signature"] });
+    assert_eq!(lan.json("POST", "/api/crypto/v1/verify", Some(&signed), 200)["valid"], true);
+    assert_eq!(lan.json("GET", "/api/key/v1/keys?group=g", None, 200)["keys"].as_array().map(Vec::len), Some(1));
+    // With its public half, a pair ends whole.
+    let path = "/api/key/v1/keys/again";
+    let _ = lan.json("POST", &format!("{path}/state"), Some(&json!({ "state": "DEACTIVATED", "pair": true })), 200);
+    assert_eq!(lan.ask("DELETE", &format!("{path}?pair=true"), None).status, 204);
+    let half = again["publicKey"].as_str().expect("a UUID");
+    assert_eq!(lan.json("GET", &format!("/api/key/v1/keys/{half}"), None, 200)["state"], "DESTROYED");
+    for (body, says) in [
+        (json!({ "algorithm": "AES", "material": "!" }), "not base64"),
+        (json!({ "algorithm": "AES", "material": "AAAA" }), "16, 24 or 32 octets"),
+        (json!({ "algorithm": "AES", "length": 128, "material": octets }), "contradicts"),
+        (json!({ "algorithm": "HMAC-SHA256", "material": "" }), "1 to 1024"),
+        (json!({ "algorithm": "EC", "material": octets }), "no PKCS#8"),
+        (json!({ "algorithm": "RSA", "material": exported }), "no PKCS#8"),
+        (json!({ "algorithm": "EC", "length": 256, "material": exported }), "contradicts"),
+        (json!({ "algorithm": "EC", "curve": "P-256", "material": exported }), "contradicts"),
+        (json!({ "algorithm": "EC", "curve": "P-256", "length": 384 }), "contradicts"),
+        (json!({ "algorithm": "EC", "curve": "secp256k1" }), "curve must be one of"),
+        (json!({ "algorithm": "AES", "curve": "P-256" }), "goes with algorithm EC"),
+    ] {
+        let mut body = body;
+        body["name"] = json!("bad");
+        let (_, message) = lan.refusal("POST", "/api/key/v1/keys", Some(&body), 400);
+        assert!(message.contains(says), "{body}: {message}");
+    }
+    for (what, body) in [
+        ("encrypt", json!({ "key": "brought", "data": "AAAA", "mode": "RSA-OAEP" })),
+        ("encrypt", json!({ "key": "brought", "data": "AAAA", "padding": "NONE" })),
+        ("encrypt", json!({ "key": "brought", "data": "AAAA", "tagLength": 64 })),
+        ("encrypt", json!({ "key": "brought", "data": "AAAA", "hash": "SHA1" })),
+        ("sign", json!({ "key": "pair" })),
+        ("sign", json!({ "key": "pair", "data": "AAAA", "digest": "AAAA" })),
+        ("sign", json!({ "key": "pair", "data": "AAAA", "saltLength": 1 })),
+        ("sign", json!({ "key": "pair", "data": "AAAA", "padding": "PSS", "saltLength": 65 })),
+    ] {
+        let (reason, message) = lan.refusal("POST", &format!("/api/crypto/v1/{what}"), Some(&body), 400);
+        assert_eq!(reason, "INVALID_FIELD", "{what} {body}: {message}");
+    }
+}
+
+/// Clients that hang up after DELETE: what was begun in the device ends there and here.
+#[test]
+fn clients_that_hang_up_leave_nothing_behind() {
+    if tools::skipped("softhsm") {
+        return;
+    }
+    let mut gateway = Setup::new().set("keystore.default", "hsm").prepare().expect("initialised");
+    let token = Token::make(&gateway.scratch().join("hsm"), "left").expect("a token; is softhsm2 installed?");
+    token.join(&mut gateway, "hsm", 2);
+    gateway.start().expect("starts");
+    let lan = User::add(&gateway, "lan", "a", ALL);
+    let names: Vec<String> = (0..40).map(|number| format!("key-{number}")).collect();
+    for name in &names {
+        lan.key(&json!({ "name": name, "algorithm": "AES" }));
+        let _ = lan.json("POST", &format!("/api/key/v1/keys/{name}/state"), Some(&json!({ "state": "DEACTIVATED" })), 200);
+    }
+    assert_eq!(token.keys().expect("listed").len(), names.len());
+    let credentials = Credentials::read(&gateway.client_folder("a")).expect("credentials");
+    let basic = STANDARD.encode(format!("lan:{}", lan.account.secret));
+    for (number, name) in names.iter().enumerate() {
+        let tls = credentials.tls_without_certificate().expect("TLS");
+        let mut client = TlsKmipClient::connect_with(gateway.address("clients"), "localhost", tls).expect("connected");
+        let head = format!("DELETE /api/key/v1/keys/{name} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic {basic}\r\n\r\n");
+        client.send(head.as_bytes()).expect("sent");
+        // The request is somewhere between the socket and the device; where, differs.
+        std::thread::sleep(std::time::Duration::from_millis(number as u64 % 8));
+        drop(client);
+    }
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    loop {
+        let listed = lan.json("GET", "/api/key/v1/keys?limit=200", None, 200)["keys"].as_array().map(Vec::len);
+        let on_token = token.keys().expect("listed").len();
+        // A request that had not come whole was not begun: its key is here and there.
+        if listed == Some(on_token) && on_token < names.len() {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "{listed:?} keys here, {on_token} on the token");
+    }
 }

@@ -34,13 +34,15 @@ pub(super) struct Client {
     pub(super) user: User,
     limits: Limits,
     peer: RwLock<Option<Arc<Peer>>>,
+    /// Held by the call that asks: of many at once one asks for all.
+    asking: tokio::sync::Mutex<()>,
 }
 
 impl Client {
     pub(super) fn new(remote: RemoteConfig, user: Option<UserPassword>) -> Result<Self> {
         let limits = Limits { message_bytes_max: ANSWER_MAX, ..Limits::default() };
-        let cluster = Cluster::new(Wire { limits }, remote)?;
-        Ok(Self { cluster, user: User::new(user), limits, peer: RwLock::new(None) })
+        let cluster = Cluster::new(Wire { limits }, remote, user.is_some())?;
+        Ok(Self { cluster, user: User::new(user), limits, peer: RwLock::new(None), asking: tokio::sync::Mutex::default() })
     }
 
     /// The server as last asked.
@@ -50,6 +52,11 @@ impl Client {
 
     /// The server; asked if it was not yet.
     pub(super) async fn peer(&self, cx: OpCx) -> Result<Arc<Peer>> {
+        if let Some(peer) = self.last_peer() {
+            return Ok(peer);
+        }
+        let late = |_| KsError::new(Class::Busy, "what the key server does was not known before the deadline");
+        let _asking = tokio::time::timeout_at(cx.deadline.into(), self.asking.lock()).await.map_err(late)?;
         match self.last_peer() {
             Some(peer) => Ok(peer),
             None => self.ask_peer(cx).await,
@@ -125,7 +132,7 @@ impl Client {
         cx: OpCx,
     ) -> Result<Vec<Result<ResponsePayload>>> {
         let message = encode_request(&self.header(version, payloads.len(), on_error)?, payloads);
-        let answer: Zeroizing<Vec<u8>> = self.cluster.call(message.as_slice(), effect, cx).await?;
+        let (answer, pass): (Zeroizing<Vec<u8>>, _) = self.cluster.call(message.as_slice(), effect, cx).await?;
         let unreadable = |why: String| {
             let class = if effect == Effect::Change { Class::OutcomeUnknown } else { Class::RetryOther };
             KsError::new(class, format!("the key server's answer cannot be read: {why}"))
@@ -149,6 +156,14 @@ impl Client {
                 }
                 ItemResult::Failed { reason, message, .. } => Err(self.failure(asked, reason, &message)),
             });
+        }
+        // A server may tell its versions and operations to anybody.
+        let shows = |(result, payload): (&Result<ResponsePayload>, &RequestPayload)| {
+            let told = matches!(payload.operation(), Operation::DiscoverVersions | Operation::Query);
+            !told && result.as_ref().err().is_none_or(|error| error.class() == Class::NotFound)
+        };
+        if results.iter().zip(payloads).any(shows) {
+            pass.accepted();
         }
         Ok(results)
     }

@@ -6,7 +6,7 @@ use crate::key::{Held, HeldPair, Key, KeyCheck, KeyClass, KeyId, KeyRef, KeySpec
 use crate::keystore::{BoxFuture, Capabilities, Custody, Descriptor, Figures, Health, KeyInfo, Keystore, OpCx};
 use crate::local::{self, KeyKind, KeyMaterial};
 use crate::operation::{CryptoOp, CryptoOut};
-use crate::remote::{Effect, RemoteConfig, UserPassword, check_of, offering};
+use crate::remote::{Effect, RemoteConfig, UserPassword, check_of};
 use crate::secret::SecretBytes;
 use keygate_kmip::{
     Attribute, AttributeName, CryptographicAlgorithm, GetAttributesRequest, Operation, RequestPayload, ResponsePayload,
@@ -231,8 +231,8 @@ impl Keystore for KmipKeystore {
     /// Also tries credentials again that were refused: probing is an operator's act.
     fn probe(&self, cx: OpCx) -> BoxFuture<'_, Result<Descriptor>> {
         Box::pin(async move {
-            offering(self.client.ask_peer(cx)).await?;
             self.client.cluster.resume();
+            self.client.ask_peer(cx).await?;
             Ok(self.describe())
         })
     }
@@ -283,7 +283,7 @@ impl Keystore for KmipKeystore {
         self.client.cluster.health()
     }
 
-    /// Nothing is sent before [`Keystore::probe`] has shown that it is accepted.
+    /// Offered by [`Keystore::probe`], by one request alone.
     fn retry(&self, secret: Option<SecretBytes>) {
         if let Some(password) = secret {
             self.client.user.replace(password);

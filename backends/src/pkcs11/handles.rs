@@ -38,7 +38,7 @@ pub(super) struct Handles {
 }
 
 /// Handles kept at most; then they are looked up afresh.
-const HANDLES_MAX: usize = 200_000;
+const HANDLES_MAX: usize = if cfg!(test) { 100 } else { 200_000 };
 /// A search that takes longer is dear.
 const DEAR: Duration = Duration::from_millis(3);
 /// How long all keys may be read, and how often.
@@ -95,6 +95,9 @@ impl Handles {
 
     /// Keeps the handle of a key that was just made.
     pub(super) fn made(&mut self, key: KeyName, object: ck::CK_OBJECT_HANDLE) {
+        if self.seen.len() >= HANDLES_MAX {
+            self.seen.clear();
+        }
         self.seen.insert(key, object);
     }
 
@@ -199,5 +202,26 @@ pub(super) fn class_of(class: KeyClass) -> ck::CK_ULONG {
     match class {
         KeyClass::Private => ck::CKO_PRIVATE_KEY,
         KeyClass::Secret => ck::CKO_SECRET_KEY,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A worker that makes keys and uses none of them keeps no more of them than any other.
+    #[test]
+    fn handles_of_made_keys_are_bounded() {
+        let mut handles = Handles::default();
+        let mut last = None;
+        for number in 0..=3 * HANDLES_MAX as u64 {
+            let mut id = [0; 16];
+            id[..8].copy_from_slice(&number.to_be_bytes());
+            let key = KeyName { id: KeyId(id), class: KeyClass::Secret };
+            handles.made(key, number);
+            last = Some(key);
+            assert!(handles.seen.len() <= HANDLES_MAX);
+        }
+        assert!(last.is_some_and(|key| handles.seen.contains_key(&key)), "the newest is kept");
     }
 }

@@ -31,10 +31,10 @@ const BINDING: usize = 32;
 const PLAIN_MAX: usize = 4096;
 
 impl Pkcs11Kek {
-    /// Makes an AES-256 key for wrapping, non-extractable, labelled `keygate:seal:ID`. The caller keeps the id.
+    /// Makes an AES-256 key that encrypts and decrypts and nothing else, non-extractable, labelled `keygate:seal:ID`. The caller keeps the id.
     pub fn create(token: &Arc<Token>, id: KeyId, cx: OpCx) -> Result<Self> {
         let request =
-            Request::GenerateSecret { id, label: format!("keygate:seal:{id}"), kind: SecretKind::Aes, octets: 32 };
+            Request::GenerateSecret { id, label: format!("keygate:seal:{id}"), kind: SecretKind::Kek, octets: 32 };
         token.call_blocking(request, cx)?;
         Ok(Self { token: Arc::clone(token), id })
     }

@@ -1,6 +1,6 @@
 //! The keystore on a token: InBackend custody.
 //!
-//! Making, taking in and finding keys; `crypto.rs` beside this uses them. What needs only the public half
+//! Making, taking in and finding keys; `crypto.rs` beside this uses them, `prove.rs` checks keys that were taken in. What needs only the public half
 //! (verification, RSA encryption) is the caller's, in software.
 
 use super::curve;
@@ -129,7 +129,7 @@ impl Pkcs11Keystore {
         let octets = local::symmetric_octets(&spec)?;
         let kind = secret_kind(spec.algorithm, octets)?;
         let mechanism = match kind {
-            SecretKind::Aes => ck::CKM_AES_KEY_GEN,
+            SecretKind::Aes | SecretKind::Kek => ck::CKM_AES_KEY_GEN,
             SecretKind::Generic => ck::CKM_GENERIC_SECRET_KEY_GEN,
         };
         self.require(mechanism, ck::CKF_GENERATE, cx).await?;
@@ -195,17 +195,12 @@ impl Pkcs11Keystore {
             KeyKind::Public(PairKind::MlKem(_)) => self.decapsulates(name, public, cx).await,
             _ => self.signs(name, public, cx).await,
         };
-        let error = match fits {
-            Ok(true) => return Ok(()),
-            Ok(false) => KsError::new(Class::Corrupt, "the token's private key does not fit its public half"),
-            // A token that cannot use it so is not asked to.
-            Err(e) if e.class() == Class::Unsupported => return Ok(()),
-            Err(e) => e,
+        let proof = match fits {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(KsError::new(Class::Corrupt, "the token's private key does not fit its public half")),
+            Err(e) => Err(e),
         };
-        match self.token.call(Request::Destroy { id }, cx).await {
-            Ok(_) => Err(error),
-            Err(_) => Err(error.into_class(Class::OutcomeUnknown)),
-        }
+        self.keep(id, proof, cx).await
     }
 
     async fn decapsulates(&self, name: KeyName, public: &KeyMaterial, cx: OpCx) -> Result<bool> {
@@ -237,7 +232,9 @@ impl Pkcs11Keystore {
                 let value = SecretBytes::copy_of(material.expose_canonical());
                 let kind = secret_kind(algorithm, value.len())?;
                 let response = self.call(Request::ImportSecret { id, label, kind, value }, cx).await?;
-                return self.secret_held(id, response);
+                let held = self.secret_held(id, response)?;
+                self.prove_secret(&held, material, cx).await?;
+                return Ok(held);
             }
             KeyKind::Private(PairKind::Rsa) => {
                 let numbers = material.rsa_private()?;

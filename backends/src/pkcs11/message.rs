@@ -217,6 +217,8 @@ pub(super) enum SecretKind {
     Aes,
     /// A generic secret, for HMAC.
     Generic,
+    /// AES, for the seal: it encrypts and decrypts, nothing else.
+    Kek,
 }
 
 /// A parameter set of ML-DSA or ML-KEM.

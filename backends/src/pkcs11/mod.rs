@@ -11,6 +11,7 @@
 //!   of a dead worker's requests.
 //! - `supervisor.rs`, `process.rs`: one thread per worker process keeps it alive. `wire.rs`, `page.rs`: what passes
 //!   between them.
+//! - `rights.rs`: what a key may do on its token. `logins.rs`: PINs that were refused, so that nobody offers them again.
 //! - `worker/`: the worker process ([`worker_main`]): login, session, what a failure means. `object.rs`, `handles.rs`:
 //!   one function per request, and the handles it needs.
 //!   `prepared.rs`: message operations kept ready for keys in use, where the module has PKCS#11 3.0.
@@ -31,6 +32,7 @@ mod interface;
 mod job;
 mod kek;
 mod keystore;
+mod logins;
 mod mechanism;
 mod message;
 mod module_file;
@@ -39,9 +41,11 @@ mod page;
 mod pool;
 mod prepared;
 mod process;
+mod prove;
 mod raw;
 mod raw3;
 mod replica;
+mod rights;
 mod select;
 mod sunpkcs11;
 mod supervisor;
@@ -54,6 +58,7 @@ mod worker;
 
 pub use kek::Pkcs11Kek;
 pub use keystore::Pkcs11Keystore;
+pub use logins::offer_again;
 pub use module_file::{ModuleFault, check_module_file, check_module_kind};
 pub use process::Spawn;
 pub(crate) use replica::id_of;

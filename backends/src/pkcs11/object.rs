@@ -9,6 +9,7 @@ use super::ckr;
 use super::curve;
 use super::handles::{Handle, Handles, class_of, find_one};
 use super::raw::{Functions, Session};
+use super::rights::{self, Leaving};
 use super::template::Template;
 use super::transfer;
 use crate::error::{Class, KsError, Result};
@@ -42,19 +43,19 @@ pub(super) fn run(
             import_lattice(session, *id, label, *kind, seed.as_ref(), expanded)
         }
         Request::ImportSecret { id, label, kind, value } => {
-            let template = secret_template(&id.0, label, *kind)
+            let template = rights::secret(&id.0, label, *kind, Leaving::Never)
                 .number(ck::CKA_CLASS, ck::CKO_SECRET_KEY)
                 .bytes(ck::CKA_VALUE, value.expose());
-            let object = session.create(&template)?;
+            let object = rights::kept(session, session.create(&template)?, Leaving::Never)?;
             Ok(Response::SecretKey { kcv: kcv(session, object, *kind)? })
         }
         Request::ImportRsa { id, label, numbers } => import_rsa(session, *id, label, numbers),
         Request::ImportEc { id, label, parameters, d } => {
-            let template = private_template(&id.0, label, ck::CKK_EC)
+            let template = rights::private(&id.0, label, ck::CKK_EC, Leaving::Never)
                 .number(ck::CKA_CLASS, ck::CKO_PRIVATE_KEY)
                 .bytes(ck::CKA_EC_PARAMS, parameters)
                 .bytes(ck::CKA_VALUE, d.expose());
-            session.create(&template).map(|_| Response::Done)
+            rights::kept(session, session.create(&template)?, Leaving::Never).map(|_| Response::Done)
         }
         Request::Sign { key, mechanism, data } => {
             handles.with_key(session, *key, |handle| sign(session, handle, *mechanism, data))
@@ -118,44 +119,6 @@ fn probe(functions: &Functions, slot: ck::CK_SLOT_ID) -> Result<Response> {
     Ok(Response::Probed(Mechanisms(mechanisms)))
 }
 
-fn secret_template<'a>(id: &'a [u8; 16], label: &'a str, kind: SecretKind) -> Template<'a> {
-    let template = Template::new()
-        .bytes(ck::CKA_ID, id)
-        .bytes(ck::CKA_LABEL, label.as_bytes())
-        .flag(ck::CKA_TOKEN, true)
-        .flag(ck::CKA_PRIVATE, true)
-        .flag(ck::CKA_SENSITIVE, true)
-        .flag(ck::CKA_EXTRACTABLE, false);
-    match kind {
-        SecretKind::Aes => template
-            .number(ck::CKA_KEY_TYPE, ck::CKK_AES)
-            .flag(ck::CKA_ENCRYPT, true)
-            .flag(ck::CKA_DECRYPT, true)
-            .flag(ck::CKA_SIGN, true)
-            .flag(ck::CKA_VERIFY, true),
-        SecretKind::Generic => template
-            .number(ck::CKA_KEY_TYPE, ck::CKK_GENERIC_SECRET)
-            .flag(ck::CKA_SIGN, true)
-            .flag(ck::CKA_VERIFY, true),
-    }
-}
-
-fn private_template<'a>(id: &'a [u8; 16], label: &'a str, kind: ck::CK_KEY_TYPE) -> Template<'a> {
-    let template = Template::new()
-        .bytes(ck::CKA_ID, id)
-        .bytes(ck::CKA_LABEL, label.as_bytes())
-        .number(ck::CKA_KEY_TYPE, kind)
-        .flag(ck::CKA_TOKEN, true)
-        .flag(ck::CKA_PRIVATE, true)
-        .flag(ck::CKA_SENSITIVE, true)
-        .flag(ck::CKA_EXTRACTABLE, false);
-    match kind {
-        ck::CKK_RSA => template.flag(ck::CKA_SIGN, true).flag(ck::CKA_DECRYPT, true),
-        ck::CKK_ML_KEM => template.flag(ck::CKA_DECAPSULATE, true),
-        _ => template.flag(ck::CKA_SIGN, true),
-    }
-}
-
 fn generate_secret(
     session: &Session,
     handles: &mut Handles,
@@ -165,11 +128,12 @@ fn generate_secret(
     octets: usize,
 ) -> Result<Response> {
     let mechanism = match kind {
-        SecretKind::Aes => ck::CKM_AES_KEY_GEN,
+        SecretKind::Aes | SecretKind::Kek => ck::CKM_AES_KEY_GEN,
         SecretKind::Generic => ck::CKM_GENERIC_SECRET_KEY_GEN,
     };
-    let template = secret_template(&id.0, label, kind).number(ck::CKA_VALUE_LEN, octets as ck::CK_ULONG);
+    let template = rights::secret(&id.0, label, kind, Leaving::Never).number(ck::CKA_VALUE_LEN, octets as ck::CK_ULONG);
     let object = session.generate_key(&Mechanism::Plain(mechanism), &template)?;
+    let object = rights::kept(session, object, Leaving::Never)?;
     handles.made(KeyName { id, class: KeyClass::Secret }, object);
     Ok(Response::SecretKey { kcv: kcv(session, object, kind)? })
 }
@@ -177,7 +141,7 @@ fn generate_secret(
 /// CKA_CHECK_VALUE of an AES key.
 fn kcv(session: &Session, object: ck::CK_OBJECT_HANDLE, kind: SecretKind) -> Result<Option<[u8; 3]>> {
     match kind {
-        SecretKind::Aes => match session.attribute(object, ck::CKA_CHECK_VALUE)?.and_then(|value| value.try_into().ok()) {
+        SecretKind::Aes | SecretKind::Kek => match session.attribute(object, ck::CKA_CHECK_VALUE)?.and_then(|value| value.try_into().ok()) {
             Some(value) => Ok(Some(value)),
             None => made_kcv(session, object),
         },
@@ -215,6 +179,7 @@ fn generate_pair(
     let numbers = read(public);
     // The session object dies with the session at the latest.
     let _ = session.destroy(public);
+    let private = rights::kept(session, private, Leaving::Never)?;
     match numbers {
         Ok(numbers) => {
             handles.made(KeyName { id, class: KeyClass::Private }, private);
@@ -237,7 +202,7 @@ fn generate_rsa(session: &Session, handles: &mut Handles, id: KeyId, label: &str
         id,
         ck::CKM_RSA_PKCS_KEY_PAIR_GEN,
         public,
-        &private_template(&id.0, label, ck::CKK_RSA),
+        &rights::private(&id.0, label, ck::CKK_RSA, Leaving::Never),
         |object| {
             let (n, e) = rsa_numbers(session, object)?.ok_or_else(|| hidden("the modulus"))?;
             Ok(PublicNumbers::Rsa { n, e })
@@ -253,7 +218,7 @@ fn generate_ec(
     parameters: &[u8],
 ) -> Result<Response> {
     let public = Template::new().bytes(ck::CKA_EC_PARAMS, parameters);
-    let private = private_template(&id.0, label, ck::CKK_EC);
+    let private = rights::private(&id.0, label, ck::CKK_EC, Leaving::Never);
     generate_pair(session, handles, id, ck::CKM_EC_KEY_PAIR_GEN, public, &private, |object| {
         let point = session.attribute(object, ck::CKA_EC_POINT)?.ok_or_else(|| hidden("the point"))?;
         Ok(PublicNumbers::Ec { point })
@@ -263,7 +228,7 @@ fn generate_ec(
 /// PKCS#11 v3.0 §2.3.5: an Edwards pair; its key type is CKK_EC_EDWARDS.
 fn generate_edwards(session: &Session, handles: &mut Handles, id: KeyId, label: &str) -> Result<Response> {
     let public = Template::new().bytes(ck::CKA_EC_PARAMS, curve::ED25519);
-    let private = private_template(&id.0, label, ck::CKK_EC_EDWARDS);
+    let private = rights::private(&id.0, label, ck::CKK_EC_EDWARDS, Leaving::Never);
     generate_pair(session, handles, id, ck::CKM_EC_EDWARDS_KEY_PAIR_GEN, public, &private, |object| {
         let point = session.attribute(object, ck::CKA_EC_POINT)?.ok_or_else(|| hidden("the point"))?;
         Ok(PublicNumbers::Ec { point })
@@ -274,7 +239,7 @@ fn generate_edwards(session: &Session, handles: &mut Handles, id: KeyId, label: 
 fn generate_lattice(session: &Session, handles: &mut Handles, id: KeyId, label: &str, kind: Lattice) -> Result<Response> {
     let (key_type, parameter_set, generation) = lattice(kind);
     let public = Template::new().number(ck::CKA_PARAMETER_SET, parameter_set);
-    let private = private_template(&id.0, label, key_type);
+    let private = rights::private(&id.0, label, key_type, Leaving::Never);
     generate_pair(session, handles, id, generation, public, &private, |object| {
         let value = session.attribute(object, ck::CKA_VALUE)?.ok_or_else(|| hidden("the value"))?;
         Ok(PublicNumbers::Lattice { value })
@@ -291,14 +256,15 @@ fn import_lattice(
     expanded: &SecretBytes,
 ) -> Result<Response> {
     let (key_type, parameter_set, _) = lattice(kind);
-    let mut template = private_template(&id.0, label, key_type)
+    let mut template = rights::private(&id.0, label, key_type, Leaving::Never)
         .number(ck::CKA_CLASS, ck::CKO_PRIVATE_KEY)
         .number(ck::CKA_PARAMETER_SET, parameter_set)
         .bytes(ck::CKA_VALUE, expanded.expose());
     if let Some(seed) = seed {
         template = template.bytes(ck::CKA_SEED, seed.expose());
     }
-    session.create(&template).map(|_| Response::Done)
+    rights::kept(session, session.create(&template)?, Leaving::Never)?;
+    Ok(Response::Done)
 }
 
 /// Key type, parameter set and mechanism that makes it.
@@ -324,7 +290,7 @@ fn lattice(kind: Lattice) -> (ck::CK_KEY_TYPE, ck::CK_ULONG, ck::CK_MECHANISM_TY
 }
 
 fn import_rsa(session: &Session, id: KeyId, label: &str, numbers: &RsaPrivate) -> Result<Response> {
-    let template = private_template(&id.0, label, ck::CKK_RSA)
+    let template = rights::private(&id.0, label, ck::CKK_RSA, Leaving::Never)
         .number(ck::CKA_CLASS, ck::CKO_PRIVATE_KEY)
         .bytes(ck::CKA_MODULUS, &numbers.modulus)
         .bytes(ck::CKA_PUBLIC_EXPONENT, &numbers.public_exponent)
@@ -334,7 +300,7 @@ fn import_rsa(session: &Session, id: KeyId, label: &str, numbers: &RsaPrivate) -
         .bytes(ck::CKA_EXPONENT_1, &numbers.prime_exponent_p)
         .bytes(ck::CKA_EXPONENT_2, &numbers.prime_exponent_q)
         .bytes(ck::CKA_COEFFICIENT, &numbers.crt_coefficient);
-    session.create(&template).map(|_| Response::Done)
+    rights::kept(session, session.create(&template)?, Leaving::Never).map(|_| Response::Done)
 }
 
 fn sign(session: &Session, handle: &Handle, mechanism: SignMechanism, data: &[u8]) -> Result<Response> {

@@ -7,6 +7,7 @@
 //! All of this is bookkeeping under one lock; nothing here waits.
 
 use super::job::Job;
+use super::logins::Login;
 use super::page::Page;
 use super::wire::{After, Answer};
 use crate::error::{Class, KsError, Result};
@@ -27,6 +28,8 @@ pub(super) struct Pool {
     queue_max: usize,
     /// The user PIN, as last given.
     pub(super) pin: Option<SecretBytes>,
+    /// What is offered to the token, for the memory of what was refused.
+    pub(super) login: Login,
     /// Workers that have logged in so far.
     opened: u64,
     /// The PIN was refused: nobody logs in any more.
@@ -115,7 +118,7 @@ const DOUBT_INTERVAL: Duration = Duration::from_secs(5);
 
 impl Pool {
     /// `workers` places for traffic, and from two on one more for what would hold it up.
-    pub(super) fn new(workers: usize, queue_max: usize, pin: Option<SecretBytes>) -> Self {
+    pub(super) fn new(workers: usize, queue_max: usize, pin: Option<SecretBytes>, login: Login) -> Self {
         let takes = match workers {
             0 | 1 => vec![Takes::Everything],
             more => [vec![Takes::Traffic; more], vec![Takes::Slow]].concat(),
@@ -127,6 +130,7 @@ impl Pool {
             slow: VecDeque::new(),
             queue_max: queue_max.max(1),
             pin,
+            login,
             opened: 0,
             circuit: None,
             wary: false,
@@ -153,8 +157,15 @@ impl Pool {
 
     /// The PIN may be offered again, another one if given: once, for workers log in one after the other.
     pub(super) fn retry(&mut self, pin: Option<SecretBytes>) {
-        if pin.is_some() {
-            self.pin = pin;
+        // An operator asks for another try with the PIN that was refused, or brings another one.
+        self.login.forget();
+        if let Some(pin) = pin {
+            // Without a hash nothing of it is remembered, which is what an operator asks for here.
+            if let Ok(login) = self.login.with(&pin) {
+                login.forget();
+                self.login = login;
+            }
+            self.pin = Some(pin);
         }
         self.circuit = None;
         let refused = |phase: &Phase| matches!(phase, Phase::Away(why) if why.class() == Class::AuthStop);

@@ -157,6 +157,11 @@ impl Session {
         result
     }
 
+    /// Whether keys made now may leave the token.
+    pub(super) fn may_leave(&self) -> bool {
+        self.leaving.get().is_some()
+    }
+
     /// The C view of the template of a new key.
     fn of_new(&self, template: &Template<'_>) -> Vec<ck::CK_ATTRIBUTE> {
         let mut attributes = template.attributes();

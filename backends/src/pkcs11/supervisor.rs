@@ -1,11 +1,11 @@
 //! The thread that keeps one worker process alive: starts it, reads its answers, ends it when it hangs, starts the next.
 //!
 //! The next start follows at once after a first death, then after growing pauses. Workers of a token log in one after
-//! the other: a PIN that is refused is refused once, and nobody offers it again.
+//! the other: a PIN that is refused is refused once, and nobody offers it again (`logins.rs`).
 
 use super::job::{Job, Reply};
 use super::message::Request;
-use super::pool::{Answers, Phase, Verdict};
+use super::pool::{Answers, Phase, Pool, Verdict};
 use super::process::Process;
 use super::token::Shared;
 use super::wire::{self, Incoming, Note, Opening};
@@ -15,7 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::RecvFlags;
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Keeps the worker of a place.
@@ -123,42 +123,49 @@ impl Supervisor {
 
     /// Starts a process and waits for its login. `None` when the token was closed meanwhile.
     fn start(&self) -> Result<Option<Started>> {
-        let turn = self.shared.login.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = self.shared.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let login;
         let opening = {
-            let pool = self.shared.lock();
-            if pool.closed {
-                return Ok(None);
-            }
-            if let Some(refused) = &pool.circuit {
-                return Err(refused.clone());
+            let Some(pool) = self.wait_for_login() else { return Ok(None) };
+            login = pool.login.clone();
+            if let Some(refused) = pool.circuit.clone().or_else(|| login.refusal()) {
+                drop(pool);
+                return Err(self.refused(refused));
             }
             let config = &self.shared.config;
             let mut token = config.token.clone();
             token.serial = token.serial.or_else(|| pool.serial.clone());
-            Opening { module: config.module.clone(), token, pin: pool.pin.clone(), wary: pool.wary }
+            let (module, pin, refused) = (config.module.clone(), pool.pin.clone(), login.refused_serials());
+            Opening { module, token, pin, wary: pool.wary, refused }
         };
         let (mut process, mut socket, page) = Process::start(&self.shared.config.spawn)?;
         let sent = socket.write_all(&wire::opening(&opening)?);
         sent.map_err(|e| self.start_failed(&mut process, &format!("does not listen: {e}")))?;
         drop(opening);
         let mut incoming = Incoming::default();
-        let mut logging_in = false;
+        let mut offered = None;
         let until = Instant::now() + START_MAX;
         let info = loop {
-            match next_note(&socket, &mut incoming, until)? {
-                Some(Note::LoggingIn) => logging_in = true,
+            let error = match next_note(&socket, &mut incoming, until)? {
+                Some(Note::LoggingIn(serial)) => {
+                    offered = Some(serial);
+                    continue;
+                }
                 Some(Note::Ready(info)) => break info,
-                Some(Note::Failed(error)) => return Err(self.refused(error.into())),
+                Some(Note::Failed(error)) => error.into(),
                 None => {
-                    // A login that was not answered may have burnt a try.
-                    self.shared.lock().wary |= logging_in;
                     let late = Instant::now() >= until;
                     let what = if late { "did not get ready within 30 seconds" } else { "ended" };
-                    let doing = if logging_in { "logging in" } else { "loading the module" };
-                    return Err(self.start_failed(&mut process, &format!("{what} while {doing}")));
+                    let doing = if offered.is_some() { "logging in" } else { "loading the module" };
+                    self.start_failed(&mut process, &format!("{what} while {doing}"))
                 }
-            }
+            };
+            let Some(serial) = offered else { return Err(self.refused(error)) };
+            // Whatever the reason, it may have burnt a try.
+            self.shared.lock().wary = true;
+            return Err(self.refused(login.failed(Some(&serial), error)));
         };
+        login.succeeded();
         let socket = Arc::new(socket);
         let mut told = Answers::new();
         let mut pool = self.shared.lock();
@@ -177,14 +184,31 @@ impl Supervisor {
         Ok(Some(Started { process, socket, incoming }))
     }
 
+    /// Waits until a login that failed without a clear reason may be tried again. `None` when the token is closed.
+    fn wait_for_login(&self) -> Option<MutexGuard<'_, Pool>> {
+        let mut pool = self.shared.lock();
+        let until = pool.login.not_before();
+        loop {
+            let left = until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
+            if pool.closed {
+                return None;
+            }
+            if left.is_zero() {
+                return Some(pool);
+            }
+            pool = self.shared.changed.wait_timeout(pool, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
     /// A worker was told no. A refused login is known to all before the next one's turn comes; a token that is not there
     /// for a new worker may be gone for the old ones, which have not noticed.
     fn refused(&self, reason: KsError) -> KsError {
         let mut pool = self.shared.lock();
         if reason.class() == Class::AuthStop {
             let token = &self.shared.config.token;
-            tracing::error!(%token, error = %reason, "token refused the login; not trying again");
-            pool.circuit = Some(reason.clone());
+            if pool.circuit.replace(reason.clone()).is_none() {
+                tracing::error!(%token, error = %reason, "token refused the login; not trying again");
+            }
         } else if reason.class() == Class::TokenLost && self.has_served {
             pool.suspect(self.index, &reason);
         }

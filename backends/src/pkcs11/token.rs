@@ -1,6 +1,7 @@
 //! One token of a module, as the gateway sees it: its workers, shared by all who open it.
 
 use super::job::{Job, Reply};
+use super::logins::Login;
 use super::message::{Request, Response};
 use super::pool::Pool;
 use super::process::Spawn;
@@ -54,14 +55,14 @@ pub(super) struct Shared {
     /// A worker became ready, failed to start, or the token was closed.
     pub(super) changed: Condvar,
     /// Held by the supervisor whose worker starts: one login at a time.
-    pub(super) login: Mutex<()>,
+    pub(super) turn: Mutex<()>,
 }
 
 impl Token {
     /// Opens a token that must be there: the module loads, the token is found, the PIN is accepted. Blocks.
     ///
     /// The same token opened twice is shared; the second opener must bring the same PIN, compared here because the
-    /// workers that are logged in do not look at it.
+    /// workers that are logged in do not look at it. A PIN that was refused to an earlier opener is refused at once.
     pub fn open(config: TokenConfig) -> Result<Arc<Self>> {
         let token = Self::open_later(config)?;
         token.shared.wait_until_settled()?;
@@ -87,14 +88,18 @@ impl Token {
     }
 
     fn start(mut config: TokenConfig) -> Result<Self> {
-        let pool = Pool::new(config.workers, config.queue_max, config.pin.take());
+        let login = Login::of(&config)?;
+        // Refused to whoever opened the token before.
+        let circuit = login.refusal();
+        let mut pool = Pool::new(config.workers, config.queue_max, config.pin.take(), login);
+        pool.circuit = circuit;
         let workers = pool.members.len();
         let token = Self {
             shared: Arc::new(Shared {
                 config,
                 pool: Mutex::new(pool),
                 changed: Condvar::new(),
-                login: Mutex::new(()),
+                turn: Mutex::new(()),
             }),
         };
         for index in 0..workers {
@@ -202,7 +207,7 @@ impl Shared {
     }
 }
 
-fn real(path: &Path) -> PathBuf {
+pub(super) fn real(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 

@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use zeroize::{Zeroize, Zeroizing};
 
 /// The version of this protocol.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Longest frame. Listing a million keys fits.
 pub(super) const FRAME_MAX: usize = 128 << 20;
 const LEN: usize = 4;
@@ -37,13 +37,15 @@ pub(super) struct Opening {
     pub(super) pin: Option<SecretBytes>,
     /// An earlier login got no answer: it may have burnt a try.
     pub(super) wary: bool,
+    /// Serial numbers of tokens that have refused this PIN: they are not offered it again.
+    pub(super) refused: Vec<String>,
 }
 
 /// What a worker says while it starts.
 #[derive(Serialize, Deserialize)]
 pub(super) enum Note {
-    /// The token was found; the PIN is being offered now.
-    LoggingIn,
+    /// The token of this serial number was found; the PIN is being offered now.
+    LoggingIn(String),
     /// Logged in.
     Ready(TokenInfo),
     /// Not this time; the worker ends.

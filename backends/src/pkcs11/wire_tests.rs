@@ -33,15 +33,17 @@ fn an_error_survives_the_way() {
 #[test]
 fn an_opening_survives_the_way() {
     let token = TokenSelector::label("t");
-    let sent = Opening { module: "/m".into(), token: token.clone(), pin: Some(SecretBytes::copy_of(b"pin")), wary: true };
+    let (pin, refused) = (Some(SecretBytes::copy_of(b"pin")), vec!["7".to_owned()]);
+    let sent = Opening { module: "/m".into(), token: token.clone(), pin, wary: true, refused };
     let frame = opening(&sent).expect("encoded");
     let back = parse_opening(&frame[LEN..]).expect("read");
     assert_eq!((back.module, back.token, back.pin, back.wary), (sent.module, token, sent.pin, true));
+    assert_eq!(back.refused, ["7"]);
     // Another version is said to be one, not misread.
     let mut other = frame[LEN..].to_vec();
     other[0] = VERSION + 1;
     let error = parse_opening(&other).err().expect("refused");
-    assert!(error.text().contains("speaks version 2"), "{error}");
+    assert!(error.text().contains("speaks version 3"), "{error}");
 }
 
 /// A length that no frame has is refused before anything is allocated for it.

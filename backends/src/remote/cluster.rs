@@ -1,17 +1,18 @@
 //! Several endpoints of one service: which one is asked, and what a failure means.
 //!
 //! Reads go to the next endpoint at once. A change goes to the next endpoint only as long as nothing was sent; otherwise
-//! its outcome is unknown. A refused credential opens a breaker: nothing is sent any more until an operator acts, so that no
-//! account is locked by our insisting.
+//! its outcome is unknown. A refused credential opens a breaker (`guard.rs`): nothing is sent any more until an operator acts,
+//! so that no account is locked by our insisting.
 
 use super::endpoint::{Endpoint, State};
 use super::finder;
+use super::guard::{Guard, Pass};
 use super::{Address, RemoteConfig, TlsClient};
 use crate::error::{Class, KsError, Result};
 use crate::keystore::{Figures, Health, OpCx};
 use std::future::Future;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -19,17 +20,6 @@ use tokio_rustls::client::TlsStream;
 
 /// Longest wait for an endpoint to be found again, before what became of a lost answer is looked up.
 const SETTLE_MAX: Duration = Duration::from_secs(2);
-
-tokio::task_local! {
-    /// Set in the one call that offers refused credentials again.
-    static OFFERING: ();
-}
-
-/// Makes calls as an operator's own act: credentials that were refused are offered once more, by this alone. When they are accepted, the
-/// caller says [`Cluster::resume`].
-pub(crate) async fn offering<T>(calls: impl Future<Output = T>) -> T {
-    OFFERING.scope((), calls).await
-}
 
 /// What is said over a connection.
 pub(crate) trait Protocol: Send + Sync + 'static {
@@ -93,15 +83,29 @@ pub(crate) struct Cluster<P: Protocol> {
     /// Told when an endpoint is found again.
     pub(super) found: Notify,
     call_timeout: Duration,
-    stopped: Mutex<Option<String>>,
+    guard: Guard,
+}
+
+/// Why an endpoint gave no answer.
+enum Failed {
+    Broken(Broken),
+    /// The credentials were refused while this request waited for a connection.
+    Stopped(KsError),
+}
+
+impl From<Broken> for Failed {
+    fn from(broken: Broken) -> Self {
+        Self::Broken(broken)
+    }
 }
 
 impl<P: Protocol> Cluster<P> {
-    /// The service. Inside a runtime it is looked for at once; outside, from the first call on.
+    /// The service. Inside a runtime it is looked for at once; outside, from the first call on. `counted`: whether requests
+    /// carry credentials that a server counts when they are wrong.
     ///
     /// # Errors
     /// `BadInput(Parameters)` without an address.
-    pub(crate) fn new(protocol: P, config: RemoteConfig) -> Result<Arc<Self>> {
+    pub(crate) fn new(protocol: P, config: RemoteConfig, counted: bool) -> Result<Arc<Self>> {
         if config.addresses.is_empty() {
             return Err(KsError::parameters("a remote keystore needs an address"));
         }
@@ -113,15 +117,21 @@ impl<P: Protocol> Cluster<P> {
             is_looking: AtomicBool::new(false),
             found: Notify::new(),
             call_timeout: config.call_timeout,
-            stopped: Mutex::new(None),
+            guard: Guard::new(counted),
         });
         finder::look(&cluster);
         Ok(cluster)
     }
 
-    /// Sends a request and waits for its answer until the deadline.
-    pub(crate) async fn call(self: &Arc<Self>, request: &P::Request, effect: Effect, cx: OpCx) -> Result<P::Response> {
-        self.check_stopped()?;
+    /// Sends a request and waits for its answer until the deadline. The caller reads the answer while it holds the pass, and
+    /// then says that the credentials were accepted, calls [`Cluster::stop`], or lets the pass go where the answer shows neither.
+    pub(crate) async fn call(
+        self: &Arc<Self>,
+        request: &P::Request,
+        effect: Effect,
+        cx: OpCx,
+    ) -> Result<(P::Response, Pass<'_>)> {
+        let pass = self.guard.pass(cx.deadline).await?;
         if cx.remaining().is_zero() {
             return Err(KsError::new(Class::Busy, "the deadline passed before the call"));
         }
@@ -138,11 +148,12 @@ impl<P: Protocol> Cluster<P> {
             let failure = match self.attempt(endpoint, request, effect, deadline).await {
                 Ok(Some(response)) => {
                     endpoint.note(State::Up);
-                    return Ok(response);
+                    return Ok((response, pass));
                 }
                 // All its connections are in use: another one may be free, but that is no fault of this one.
                 Ok(None) => continue,
-                Err(broken) => broken,
+                Err(Failed::Stopped(refused)) => return Err(refused),
+                Err(Failed::Broken(broken)) => broken,
             };
             let is_unknown = effect == Effect::Change && matches!(failure, Broken::Unanswered(_));
             let text = format!("{}: {}", endpoint.address, failure.into_text());
@@ -178,14 +189,15 @@ impl<P: Protocol> Cluster<P> {
 
     /// Answers nothing but [`Class::AuthStop`] from now on.
     pub(crate) fn stop(&self, why: String) -> KsError {
-        tracing::error!(cause = why, "a remote keystore refuses our credentials: nothing more is sent to it");
-        *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.clone());
+        if self.guard.refuse(why.clone()) {
+            tracing::error!(cause = why, "a remote keystore refuses our credentials: nothing more is sent to it");
+        }
         KsError::new(Class::AuthStop, why)
     }
 
-    /// The credentials were accepted: everybody may send again.
+    /// Lets refused credentials be tried again, by one request: an operator asked for it.
     pub(crate) fn resume(&self) {
-        *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.guard.resume();
     }
 
     /// Connections, callers that wait for one, endpoints found so far.
@@ -201,21 +213,13 @@ impl<P: Protocol> Cluster<P> {
 
     /// How the service is, as last seen.
     pub(crate) fn health(&self) -> Health {
-        if let Some(why) = self.stopped.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+        if let Some(why) = self.guard.refusal() {
             return Health::NeedsOperator(why);
         }
         if self.endpoints.iter().any(|endpoint| endpoint.state() == State::Up) {
             return Health::Up;
         }
         Health::Down(self.down_text())
-    }
-
-    fn check_stopped(&self) -> Result<()> {
-        match &*self.stopped.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(_) if OFFERING.try_with(|()| ()).is_ok() => Ok(()),
-            Some(why) => Err(KsError::new(Class::AuthStop, why.clone())),
-            None => Ok(()),
-        }
     }
 
     fn down_text(&self) -> String {
@@ -244,12 +248,17 @@ impl<P: Protocol> Cluster<P> {
         request: &P::Request,
         effect: Effect,
         deadline: Instant,
-    ) -> Result<Option<P::Response>, Broken> {
+    ) -> Result<Option<P::Response>, Failed> {
         let mut fresh = false;
         loop {
             let Some(mut lease) = endpoint.lease(&self.protocol, &self.tls, deadline, fresh).await? else {
                 return Ok(None);
             };
+            // What was sent while this waited for its connection may have been refused.
+            if let Err(refused) = self.guard.is_accepted() {
+                endpoint.give_back(lease);
+                return Err(Failed::Stopped(refused));
+            }
             let exchange = self.protocol.exchange(&mut lease.connection, request);
             let broken = match tokio::time::timeout_at(deadline.into(), exchange).await {
                 Ok(Ok(response)) => {
@@ -257,11 +266,11 @@ impl<P: Protocol> Cluster<P> {
                     return Ok(Some(response));
                 }
                 Ok(Err(broken)) => broken,
-                Err(_) => return Err(Broken::Unanswered("no answer in time".to_owned())),
+                Err(_) => return Err(Broken::Unanswered("no answer in time".to_owned()).into()),
             };
             let again = lease.used && (effect == Effect::Read || matches!(broken, Broken::Unsent(_)));
             if !again {
-                return Err(broken);
+                return Err(broken.into());
             }
             fresh = true;
         }

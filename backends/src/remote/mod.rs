@@ -2,7 +2,8 @@
 //!
 //! - `address.rs`: where a server listens. `pem.rs`, `tls.rs`: certificates as operators paste them, and the TLS client.
 //! - `check.rs`: what proves a key. `cluster.rs`: endpoints of one service with their health and pooled connections; reads go on to the next endpoint at
-//!   once, changes only as long as nothing was sent. `finder.rs`: looks for endpoints that are away.
+//!   once, changes only as long as nothing was sent. `guard.rs`: credentials that are wrong are offered once. `finder.rs`: looks
+//!   for endpoints that are away.
 //!
 //! Leaves to others: what is said over a connection ([`Protocol`]: `kmip/`, `rest/`), files and settings (the gateway).
 
@@ -11,12 +12,13 @@ mod check;
 mod cluster;
 mod endpoint;
 mod finder;
+mod guard;
 mod pem;
 mod tls;
 
 pub use address::Address;
 pub(crate) use check::check_of;
-pub(crate) use cluster::{Broken, Cluster, Effect, Protocol, offering};
+pub(crate) use cluster::{Broken, Cluster, Effect, Protocol};
 pub use pem::{certificates_from_pem, private_key_from_pem};
 pub(crate) use tls::refused_us;
 pub use tls::{Identity, TlsClient, Trust};

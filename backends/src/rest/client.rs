@@ -1,7 +1,7 @@
 //! Credentials, calls and what errors mean.
 //!
 //! A refused credential is not offered again: the cluster stops until an operator acts. A token that was accepted once
-//! may have expired, so it is renewed once per call.
+//! may have expired: the first call that learns of it logs in, the others take the new one.
 
 use super::profile::{Auth, Op, Operation, Profile};
 use super::template::{self, Values};
@@ -47,23 +47,28 @@ impl Client {
         if user.is_none() && !matches!(profile.auth, Auth::None) {
             return Err(KsError::parameters("the profile needs a user and a password"));
         }
-        Ok(Self { cluster: Cluster::new(Http, remote)?, profile, user: User::new(user), token: tokio::sync::Mutex::new(None) })
+        let cluster = Cluster::new(Http, remote, user.is_some())?;
+        Ok(Self { cluster, profile, user: User::new(user), token: tokio::sync::Mutex::new(None) })
     }
 
     /// Does an operation of the profile.
     pub(super) async fn call(&self, op: Op, values: &Values, effect: Effect, cx: OpCx) -> Result<Answer<'_>> {
         let operation = self.operation(op)?;
         let mut request = request(operation, values)?;
-        let mut renewed = false;
+        let mut refused = None;
         loop {
-            request.authorization = self.authorization(renewed, cx).await?;
-            let answer = self.cluster.call(&request, effect, cx).await?;
-            let refused = answer.status == StatusCode::UNAUTHORIZED;
-            if refused && !renewed && matches!(self.profile.auth, Auth::Login { .. }) {
-                renewed = true;
+            request.authorization = self.authorization(refused.as_ref(), cx).await?;
+            let (answer, pass) = self.cluster.call(&request, effect, cx).await?;
+            let is_refused = answer.status == StatusCode::UNAUTHORIZED;
+            if is_refused && refused.is_none() && matches!(self.profile.auth, Auth::Login { .. }) {
+                refused = request.authorization.take();
                 continue;
             }
-            return self.read(op, operation, &answer, effect);
+            let read = self.read(op, operation, &answer, effect);
+            if read.as_ref().err().is_none_or(|error| error.class() == Class::NotFound) {
+                pass.accepted();
+            }
+            return read;
         }
     }
 
@@ -72,7 +77,7 @@ impl Client {
         self.profile.operation.get(&op).ok_or_else(missing)
     }
 
-    async fn authorization(&self, renew: bool, cx: OpCx) -> Result<Option<HeaderValue>> {
+    async fn authorization(&self, refused: Option<&HeaderValue>, cx: OpCx) -> Result<Option<HeaderValue>> {
         let Some(user) = &self.user.now() else { return Ok(None) };
         match self.profile.auth {
             Auth::None => Ok(None),
@@ -88,15 +93,22 @@ impl Client {
                 secret_header("Basic ", &STANDARD.encode(&*pair)).map(Some)
             }
             Auth::Bearer => secret_header("Bearer ", password_text(user)?).map(Some),
-            Auth::Login { seconds } => self.token(user, Duration::from_secs(seconds), renew, cx).await.map(Some),
+            Auth::Login { seconds } => self.token(user, Duration::from_secs(seconds), refused, cx).await.map(Some),
         }
     }
 
-    /// The token of the last login, or of a new one. One at a time logs in.
-    async fn token(&self, user: &UserPassword, lasts: Duration, renew: bool, cx: OpCx) -> Result<HeaderValue> {
+    /// The token of the last login, or of a new one where that is the one that was refused. One at a time logs in.
+    async fn token(
+        &self,
+        user: &UserPassword,
+        lasts: Duration,
+        refused: Option<&HeaderValue>,
+        cx: OpCx,
+    ) -> Result<HeaderValue> {
         let late = |_| KsError::new(Class::Busy, "no login before the deadline");
         let mut token = tokio::time::timeout_at(cx.deadline.into(), self.token.lock()).await.map_err(late)?;
-        if let Some(token) = token.as_ref().filter(|token| !renew && Instant::now() < token.until) {
+        let is_good = |token: &&Token| Some(&token.header) != refused && Instant::now() < token.until;
+        if let Some(token) = token.as_ref().filter(is_good) {
             return Ok(token.header.clone());
         }
         let operation = self.operation(Op::Login)?;
@@ -104,12 +116,13 @@ impl Client {
             ("user".to_owned(), Value::from(user.user.as_str())),
             ("password".to_owned(), Value::from(password_text(user)?)),
         ]);
-        let answer = self.cluster.call(&request(operation, &values)?, Effect::Read, cx).await?;
+        let (answer, pass) = self.cluster.call(&request(operation, &values)?, Effect::Read, cx).await?;
         if matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             return Err(self.cluster.stop(format!("the login of user {:?} was refused", user.user)));
         }
         let answer = self.read(Op::Login, operation, &answer, Effect::Read)?;
         let header = secret_header("Bearer ", answer.text("token")?)?;
+        pass.accepted();
         *token = Some(Token { header: header.clone(), until: Instant::now() + lasts });
         Ok(header)
     }

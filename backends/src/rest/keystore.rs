@@ -9,7 +9,7 @@ use crate::key::{Held, HeldPair, Key, KeyCheck, KeyClass, KeyId, KeyRef, KeySpec
 use crate::keystore::{BoxFuture, Capabilities, Custody, Descriptor, Figures, Health, KeyInfo, Keystore, OpCx};
 use crate::local::{self, KeyKind, KeyMaterial, PairKind};
 use crate::operation::{BlockPadding, CryptoOp, CryptoOut, EncryptOp, EncryptionScheme, Iv};
-use crate::remote::{Effect, RemoteConfig, UserPassword, check_of, offering};
+use crate::remote::{Effect, RemoteConfig, UserPassword, check_of};
 use crate::secret::SecretBytes;
 use keygate_kmip::{CryptographicAlgorithm as A, RecommendedCurve};
 use serde_json::Value;
@@ -333,12 +333,10 @@ impl Keystore for RestKeystore {
     /// were refused are tried again: probing is an operator's act.
     fn probe(&self, cx: OpCx) -> BoxFuture<'_, Result<Descriptor>> {
         Box::pin(async move {
-            match offering(self.find(&self.name(KeyId::random()?), cx)).await {
+            self.client.cluster.resume();
+            match self.find(&self.name(KeyId::random()?), cx).await {
                 Ok(()) => Err(KsError::new(Class::Corrupt, "the key server has a key that nobody made")),
-                Err(error) if error.class() == Class::NotFound => {
-                    self.client.cluster.resume();
-                    Ok(self.descriptor())
-                }
+                Err(error) if error.class() == Class::NotFound => Ok(self.descriptor()),
                 Err(error) => Err(error),
             }
         })
@@ -390,7 +388,7 @@ impl Keystore for RestKeystore {
         self.client.cluster.health()
     }
 
-    /// Nothing is sent before [`Keystore::probe`] has shown that it is accepted.
+    /// Offered by [`Keystore::probe`], by one request alone.
     fn retry(&self, secret: Option<SecretBytes>) {
         if let Some(password) = secret {
             self.client.user.replace(password);

@@ -80,7 +80,9 @@ async fn missing_key_is_not_a_missing_token() {
 #[test]
 fn refused_pin_is_offered_once() {
     let Some((soft, _turn)) = soft() else { return };
-    drop(soft.token("pinned"));
+    // "LABEL (SERIAL)".
+    let name = soft.token("pinned").name();
+    let serial = name.rsplit_once('(').unwrap().1.trim_end_matches(')').to_owned();
     let mut config = soft.config("pinned");
     config.pin = Some(SecretBytes::copy_of(b"wrong pin"));
     let token = Token::open_later(config.clone()).unwrap();
@@ -94,7 +96,17 @@ fn refused_pin_is_offered_once() {
         let error = runtime.block_on(keystore.random(8, cx())).err().unwrap();
         assert_eq!(error.class(), Class::AuthStop);
     }
-    assert_eq!(Token::open(config).err().unwrap().class(), Class::AuthStop);
+    assert_eq!(Token::open(config.clone()).err().unwrap().class(), Class::AuthStop);
+    // Nobody has it open any more: the next opener, by another name of the token, is told what this one was, and SoftHSM's count
+    // of wrong tries stays where it is.
+    drop((keystore, token));
+    let refused = Token::open(config.clone()).err().unwrap();
+    assert!(refused.to_string().contains("CKR_PIN_INCORRECT"), "{refused}");
+    config.token = keygate_backends::pkcs11::TokenSelector { serial: Some(serial), ..Default::default() };
+    assert_eq!(Token::open(config.clone()).err().unwrap().class(), Class::AuthStop);
+    // A right PIN is another one.
+    config.pin = soft.config("pinned").pin;
+    Token::open(config).unwrap();
 }
 
 /// Logged in, a module no longer looks at PINs (PKCS#11 v3.1 §5.6.8 CKR_USER_ALREADY_LOGGED_IN), so the second opener's

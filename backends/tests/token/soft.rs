@@ -72,6 +72,11 @@ impl Soft {
         make_token(&self.script, &self.dir, label);
     }
 
+    /// The user PIN, for a program beside ours.
+    pub(crate) fn auth_pin(&self) -> cryptoki::types::AuthPin {
+        String::from_utf8(self.pin.expose().to_vec()).unwrap().trim().to_owned().into()
+    }
+
     pub(crate) fn config(&self, label: &str) -> TokenConfig {
         let worker = Spawn::program(env!("CARGO_BIN_EXE_keygate-pkcs11-worker"), [""; 0]);
         TokenConfig::new(&self.module, TokenSelector::label(label), Some(self.pin.clone()), worker)

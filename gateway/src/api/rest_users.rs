@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use axum::extract::{Path, State};
+use axum::{
+    extract::{Path, State},
+    http::StatusCode,
+};
 use keygate_pki::{OffsetDateTime, Profile};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -27,7 +30,7 @@ use crate::{
 };
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(list, add)).routes(routes!(show, change))
+    OpenApiRouter::new().routes(routes!(list, add)).routes(routes!(show, change, remove))
 }
 
 /// A user of the REST key server.
@@ -168,6 +171,16 @@ async fn change(
     let (by, accounts, id) = (acts.deciding.clone(), api.rest_accounts(), user.id.to_string());
     let changed = to_the_end(async move { accounts.change(&by, &id, patch, seen).await }).await?;
     Ok(Tagged::new(changed.user.version, linked(&api, changed)?))
+}
+
+/// Removes a user for good. The client it acted for stays, with its keys.
+#[utoipa::path(delete, path = "/v1/rest-users/{name}", tag = "REST key server", params(Name), security(("administrator" = ["security:write"])),
+    responses((status = 204, description = "It is removed.")))]
+async fn remove(acts: Acts, State(api): State<Api>, Path(name): Path<String>, IfMatch(seen): IfMatch) -> Result<StatusCode, Problem> {
+    let user = find(&api, &acts, &name)?;
+    let (by, accounts, id) = (acts.deciding.clone(), api.rest_accounts(), user.id.to_string());
+    to_the_end(async move { accounts.remove(&by, &id, seen).await }).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// A user in a path.

@@ -6,6 +6,7 @@ mod expiry;
 mod gateway;
 mod refusals;
 mod remote;
+mod renewal;
 mod seal_token;
 mod sealed;
 mod serve;

@@ -1,4 +1,4 @@
-//! Writes the audit events of refused handshakes.
+//! Writes the audit events of refusals, and what else waits to be written now and then.
 
 use std::{sync::Arc, time::{Duration, Instant}};
 
@@ -14,6 +14,7 @@ pub(super) async fn write_refusals(app: Arc<App>) {
     loop {
         interval.tick().await;
         write(&app, app.refusals.due(Instant::now(), app.now_ms())).await;
+        super::renewal::save(&app).await;
     }
 }
 

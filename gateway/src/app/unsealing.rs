@@ -11,7 +11,6 @@ use std::{
 
 use uuid::Uuid;
 
-use super::unlock::find_token;
 use crate::{
     audit::{Action, Actor, Details, Event},
     seal::{Openers, Progress, Seal, SealError, SecretBytes, Share, ShareError, SlotKind, Unlocked, Unlocking},
@@ -163,7 +162,8 @@ impl Unsealing {
         }
         let unlocking = self.unlocking.as_mut().ok_or(NotTaken::Open)?;
         let before = unlocking.opened();
-        unlocking.try_slots(&Openers { passphrases: vec![passphrase], pkcs11: Some(&find_token) })?;
+        // No token is asked here: its PIN was offered at the start, and is not offered with each passphrase.
+        unlocking.try_slots(&Openers { passphrases: vec![passphrase], pkcs11: None })?;
         let new = unlocking.opened().into_iter().find(|slot| !before.contains(slot));
         match new {
             Some(slot) => self.taken(attempt, slot, 0),

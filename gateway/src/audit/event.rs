@@ -233,6 +233,7 @@ pub enum Action {
     RestUserChanged,
     RestUserDisabled,
     RestUserEnabled,
+    RestUserRemoved,
     // Copies of keys that leave, and what comes back.
     BackupMade,
     StoreRestored,
@@ -353,6 +354,22 @@ pub enum Details {
         name: String,
         /// `security:read` or `security:write`.
         role: String,
+    },
+    /// A user of the REST key server: what was changed of it, and what it might and may do.
+    RestUser {
+        /// The user.
+        id: EntryId,
+        /// Its name.
+        name: String,
+        /// Names of the fields that were changed.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        changed: Vec<String>,
+        /// Its permissions before.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        before: Vec<String>,
+        /// Its permissions from now on.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        after: Vec<String>,
     },
     /// Keys that left or came, or a backup: how many, in which format, for whom. Never their names.
     Transfer {

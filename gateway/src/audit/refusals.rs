@@ -13,7 +13,10 @@ use std::{
 };
 
 use super::{Action, Actor, Details, Event, Outcome};
-use crate::store::{EntryId, OrganisationId};
+use crate::{
+    identity::Caller,
+    store::{EntryId, OrganisationId},
+};
 
 /// Between two events of a reason and source.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -39,6 +42,8 @@ struct What {
     reason: Cow<'static, str>,
     actor: Actor,
     organisation: Option<OrganisationId>,
+    /// The Result Reason of KMIP that was answered; 0 where no protocol's reason was.
+    code: u32,
 }
 
 #[derive(Debug, Default)]
@@ -56,7 +61,7 @@ impl Refusals {
     /// Counts a refusal of another kind, perhaps of who showed the secret of a provisioning key.
     pub fn note_as(&self, action: Action, reason: &'static str, key: Option<EntryId>, source: IpAddr) {
         let actor = key.map_or(Actor::Unidentified, Actor::ProvisioningKey);
-        self.add(What { action, reason: reason.into(), actor, organisation: None }, Some(source));
+        self.add(What { action, reason: reason.into(), actor, organisation: None, code: 0 }, Some(source));
     }
 
     /// Counts an act that an administrator was refused. `reason` is the permission that was missing, from a fixed set of words, or
@@ -76,7 +81,13 @@ impl Refusals {
                 reason = MORE_REASONS.into();
             }
         }
-        self.add(What { action: Action::AdminRefused, reason, actor, organisation }, source);
+        self.add(What { action: Action::AdminRefused, reason, actor, organisation, code: 0 }, source);
+    }
+
+    /// Counts what a user of the REST key server asked for without the permission; `code` is the reason it was answered.
+    pub fn note_rest(&self, action: Action, permission: &'static str, caller: &Caller, code: u32, source: IpAddr) {
+        let actor = caller.user.as_ref().map_or(Actor::Client(caller.client), |user| Actor::ClientUser(caller.client, user.id));
+        self.add(What { action, reason: permission.into(), actor, organisation: Some(caller.organisation), code }, Some(source));
     }
 
     fn add(&self, what: What, source: Option<IpAddr>) {
@@ -133,7 +144,7 @@ fn event(what: &What, source: Option<IpAddr>, count: u64, at_ms: i64) -> Event {
         organisation: what.organisation,
         action: what.action,
         object: None,
-        outcome: Outcome::Refused(0),
+        outcome: Outcome::Refused(what.code),
         details: Details::Counted { reason: what.reason.clone().into_owned(), count },
     }
 }

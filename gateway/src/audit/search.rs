@@ -160,7 +160,7 @@ pub fn actor_names(actor: &Actor) -> Vec<String> {
 fn objects(event: &Event) -> Vec<String> {
     let mut names: Vec<String> = event.object.iter().map(ToString::to_string).collect();
     match &event.details {
-        Details::Entry { id, name } | Details::Decision { id, name, .. } | Details::Role { id, name, .. } => names.extend([id.to_string(), name.clone()]),
+        Details::Entry { id, name } | Details::Decision { id, name, .. } | Details::Role { id, name, .. } | Details::RestUser { id, name, .. } => names.extend([id.to_string(), name.clone()]),
         Details::Grant { id, grantee, .. } => names.extend([id.to_string(), grantee.to_string()]),
         Details::Attribute { name } => names.push(name.clone()),
         Details::With { object } => names.push(object.to_string()),

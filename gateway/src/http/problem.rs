@@ -84,7 +84,7 @@ impl Problem {
 
     /// 415: a body of another type than `expected`.
     pub fn unsupported_media_type(expected: &str) -> Self {
-        let detail = format!("the body must be {expected}, and Content-Type say so");
+        let detail = format!("a request with a body needs a Content-Type, which must be {expected} here");
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "unsupported media type", detail)
     }
 
@@ -153,7 +153,7 @@ pub(super) fn in_words(response: Response, body_bytes_max: usize) -> Response {
         StatusCode::NOT_FOUND => Problem::not_found(),
         StatusCode::METHOD_NOT_ALLOWED => Problem::method_not_allowed(),
         StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(body_bytes_max),
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => Problem::unsupported_media_type("of the type this path takes"),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => Problem::unsupported_media_type("the one this path takes"),
         _ => return response,
     };
     // RFC 9110 §15.5.6: "The origin server MUST generate an Allow header field in a 405 response".

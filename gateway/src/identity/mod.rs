@@ -25,7 +25,7 @@ pub use directory::{
 pub use doorkeeper::{Administrators, Doorkeeper, Known, OnDoorChange};
 pub use enrolled::Enrolled;
 pub use handle::{DirectoryHandle, OnChange};
-pub use password::PasswordVerifier;
+pub use password::{PasswordVerifier, Renewed};
 pub use rest_users::{REST_PASSWORD_BYTES_MAX, RestCaller, RestRefusal, RestUserRecord, RestUsers};
 pub use users::{CredentialRefused, UserRecord, Users};
 pub use verifier::{CertificateVerifier, ClientCertificates, with_refusal};

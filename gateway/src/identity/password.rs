@@ -4,7 +4,8 @@
 //! covers the stored verifier, so that a new password voids the old one at once.
 
 use std::{
-    sync::Arc,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -15,25 +16,70 @@ use subtle::ConstantTimeEq;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
-/// A salted Argon2id hash of a password, in PHC string format.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PasswordVerifier(String);
+/// A salted Argon2id hash of a password, in PHC string format. It is a secret, too: guesses can be tried against it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PasswordVerifier(Zeroizing<String>);
 
-/// Cost of new hashes, and the only one read back: 19 MiB and two passes bound what a flood of guesses may occupy.
-const SCHEME: &str = "$argon2id$v=19$m=19456,t=2,p=1$";
+impl fmt::Debug for PasswordVerifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PasswordVerifier")
+    }
+}
+
+/// What a hash costs. One lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Cost {
+    memory_kib: u32,
+    passes: u32,
+}
+
+/// Costs of stored hashes that are read. The first is that of new ones: 19 MiB and two passes bound what a flood of guesses may
+/// occupy. One that is raised is put before the others, which stay, or every password set before would be void.
+const COSTS: [Cost; 3] = [
+    Cost { memory_kib: 19 * 1024, passes: 2 },
+    Cost { memory_kib: 46 * 1024, passes: 1 },
+    Cost { memory_kib: 12 * 1024, passes: 3 },
+];
+const NEW: Cost = COSTS[0];
+
+impl Cost {
+    /// What a hash of this cost begins with.
+    fn scheme(self) -> String {
+        format!("$argon2id$v=19$m={},t={},p=1$", self.memory_kib, self.passes)
+    }
+
+    /// RFC 9106.
+    fn hash(self, password: &[u8], salt: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
+        let params = Params::new(self.memory_kib, self.passes, 1, Some(32)).ok()?;
+        let mut hash = Zeroizing::new([0; 32]);
+        Argon2::new(Algorithm::Argon2id, Version::V0x13, params).hash_password_into(password, salt, hash.as_mut_slice()).ok()?;
+        Some(hash)
+    }
+}
+
+/// A stored hash, read.
+struct Parts {
+    cost: Cost,
+    salt: [u8; 16],
+    hash: Zeroizing<[u8; 32]>,
+}
 
 impl PasswordVerifier {
     /// Hashes a new password. Takes tens of milliseconds.
     pub fn new(password: &[u8]) -> Option<Self> {
-        let mut salt = [0; 16];
-        aws_lc_rs::rand::fill(&mut salt).ok()?;
-        let hash = argon2id(password, &salt)?;
-        Some(Self(format!("{SCHEME}{}${}", STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(hash))))
+        Self::of_cost(NEW, password)
     }
 
-    /// Takes one back from the store; `None` if it is not of a known form.
+    fn of_cost(cost: Cost, password: &[u8]) -> Option<Self> {
+        let mut salt = [0; 16];
+        aws_lc_rs::rand::fill(&mut salt).ok()?;
+        let hash = Zeroizing::new(STANDARD_NO_PAD.encode(cost.hash(password, &salt)?.as_slice()));
+        Some(Self(Zeroizing::new(format!("{}{}${}", cost.scheme(), STANDARD_NO_PAD.encode(salt), hash.as_str()))))
+    }
+
+    /// Takes one back from the store; `None` if it is not of a known form and cost.
     pub fn from_stored(text: &str) -> Option<Self> {
-        let verifier = Self(text.to_owned());
+        let verifier = Self(Zeroizing::new(text.to_owned()));
         verifier.parts().is_some().then_some(verifier)
     }
 
@@ -42,23 +88,31 @@ impl PasswordVerifier {
         &self.0
     }
 
-    fn parts(&self) -> Option<([u8; 16], [u8; 32])> {
-        let (salt, hash) = self.0.strip_prefix(SCHEME)?.split_once('$')?;
-        Some((STANDARD_NO_PAD.decode(salt).ok()?.try_into().ok()?, STANDARD_NO_PAD.decode(hash).ok()?.try_into().ok()?))
+    /// Whether new hashes cost something else: the password is worth another one as soon as it is seen.
+    fn is_outdated(&self) -> bool {
+        self.parts().is_none_or(|parts| parts.cost != NEW)
+    }
+
+    fn parts(&self) -> Option<Parts> {
+        let (cost, rest) = COSTS.into_iter().find_map(|cost| Some((cost, self.0.strip_prefix(&cost.scheme())?)))?;
+        let (salt, hash) = rest.split_once('$')?;
+        let octets = Zeroizing::new(STANDARD_NO_PAD.decode(hash).ok()?);
+        let hash = Zeroizing::new(<[u8; 32]>::try_from(octets.as_slice()).ok()?);
+        Some(Parts { cost, salt: STANDARD_NO_PAD.decode(salt).ok()?.try_into().ok()?, hash })
     }
 
     fn matches(&self, password: &[u8]) -> bool {
-        let Some((salt, expected)) = self.parts() else { return false };
-        argon2id(password, &salt).is_some_and(|hash| bool::from(hash.ct_eq(&expected)))
+        let Some(parts) = self.parts() else { return false };
+        parts.cost.hash(password, &parts.salt).is_some_and(|hash| bool::from(hash.as_slice().ct_eq(parts.hash.as_slice())))
     }
 }
 
-/// RFC 9106, with the cost that [`SCHEME`] names.
-fn argon2id(password: &[u8], salt: &[u8]) -> Option<[u8; 32]> {
-    let params = Params::new(19 * 1024, 2, 1, Some(32)).ok()?;
-    let mut hash = [0; 32];
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params).hash_password_into(password, salt, &mut hash).ok()?;
-    Some(hash)
+/// A password that was right, hashed anew because its stored hash is of another cost.
+pub struct Renewed {
+    /// As it is stored.
+    pub old: PasswordVerifier,
+    /// As it is to be stored.
+    pub new: PasswordVerifier,
 }
 
 /// Checks passwords of one kind of user.
@@ -66,6 +120,8 @@ pub(super) struct PasswordChecks {
     remember_key: hmac::Key,
     remembered: quick_cache::sync::Cache<[u8; 32], Instant>,
     turns: Arc<Semaphore>,
+    /// Hashes that wait to be stored; `None` where nobody stores them.
+    renewed: Option<Mutex<Vec<Renewed>>>,
 }
 
 /// Why a password was not checked.
@@ -83,6 +139,8 @@ const CHECKS_MAX: usize = 4;
 const CHECK_WAIT: Duration = Duration::from_secs(5);
 /// Most matches that are remembered.
 const REMEMBERED_MAX: usize = 10_000;
+/// Most new hashes that wait to be stored; who is beyond logs in again.
+const RENEWED_MAX: usize = 64;
 /// For how long.
 const REMEMBERED_FOR: Duration = Duration::from_secs(5 * 60);
 
@@ -95,7 +153,13 @@ impl PasswordChecks {
             remember_key: hmac::Key::new(hmac::HMAC_SHA256, key.as_ref()),
             remembered: quick_cache::sync::Cache::new(REMEMBERED_MAX),
             turns: Arc::new(Semaphore::new(CHECKS_MAX)),
+            renewed: None,
         })
+    }
+
+    /// Hashes anew what is of another cost, for [`PasswordChecks::take_renewed`].
+    pub(super) fn renewing(self) -> Self {
+        Self { renewed: Some(Mutex::default()), ..self }
     }
 
     /// Whether a password matches. `whose` names the user; no verifier, an unknown user, costs as much time as a wrong password.
@@ -119,19 +183,31 @@ impl PasswordChecks {
             return Ok(true);
         }
         let password = Zeroizing::new(password.to_vec());
+        let renews = self.renewed.is_some();
         let checked = tokio::task::spawn_blocking(move || {
-            let matches = match verifier {
-                Some(verifier) => verifier.matches(&password),
-                None => argon2id(&password, &[0; 16]).is_none(),
-            };
-            (matches, turn)
+            let Some(verifier) = verifier else { return (NEW.hash(&password, &[0; 16]).is_none(), None, turn) };
+            let matches = verifier.matches(&password);
+            let new = if renews && matches && verifier.is_outdated() { PasswordVerifier::new(&password) } else { None };
+            (matches, new.map(|new| Renewed { old: verifier, new }), turn)
         });
-        let Ok((matches, turn)) = checked.await else { return Ok(false) };
+        let Ok((matches, renewed, turn)) = checked.await else { return Ok(false) };
         if let (true, Some(memory)) = (matches, memory) {
             self.remembered.insert(memory, Instant::now());
         }
+        if let (Some(renewed), Some(waiting)) = (renewed, &self.renewed) {
+            let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            if waiting.len() < RENEWED_MAX {
+                waiting.push(renewed);
+            }
+        }
         drop(turn);
         Ok(matches)
+    }
+
+    /// Hashes that are to be stored in place of old ones, each told once.
+    pub(super) fn take_renewed(&self) -> Vec<Renewed> {
+        let waiting = self.renewed.as_ref().map(|waiting| waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        waiting.map(|mut waiting| std::mem::take(&mut *waiting)).unwrap_or_default()
     }
 
     fn remembers(&self, memory: &[u8; 32]) -> bool {
@@ -164,6 +240,30 @@ mod tests {
         for bad in ["", "$argon2i$v=19$m=19456,t=2,p=1$AAAA$AAAA", &verifier.as_stored()[..60], "password"] {
             assert_eq!(PasswordVerifier::from_stored(bad), None, "{bad}");
         }
+    }
+
+    /// A hash of another known cost is good, and is hashed anew when its password is seen; an unknown cost is no hash.
+    #[tokio::test]
+    async fn a_raised_cost_voids_no_password() {
+        let checks = PasswordChecks::new().unwrap().renewing();
+        for cost in COSTS {
+            let verifier = PasswordVerifier::of_cost(cost, b"password").unwrap();
+            let verifier = PasswordVerifier::from_stored(verifier.as_stored()).unwrap();
+            assert_eq!(checks.check(&[b"x"], Some(verifier.clone()), b"wrong", || Ok(())).await, Ok(false));
+            assert_eq!(checks.take_renewed().len(), 0);
+            assert_eq!(checks.check(&[b"x"], Some(verifier.clone()), b"password", || Ok(())).await, Ok(true));
+            match checks.take_renewed().as_slice() {
+                [] => assert_eq!(cost, NEW),
+                [renewed] => {
+                    assert!(cost != NEW && renewed.old == verifier && !renewed.new.is_outdated());
+                    assert!(renewed.new.matches(b"password"));
+                }
+                _ => panic!("hashed anew more than once"),
+            }
+        }
+        let cheap = PasswordVerifier::new(b"password").unwrap().as_stored().replace("m=19456", "m=8");
+        assert_eq!(PasswordVerifier::from_stored(&cheap), None);
+        assert_eq!(format!("{:?}", PasswordVerifier::new(b"password").unwrap()), "PasswordVerifier");
     }
 
     /// Many requests of one user at once are all let in, whoever pays; what forbids attempts is asked after the wait for a turn.

@@ -14,7 +14,7 @@ use std::{
 use super::{
     caller::Caller,
     handle::DirectoryHandle,
-    password::{CheckError, PasswordChecks, PasswordVerifier},
+    password::{CheckError, PasswordChecks, PasswordVerifier, Renewed},
 };
 use crate::{
     store::{ClientId, EntryId, RestPermission},
@@ -82,12 +82,17 @@ pub struct RestUsers {
 impl RestUsers {
     /// Checks against the users of the given directory. `None` if there is no randomness.
     pub fn new(directory: Arc<DirectoryHandle>) -> Option<Self> {
-        Some(Self { directory, checks: PasswordChecks::new()?, throttle: Throttle::new(WRONG_SECRETS) })
+        Some(Self { directory, checks: PasswordChecks::new()?.renewing(), throttle: Throttle::new(WRONG_SECRETS) })
     }
 
     /// Whether there is any user, enabled or not.
     pub fn any(&self) -> bool {
         self.directory.load().has_rest_users()
+    }
+
+    /// Password hashes that are to be stored in place of old ones, each told once.
+    pub fn take_renewed(&self) -> Vec<Renewed> {
+        self.checks.take_renewed()
     }
 
     /// The user of this name and password.

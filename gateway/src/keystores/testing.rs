@@ -34,6 +34,9 @@ impl KeystoreService {
             None => self.config_of_the_file(name)?,
         };
         let _testing = Testing::begin(&self.testing, found.row.id, name)?;
+        if again {
+            offer_again(&config);
+        }
         let secret = found.row.managed.as_ref().and_then(|managed| managed.secret.clone());
         let subject = Subject {
             id: found.row.id,
@@ -148,4 +151,14 @@ impl Drop for Testing<'_> {
     fn drop(&mut self) {
         lock(self.all).remove(&self.id);
     }
+}
+
+/// Forgets what the tokens of a keystore's modules have refused: an operator asks for another try.
+fn offer_again(config: &KeystoreConfig) {
+    let modules: Vec<&std::path::Path> = match config {
+        KeystoreConfig::Pkcs11(config) => vec![&config.module],
+        KeystoreConfig::Group(config) => config.members.iter().map(|member| member.module.as_path()).collect(),
+        KeystoreConfig::Local { .. } | KeystoreConfig::Remote(_) => Vec::new(),
+    };
+    modules.into_iter().for_each(keygate_backends::pkcs11::offer_again);
 }

@@ -124,6 +124,10 @@ impl RestAccounts {
     /// A name or password that is not accepted, a name that is taken, a client that is not there.
     pub async fn add(&self, by: &Deciding, organisation: OrganisationId, wanted: NewRestUser) -> Result<WithPassword, AccountError> {
         check_name(&wanted.name)?;
+        // Before the client of the same name is found to be there, which is not what the caller did wrong.
+        if self.find(&wanted.name).is_ok() {
+            return Err(AccountError::NameTaken { what: "REST user", name: wanted.name });
+        }
         let (password, made) = match wanted.password {
             Some(given) => (checked(given)?, false),
             None => (generated()?, true),
@@ -145,7 +149,7 @@ impl RestAccounts {
         let id = EntryId::generate();
         let user = RestUser { id, organisation, client, name, password_hash, permissions: wanted.permissions, disabled: false, created_ms: at };
         let name = user.name.clone();
-        events.push(event(by, organisation, Action::RestUserAdded, id, &name));
+        events.push(on_user(by, Action::RestUserAdded, &user, Vec::new(), (None, Some(&user))));
         changes.push(Change::AddEntry(Entry::RestUser(user)));
         self.commit(changes, events).await.map_err(|error| taken(error, &name))?;
         Ok(WithPassword { user: self.find(&id.to_string())?, password: made.then_some(password) })
@@ -184,13 +188,31 @@ impl RestAccounts {
             _ => Action::RestUserChanged,
         };
         let id = row.id;
-        let events = vec![event(by, row.organisation, action, id, &row.name)];
+        let fields = [
+            ("disabled", user.disabled != row.disabled),
+            ("password", user.password_hash != row.password_hash),
+            ("permissions", user.permissions != row.permissions),
+        ];
+        let changed = fields.into_iter().filter(|(_, is_changed)| *is_changed).map(|(field, _)| field.to_owned()).collect();
+        let events = vec![on_user(by, action, &row, changed, (Some(&*user), Some(&row)))];
         let expected = Change::Expect { kind: EntryKind::RestUser, id, version: user.version };
-        self.commit(vec![expected, Change::UpdateEntry(Entry::RestUser(row))], events).await.map_err(|error| match error {
-            CommitError::Stale { .. } | CommitError::Conflict { .. } => AccountError::Changed,
-            other => other.into(),
-        })?;
+        self.commit(vec![expected, Change::UpdateEntry(Entry::RestUser(row))], events).await.map_err(changed_meanwhile)?;
         Ok(WithPassword { user: self.find(&id.to_string())?, password: made })
+    }
+
+    /// Removes a user. Its client and the keys of that client stay.
+    ///
+    /// # Errors
+    /// A user that is not there or was changed.
+    pub async fn remove(&self, by: &Deciding, name: &str, seen: Option<u64>) -> Result<(), AccountError> {
+        let user = self.find(name)?;
+        if seen.is_some_and(|seen| seen != user.version) {
+            return Err(AccountError::Changed);
+        }
+        let expected = Change::Expect { kind: EntryKind::RestUser, id: user.id, version: user.version };
+        let events = vec![on_user(by, Action::RestUserRemoved, &user, Vec::new(), (Some(&*user), None))];
+        let changes = vec![expected, Change::RemoveEntry(EntryKind::RestUser, user.id)];
+        self.commit(changes, events).await.map_err(changed_meanwhile)
     }
 
     fn client(&self, organisation: OrganisationId, named: &str) -> Result<ClientId, AccountError> {
@@ -209,6 +231,20 @@ impl RestAccounts {
 
 fn event(by: &Deciding, organisation: OrganisationId, action: Action, id: EntryId, name: &str) -> Event {
     by.event(now_ms(), organisation, action, Details::Entry { id, name: name.into() })
+}
+
+/// What was done to a user. Rights that were given and taken are on record by their names.
+fn on_user(by: &Deciding, action: Action, user: &RestUser, changed: Vec<String>, (before, after): (Option<&RestUser>, Option<&RestUser>)) -> Event {
+    let names = |user: Option<&RestUser>| user.into_iter().flat_map(|user| &user.permissions).map(ToString::to_string).collect();
+    let details = Details::RestUser { id: user.id, name: user.name.clone(), changed, before: names(before), after: names(after) };
+    by.event(now_ms(), user.organisation, action, details)
+}
+
+fn changed_meanwhile(error: CommitError) -> AccountError {
+    match error {
+        CommitError::Stale { .. } | CommitError::Conflict { .. } => AccountError::Changed,
+        other => other.into(),
+    }
 }
 
 fn taken(error: CommitError, name: &str) -> AccountError {

@@ -1,4 +1,5 @@
-//! Who asks, and permissions as values: a [`May`] can only be made by checking name, password, permission and quota, in this order.
+//! Who asks, and permissions as values: a [`May`] can only be made by checking name, password, quota and permission, in this
+//! order: a request that is refused for a missing permission counts, too.
 
 use std::{marker::PhantomData, net::IpAddr, sync::Arc, time::Instant};
 
@@ -12,10 +13,10 @@ use zeroize::Zeroizing;
 
 use super::{Rest, answer::Refused};
 use crate::{
-    audit::{Action, Actor, Event, Outcome},
+    audit::Action,
     http::Peer,
     identity::{Caller, RestCaller, RestRefusal},
-    operation::{OperationError, now_ms},
+    operation::OperationError,
     store::RestPermission,
 };
 
@@ -69,8 +70,8 @@ impl<N> May<N> {
     }
 
     /// Whether the user has a further permission, which what it asks for needs.
-    pub(super) async fn also(&self, rest: &Rest, permission: RestPermission) -> Result<(), Refused> {
-        check(rest, &self.user, self.source, permission).await
+    pub(super) fn also(&self, rest: &Rest, permission: RestPermission) -> Result<(), Refused> {
+        check(rest, &self.user, self.source, permission)
     }
 }
 
@@ -89,14 +90,14 @@ impl<N: Needs> FromRequestParts<Rest> for May<N> {
             RestRefusal::Throttled { .. } => rest.refusals.note("rest user throttled", source),
             RestRefusal::Busy => rest.refusals.note("rest password checks busy", source),
         })?;
-        if let Some(permission) = N::PERMISSION {
-            check(rest, &user, source, permission).await?;
-        }
         if let Some(quotas) = &rest.quotas
             && let Err(over) = quotas.take(&user.caller, 1, Instant::now())
         {
             rest.metrics.request_over_quota(over.whose);
             return Err(Refused::from(OperationError::LimitExceeded(over.to_string())).after(over.wait));
+        }
+        if let Some(permission) = N::PERMISSION {
+            check(rest, &user, source, permission)?;
         }
         Ok(Self { user, source, connection, needs: PhantomData })
     }
@@ -113,23 +114,12 @@ fn basic(headers: &HeaderMap) -> Option<(Zeroizing<String>, Zeroizing<String>)> 
     Some((Zeroizing::new(name.to_owned()), Zeroizing::new(password.to_owned())))
 }
 
-/// A permission that is missing is on record: somebody's program asks for more than it was given.
-async fn check(rest: &Rest, user: &RestCaller, source: IpAddr, permission: RestPermission) -> Result<(), Refused> {
+/// A permission that is missing is on record, counted: somebody's program asks for more than it was given, perhaps for ever.
+fn check(rest: &Rest, user: &RestCaller, source: IpAddr, permission: RestPermission) -> Result<(), Refused> {
     if user.permissions.contains(&permission) {
         return Ok(());
     }
-    let caller = &user.caller;
-    let event = Event {
-        at_ms: now_ms(),
-        actor: caller.user.as_ref().map_or(Actor::Client(caller.client), |named| Actor::ClientUser(caller.client, named.id)),
-        source: Some(source),
-        organisation: Some(caller.organisation),
-        action: action(permission),
-        object: None,
-        outcome: Outcome::Refused(ResultReason::PermissionDenied.code()),
-        details: crate::audit::Details::None,
-    };
-    rest.gateway.store.append_reads(&[event], false).await.map_err(OperationError::from)?;
+    rest.refusals.note_rest(action(permission), permission.name(), &user.caller, ResultReason::PermissionDenied.code(), source);
     Err(OperationError::PermissionDenied(format!("this user may not do this: it lacks the permission {permission}")).into())
 }
 

@@ -1,20 +1,23 @@
-//! `POST /keys`: a new key, or a new key pair.
+//! `POST /keys`: a new key or key pair, made here or of material that is brought along.
 
 use std::collections::BTreeMap;
 
 use axum::{extract::State, http::StatusCode, response::Response};
 use keygate_kmip::{
-    Attribute, AttributeInstance, Attributes, CreateKeyPairRequest, CreateRequest, CryptographicDomainParameters, DateTime, Name, ObjectType, Operation,
-    RequestPayload, ResponsePayload, UniqueIdentifier,
+    AddAttributeRequest, Attribute, AttributeInstance, Attributes, CreateKeyPairRequest, CreateRequest, CryptographicDomainParameters,
+    CryptographicUsageMask as Mask, DateTime, Link, LinkType, ManagedObject, Name, ObjectType, Operation, RegisterRequest, RequestPayload,
+    ResponsePayload, UniqueIdentifier,
 };
 use serde::Deserialize;
 use utoipa::ToSchema;
+use zeroize::Zeroize as _;
 
 use super::{
     Rest,
     answer::{Failure, Refused, done},
     body::Body,
     caller::{KeysCreate, May},
+    material::Given,
     run::{Task, Work, mixed_up},
     view::KeyView,
     wishes::{self, DELETABLE, Kind},
@@ -29,9 +32,16 @@ pub(super) struct NewKey {
     name: String,
     /// AES, HMAC-SHA256, HMAC-SHA384, HMAC-SHA512, RSA or EC. RSA and EC make a pair: the private key has the name.
     algorithm: String,
-    /// Bits. Without it: AES 256, HMAC as its hash, RSA 3072, EC 256.
+    /// Bits. Without it: AES 256, HMAC as its hash, RSA 3072, EC 256; of material, what it has.
     #[serde(default)]
     length: Option<i32>,
+    /// With EC, instead of the length: P-256, P-384 or P-521.
+    #[serde(default)]
+    curve: Option<String>,
+    /// Base64 of a key that is taken in instead of one that is made: the octets of a symmetric key, PKCS#8 of a private one, whose
+    /// public half is worked out.
+    #[serde(default)]
+    material: Option<String>,
     /// SIGN, VERIFY, ENCRYPT, DECRYPT, WRAP_KEY, UNWRAP_KEY, MAC_GENERATE, MAC_VERIFY, DERIVE_KEY, KEY_AGREEMENT.
     #[serde(default)]
     usage_mask: Option<Vec<String>>,
@@ -55,11 +65,17 @@ pub(super) struct NewKey {
     attributes: BTreeMap<String, Option<String>>,
 }
 
+impl Drop for NewKey {
+    fn drop(&mut self) {
+        self.material.zeroize();
+    }
+}
+
 fn yes() -> bool {
     true
 }
 
-/// Makes a key. It is active at once.
+/// Makes a key, or takes one in. It is active at once.
 #[utoipa::path(post, path = "/api/key/v1/keys", tag = "keys", request_body = NewKey, security(("basic" = ["keys:create"])),
     responses((status = 201, description = "The key.", body = KeyView), (status = 400, description = "A field that is not accepted.", body = Failure),
         (status = 409, description = "The name is taken: it was made before, or is another's.", body = Failure)))]
@@ -69,14 +85,15 @@ pub(super) async fn create(may: May<KeysCreate>, State(rest): State<Rest>, Body(
     if wish.owner.as_deref().is_some_and(|owner| !own(owner)) {
         return Err(Refused::invalid("owner can only be the client that this user acts for"));
     }
-    let key = rest.run(&may, &Create::read(wish)?).await?;
+    let key = rest.run(&may, Create::read(&wish)?).await?;
     Ok(done(StatusCode::CREATED, &key))
 }
 
 /// A checked wish.
 struct Create {
     kind: Kind,
-    usage: keygate_kmip::CryptographicUsageMask,
+    given: Option<Given>,
+    usage: Mask,
     name: Attribute,
     exportable: bool,
     /// What both halves of a pair have.
@@ -84,15 +101,25 @@ struct Create {
 }
 
 impl Create {
-    fn read(wish: NewKey) -> Result<Self, Refused> {
+    fn read(wish: &NewKey) -> Result<Self, Refused> {
         wishes::name(&wish.name)?;
         wishes::attributes(&wish.attributes)?;
-        let kind = wishes::kind(&wish.algorithm, wish.length)?;
+        let curve = wish.curve.as_deref();
+        let (kind, given) = match wish.material.as_deref() {
+            None => (wishes::kind(&wish.algorithm, wish.length, curve)?, None),
+            Some(text) => {
+                // The lengths that are made are fewer than those that are taken in.
+                let length = wish.length.filter(|_| ["RSA", "EC"].contains(&wish.algorithm.as_str()));
+                let said = wishes::kind(&wish.algorithm, length, curve)?;
+                let given = Given::read(text, said, wish.length, curve)?;
+                (given.kind, Some(given))
+            }
+        };
         let usage = kind.usage(wish.usage_mask.as_deref())?;
         let mut common = Vec::new();
-        if let Some(group) = wish.group {
-            wishes::group(&group)?;
-            common.push(Attribute::ObjectGroup(group));
+        if let Some(group) = &wish.group {
+            wishes::group(group)?;
+            common.push(Attribute::ObjectGroup(group.clone()));
         }
         if !wish.deletable {
             common.push(wishes::custom(DELETABLE, "false"));
@@ -102,7 +129,7 @@ impl Create {
             let value = value.as_deref().ok_or_else(|| Refused::invalid(format!("attribute {name} has no value")))?;
             common.push(wishes::custom(name, value));
         }
-        Ok(Self { kind, usage, name: Attribute::Name(Name::text(&wish.name)), exportable: wish.exportable, common })
+        Ok(Self { kind, given, usage, name: Attribute::Name(Name::text(&wish.name)), exportable: wish.exportable, common })
     }
 
     fn common(&self, now: i64) -> Vec<Attribute> {
@@ -117,13 +144,24 @@ impl Task for Create {
     type Answer = KeyView;
 
     fn operation(&self) -> Operation {
-        match self.kind {
-            Kind::Symmetric(..) => Operation::Create,
-            Kind::Pair(..) => Operation::CreateKeyPair,
+        match (self.kind, &self.given) {
+            (_, Some(_)) => Operation::Register,
+            (Kind::Symmetric(..), None) => Operation::Create,
+            (Kind::Pair(..), None) => Operation::CreateKeyPair,
         }
     }
 
     async fn perform(&self, work: &mut Work<'_, '_>) -> Result<KeyView, OperationError> {
+        let id = match &self.given {
+            Some(given) => self.take_in(work, given).await?,
+            None => self.make(work).await?,
+        };
+        KeyView::with_public_value(work, id).await
+    }
+}
+
+impl Create {
+    async fn make(&self, work: &mut Work<'_, '_>) -> Result<ObjectId, OperationError> {
         let mut common = self.common(work.exchange.now);
         let secret = [self.name.clone(), Attribute::Extractable(self.exportable)];
         let payload = match self.kind {
@@ -158,8 +196,48 @@ impl Task for Create {
             ResponsePayload::CreateKeyPair(made) => made.private_key_unique_identifier,
             other => return Err(mixed_up(&other)),
         };
-        KeyView::of(work, id_of(&made)?, &mut 0).await
+        id_of(&made)
     }
+
+    /// Registers a key, and the public half of a private one, linked as those of a pair that is made here.
+    async fn take_in(&self, work: &mut Work<'_, '_>, given: &Given) -> Result<ObjectId, OperationError> {
+        let common = self.common(work.exchange.now);
+        let (usage, of_public) = match self.kind {
+            Kind::Symmetric(..) => (self.usage, Mask::default()),
+            Kind::Pair(..) => wishes::halves(self.usage),
+        };
+        let mut list = vec![self.name.clone(), Attribute::Extractable(self.exportable), Attribute::CryptographicUsageMask(usage)];
+        list.extend(common.iter().cloned());
+        let Some(public) = &given.public else { return register(work, list, &given.object).await };
+        let mut of_half = vec![Attribute::CryptographicUsageMask(of_public)];
+        of_half.extend(common);
+        let public = register(work, of_half, public).await?;
+        list.push(link(LinkType::PublicKeyLink, public));
+        let private = register(work, list, &given.object).await?;
+        let back = AddAttributeRequest {
+            unique_identifier: Some(UniqueIdentifier::Text(public.to_string())),
+            attribute: link(LinkType::PrivateKeyLink, private).into(),
+        };
+        work.item(RequestPayload::AddAttribute(back)).await?;
+        Ok(private)
+    }
+}
+
+async fn register(work: &mut Work<'_, '_>, list: Vec<Attribute>, object: &ManagedObject) -> Result<ObjectId, OperationError> {
+    let request = RegisterRequest {
+        object_type: object.object_type(),
+        attributes: all(list),
+        object: object.clone(),
+        protection_storage_masks: None,
+    };
+    match work.item(RequestPayload::Register(request)).await? {
+        ResponsePayload::Register(made) => id_of(&made.unique_identifier),
+        other => Err(mixed_up(&other)),
+    }
+}
+
+fn link(link_type: LinkType, to: ObjectId) -> Attribute {
+    Attribute::Link(Link { link_type, linked_object_identifier: UniqueIdentifier::Text(to.to_string()) })
 }
 
 /// The id in an answer of ours.

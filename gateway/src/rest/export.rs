@@ -22,6 +22,7 @@ use super::{
     keys::Named,
     names::KeyName,
     run::{Task, Work, mixed_up},
+    view::name_of,
 };
 use crate::operation::OperationError;
 
@@ -52,6 +53,9 @@ enum Format {
 pub(super) struct Exported {
     /// Whose.
     uuid: String,
+    /// Its name, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
     /// RAW or WRAPPED.
     format: Format,
     /// Base64.
@@ -81,7 +85,7 @@ pub(super) async fn export(
         (Format::Wrapped, None) => return Err(Refused::invalid("format WRAPPED needs wrappingKey")),
         (Format::Raw, Some(_)) => return Err(Refused::invalid("wrappingKey needs format WRAPPED")),
     };
-    let exported = rest.run(&may, &Export { key: KeyName::parse(&key)?, wrapping }).await?;
+    let exported = rest.run(&may, Export { key: KeyName::parse(&key)?, wrapping }).await?;
     Ok(done(StatusCode::OK, &exported))
 }
 
@@ -107,7 +111,9 @@ impl Task for Export {
             })?),
         };
         let permit = work.exchange.permit_id(id, Operation::Get).await?;
-        let key_format_type = match work.exchange.object(&permit).object_type {
+        let object = work.exchange.object(&permit);
+        let name = name_of(object);
+        let key_format_type = match object.object_type {
             ObjectType::PrivateKey => Some(KeyFormatType::Pkcs8),
             ObjectType::PublicKey => Some(KeyFormatType::X509),
             ObjectType::SymmetricKey => Some(KeyFormatType::Raw),
@@ -138,12 +144,12 @@ impl Task for Export {
             other => return Err(mixed_up(&other)),
         };
         let format = if wrapped_by.is_some() { Format::Wrapped } else { Format::Raw };
-        Ok(Exported { uuid: id.to_string(), format, material: material(&got.object)? })
+        Ok(Exported { uuid: id.to_string(), name, format, material: material(&got.object)? })
     }
 }
 
-/// The octets, in base64.
-fn material(object: &ManagedObject) -> Result<String, OperationError> {
+/// The octets of a key, in base64.
+pub(super) fn material(object: &ManagedObject) -> Result<String, OperationError> {
     let other = || OperationError::KeyFormatNotSupported(format!("a {} is not exported over REST", object.object_type()));
     let block = object.key_block().ok_or_else(other)?;
     let octets = match block.key_value.as_ref().ok_or(OperationError::KeyValueNotPresent)? {

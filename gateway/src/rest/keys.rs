@@ -51,6 +51,9 @@ pub(super) struct Which {
     /// Only the key of this name.
     #[serde(default)]
     name: Option<String>,
+    /// Only keys of this group.
+    #[serde(default)]
+    group: Option<String>,
 }
 
 /// A page of keys.
@@ -75,7 +78,7 @@ pub(super) async fn list(may: May<KeysRead>, State(rest): State<Rest>, Query(whi
     if which.offset > OFFSET_MAX {
         return Err(Refused::invalid(format!("offset must be 0 to {OFFSET_MAX}")));
     }
-    let page = rest.run(&may, &List { offset: which.offset, limit, name: which.name }).await?;
+    let page = rest.run(&may, List { offset: which.offset, limit, name: which.name, group: which.group }).await?;
     Ok(done(StatusCode::OK, &page))
 }
 
@@ -83,6 +86,7 @@ struct List {
     offset: usize,
     limit: usize,
     name: Option<String>,
+    group: Option<String>,
 }
 
 impl Task for List {
@@ -96,7 +100,8 @@ impl Task for List {
         // One more than wanted says whether there is a next page.
         let most = (self.limit + 1).min(work.exchange.gateway.policy.locate_page_max);
         let count = |number: usize| i32::try_from(number).ok();
-        let list = self.name.iter().map(|name| Attribute::Name(Name::text(name)).into()).collect();
+        let name = self.name.iter().map(|name| Attribute::Name(Name::text(name)).into());
+        let list = name.chain(self.group.iter().map(|group| Attribute::ObjectGroup(group.clone()).into())).collect();
         let locate = LocateRequest {
             maximum_items: count(most),
             offset_items: count(self.offset).filter(|offset| *offset > 0),
@@ -126,7 +131,7 @@ impl Task for List {
 #[utoipa::path(get, path = "/api/key/v1/keys/{key}", tag = "keys", params(Named), security(("basic" = ["keys:read"])),
     responses((status = 200, description = "The key.", body = KeyView), (status = 404, description = "No such key for this user.", body = Failure)))]
 pub(super) async fn show(may: May<KeysRead>, State(rest): State<Rest>, Path(key): Path<String>) -> Result<Response, Refused> {
-    let view = rest.run(&may, &Show { key: KeyName::parse(&key)? }).await?;
+    let view = rest.run(&may, Show { key: KeyName::parse(&key)? }).await?;
     Ok(done(StatusCode::OK, &view))
 }
 
@@ -146,6 +151,6 @@ impl Task for Show {
         // The operation is what is on record; the answer is worded from the object itself.
         let asked = GetAttributesRequest { unique_identifier: Some(UniqueIdentifier::Text(id.to_string())), names: Vec::new() };
         work.item(RequestPayload::GetAttributes(asked)).await?;
-        KeyView::of(work, id, &mut 0).await
+        KeyView::with_public_value(work, id).await
     }
 }

@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use super::{
     Rest,
     answer::{Failure, Refused, done},
-    body::Body,
+    body::{Body, Query},
     caller::{KeysDelete, KeysRotate, KeysState, May},
     create::id_of,
     keys::Named,
@@ -49,7 +49,7 @@ pub(super) async fn rotate(
     Path(key): Path<String>,
     Body(NoWish {}): Body<NoWish>,
 ) -> Result<Response, Refused> {
-    let view = rest.run(&may, &Rotate { key: KeyName::parse(&key)? }).await?;
+    let view = rest.run(&may, Rotate { key: KeyName::parse(&key)? }).await?;
     Ok(done(StatusCode::CREATED, &view))
 }
 
@@ -110,6 +110,9 @@ pub(super) struct StateWish {
     /// Why, in the client's words: kept with the key. At most 500 octets.
     #[serde(default)]
     reason: Option<String>,
+    /// With DEACTIVATED, COMPROMISED and DESTROYED: of a pair, the public half goes with the private one. Without it: it stays.
+    #[serde(default)]
+    pair: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
@@ -135,9 +138,9 @@ pub(super) async fn state(
         return Err(Refused::invalid(format!("reason has at most {REASON_BYTES_MAX} octets and no control characters")));
     }
     if wish.state == Wanted::Destroyed {
-        may.also(&rest, RestPermission::KeysDelete).await?;
+        may.also(&rest, RestPermission::KeysDelete)?;
     }
-    let view = rest.run(&may, &Become { key: KeyName::parse(&key)?, state: wish.state, reason: wish.reason }).await?;
+    let view = rest.run(&may, Become { key: KeyName::parse(&key)?, state: wish.state, reason: wish.reason, pair: wish.pair }).await?;
     Ok(done(StatusCode::OK, &view))
 }
 
@@ -145,6 +148,7 @@ struct Become {
     key: KeyName,
     state: Wanted,
     reason: Option<String>,
+    pair: bool,
 }
 
 impl Task for Become {
@@ -160,38 +164,74 @@ impl Task for Become {
 
     async fn perform(&self, work: &mut Work<'_, '_>) -> Result<KeyView, OperationError> {
         let id = self.key.resolve(work).await?;
-        let unique_identifier = Some(UniqueIdentifier::Text(id.to_string()));
-        let revoke = |code| {
-            let revocation_reason = RevocationReason { code, message: self.reason.clone() };
-            RequestPayload::Revoke(RevokeRequest { unique_identifier: unique_identifier.clone(), revocation_reason, compromise_occurrence_date: None })
-        };
-        match self.state {
-            Wanted::Active => {
-                work.item(RequestPayload::Activate(ActivateRequest { unique_identifier })).await?;
+        self.bring(work, id).await?;
+        if let Some(half) = public_half(work, id, self.pair && self.state != Wanted::Active).await? {
+            let permit = work.exchange.permit_id(half, Operation::GetAttributes).await?;
+            // It may have been deactivated before, by itself.
+            if self.state != Wanted::Deactivated || work.exchange.object(&permit).lifecycle == Lifecycle::Active {
+                self.bring(work, half).await?;
             }
-            Wanted::Deactivated => {
-                work.item(revoke(RevocationReasonCode::CessationOfOperation)).await?;
-            }
-            Wanted::Compromised => {
-                work.item(revoke(RevocationReasonCode::KeyCompromise)).await?;
-            }
-            Wanted::Destroyed => destroy(work, id).await?,
         }
         KeyView::of(work, id, &mut 0).await
     }
 }
 
+impl Become {
+    async fn bring(&self, work: &mut Work<'_, '_>, id: ObjectId) -> Result<(), OperationError> {
+        let unique_identifier = Some(UniqueIdentifier::Text(id.to_string()));
+        let code = match self.state {
+            Wanted::Active => {
+                return work.item(RequestPayload::Activate(ActivateRequest { unique_identifier })).await.map(drop);
+            }
+            Wanted::Deactivated => RevocationReasonCode::CessationOfOperation,
+            Wanted::Compromised => RevocationReasonCode::KeyCompromise,
+            Wanted::Destroyed => return destroy(work, id).await,
+        };
+        let revocation_reason = RevocationReason { code, message: self.reason.clone() };
+        let revoke = RevokeRequest { unique_identifier, revocation_reason, compromise_occurrence_date: None };
+        work.item(RequestPayload::Revoke(revoke)).await.map(drop)
+    }
+}
+
+/// How a key ends.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Ending {
+    /// Of a pair, the public half is destroyed with the private one. Without it: it stays.
+    #[serde(default)]
+    pair: bool,
+}
+
+/// The public half that goes with a key, if it is to and is not destroyed.
+async fn public_half(work: &mut Work<'_, '_>, id: ObjectId, pair: bool) -> Result<Option<ObjectId>, OperationError> {
+    let permit = work.exchange.permit_id(id, Operation::GetAttributes).await?;
+    let object = work.exchange.object(&permit);
+    let is_private = object.object_type == ObjectType::PrivateKey;
+    let Some(half) = linked(object, LinkType::PublicKeyLink).filter(|_| pair && is_private) else { return Ok(None) };
+    match work.exchange.permit_id(half, Operation::GetAttributes).await {
+        Ok(permit) => Ok(Some(half).filter(|_| !work.exchange.object(&permit).lifecycle.is_destroyed())),
+        Err(_) => Ok(None),
+    }
+}
+
 /// Destroys the material of a key for ever. An active key is deactivated first, by its state.
-#[utoipa::path(delete, path = "/api/key/v1/keys/{key}", tag = "keys", params(Named), security(("basic" = ["keys:delete"])),
+#[utoipa::path(delete, path = "/api/key/v1/keys/{key}", tag = "keys", params(Named, Ending), security(("basic" = ["keys:delete"])),
     responses((status = 204, description = "It is destroyed."), (status = 403, description = "It was made as not deletable.", body = Failure),
         (status = 409, description = "It is active.", body = Failure)))]
-pub(super) async fn delete(may: May<KeysDelete>, State(rest): State<Rest>, Path(key): Path<String>) -> Result<Response, Refused> {
-    rest.run(&may, &Delete { key: KeyName::parse(&key)? }).await?;
+pub(super) async fn delete(
+    may: May<KeysDelete>,
+    State(rest): State<Rest>,
+    Path(key): Path<String>,
+    Query(ending): Query<Ending>,
+) -> Result<Response, Refused> {
+    rest.run(&may, Delete { key: KeyName::parse(&key)?, pair: ending.pair }).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 struct Delete {
     key: KeyName,
+    pair: bool,
 }
 
 impl Task for Delete {
@@ -203,7 +243,12 @@ impl Task for Delete {
 
     async fn perform(&self, work: &mut Work<'_, '_>) -> Result<(), OperationError> {
         let id = self.key.resolve(work).await?;
-        destroy(work, id).await
+        let half = public_half(work, id, self.pair).await?;
+        destroy(work, id).await?;
+        match half {
+            Some(half) => destroy(work, half).await,
+            None => Ok(()),
+        }
     }
 }
 

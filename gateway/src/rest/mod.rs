@@ -18,7 +18,9 @@ mod export;
 mod keys;
 mod life;
 mod logs;
+mod material;
 mod names;
+mod parameters;
 mod run;
 #[cfg(test)]
 mod tests;

@@ -1,13 +1,13 @@
 //! How a path or body names a key: by its UUID, by its name, or by `name#version`. Versions count from 1 along the links that Re-key
 //! leaves: the newest has the name, each replaced the one before.
 
-use keygate_kmip::{Attribute, Attributes, Link, LinkType, LocateRequest, Name, Operation, RequestPayload, ResponsePayload, UniqueIdentifier};
+use keygate_kmip::{Attribute, Link, LinkType, Name, Operation, UniqueIdentifier};
 
-use super::run::{Work, mixed_up};
+use super::run::Work;
 use crate::{
-    object::Object,
-    operation::{self, Exchange, OperationError},
-    store::ObjectId,
+    object::{Object, index_token},
+    operation::{Exchange, OperationError},
+    store::{LocateQuery, ObjectId},
 };
 
 /// Longest name that is looked for, in octets: keys made over KMIP may have longer names than those made here.
@@ -42,8 +42,8 @@ impl KeyName {
     /// The object that it names for the caller.
     ///
     /// # Errors
-    /// [`OperationError::NotFound`], or as `kmip.forbidden` says; [`OperationError::InvalidField`] for a name that several visible
-    /// keys have.
+    /// [`OperationError::NotFound`], or as `kmip.forbidden` says; [`OperationError::InvalidField`] for a name that several of the
+    /// caller's keys have.
     pub(super) async fn resolve(&self, work: &mut Work<'_, '_>) -> Result<ObjectId, OperationError> {
         let name = match self {
             Self::Id(id) => return Ok(*id),
@@ -64,29 +64,32 @@ impl KeyName {
     }
 }
 
-/// The visible key of this name; the caller's own comes before others'.
+/// The caller's own key of this name. Names are the client's: what another client has let it use is named by its UUID, or a key made
+/// there under a name that is known here would be taken for ours.
 async fn named(exchange: &mut Exchange<'_>, name: &str) -> Result<Option<ObjectId>, OperationError> {
-    let list = vec![Attribute::Name(Name::text(name)).into()];
-    let locate = LocateRequest { maximum_items: Some(16), attributes: Attributes { templates: Vec::new(), list }, ..LocateRequest::default() };
-    // No event of its own: it is a part of what names the key.
-    let found = match operation::perform(exchange, RequestPayload::Locate(locate)).await? {
-        ResponsePayload::Locate(found) => found.unique_identifiers,
-        other => return Err(mixed_up(&other)),
-    };
-    let ids: Vec<ObjectId> = found.iter().filter_map(UniqueIdentifier::as_text).filter_map(|id| id.parse().ok()).collect();
-    if ids.len() <= 1 {
-        return Ok(ids.first().copied());
-    }
+    let wanted = Attribute::Name(Name::text(name));
+    let (organisation, owner) = (exchange.caller.organisation, exchange.caller.principal());
+    let tokens = index_token(exchange.gateway.keyring.index(), organisation, &wanted).into_iter().collect();
+    let mut query = LocateQuery { tokens, ..LocateQuery::owned_by(organisation, owner) };
     let mut own = Vec::new();
-    for id in ids {
-        let permit = exchange.permit_id(id, Operation::Locate).await?;
-        if exchange.object(&permit).owner == exchange.caller.principal() {
-            own.push(id);
+    loop {
+        let page = exchange.gateway.store.locate(&query).await?;
+        for row in page.rows {
+            // No event of its own: it is a part of what names the key.
+            let Ok(permit) = exchange.permit_id(row.id, Operation::Locate).await else { continue };
+            let object = exchange.object(&permit);
+            let has_name = object.attributes.iter().any(|instance| instance.attribute == wanted);
+            if object.owner == owner && has_name && !object.lifecycle.is_destroyed() && !object.is_archived() {
+                own.push(row.id);
+            }
         }
-    }
-    match own[..] {
-        [only] => Ok(Some(only)),
-        _ => Err(OperationError::InvalidField("several keys have this name: name the key by its UUID".to_owned())),
+        if own.len() > 1 {
+            return Err(OperationError::InvalidField("several keys have this name: name the key by its UUID".to_owned()));
+        }
+        match page.next {
+            Some(next) => query.after = Some(next),
+            None => return Ok(own.first().copied()),
+        }
     }
 }
 

@@ -1,11 +1,16 @@
 //! A request as one unit of work: its operations, one commit, one answer. Executed again where another request was faster.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use keygate_kmip::{Operation, ProtocolVersion, RequestPayload, ResponsePayload};
 
 use super::{Rest, answer::Refused, caller::May};
 use crate::{
+    identity::Caller,
     operation::{self, Exchange, OperationError},
     respond::result_reason,
 };
@@ -16,9 +21,9 @@ const VERSION: ProtocolVersion = ProtocolVersion::V2_1;
 const ATTEMPTS_MAX: u32 = 8;
 
 /// What a request asks for, read and checked in form.
-pub(super) trait Task: Send + Sync {
+pub(super) trait Task: Send + Sync + 'static {
     /// What it answers.
-    type Answer: Send;
+    type Answer: Send + 'static;
 
     /// The operation that is on record where it was refused before one began.
     fn operation(&self) -> Operation;
@@ -37,18 +42,22 @@ pub(super) struct Work<'w, 'g> {
 }
 
 impl Rest {
-    /// Performs a task and commits what comes of it, all or nothing. What was refused is on record, too.
-    pub(super) async fn run<N, T: Task>(&self, may: &May<N>, task: &T) -> Result<T::Answer, Refused>
-    where
-        N: Sync,
-    {
+    /// Performs a task and commits what comes of it, all or nothing. What was refused is on record, too. It runs to its end whether
+    /// or not its client still waits: a device has done by then what only the commit, and what follows it, makes known.
+    pub(super) async fn run<N: Sync, T: Task>(&self, may: &May<N>, task: T) -> Result<T::Answer, Refused> {
+        let (rest, caller, source, connection) = (self.clone(), may.caller().clone(), may.source, may.connection);
+        let work = tokio::spawn(async move { rest.perform(&caller, source, connection, &task).await });
+        work.await.map_err(|lost| OperationError::internal("a request of the REST front", lost))?
+    }
+
+    async fn perform<T: Task>(&self, caller: &Arc<Caller>, source: IpAddr, connection: u64, task: &T) -> Result<T::Answer, Refused> {
         let mut names_taken = false;
         for attempt in 1.. {
-            let mut exchange = Exchange::new(&self.gateway, may.caller(), may.source, VERSION, unix_seconds());
+            let mut exchange = Exchange::new(&self.gateway, caller, source, VERSION, unix_seconds());
             if names_taken {
                 exchange.check_names();
             }
-            let mut work = Work { exchange: &mut exchange, rest: self, connection: may.connection, is_refused: false };
+            let mut work = Work { exchange: &mut exchange, rest: self, connection, is_refused: false };
             let outcome = task.perform(&mut work).await;
             if let Err(error) = &outcome {
                 work.refused(task.operation(), error);

@@ -55,7 +55,7 @@ pub(super) async fn change(
     if wish.group.is_none() && wish.attributes.is_empty() {
         return Err(Refused::invalid("give group or attributes"));
     }
-    let view = rest.run(&may, &Update { key: KeyName::parse(&key)?, wish }).await?;
+    let view = rest.run(&may, Update { key: KeyName::parse(&key)?, wish }).await?;
     Ok(done(StatusCode::OK, &view))
 }
 

@@ -2,14 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use keygate_kmip::{Attribute, CryptographicUsageMask, CustomAttribute, LinkType, ObjectType, Operation, Tag};
+use keygate_kmip::{
+    Attribute, CryptographicUsageMask, CustomAttribute, GetRequest, KeyFormatType, LinkType, ObjectType, Operation, RequestPayload, ResponsePayload,
+    Tag, UniqueIdentifier,
+};
 use serde::Serialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use utoipa::ToSchema;
 
 use super::{
+    export,
     names::{linked, versions},
-    run::Work,
+    run::{Work, mixed_up},
     wishes::{DELETABLE, RESERVED, USAGES},
 };
 use crate::{
@@ -57,9 +61,12 @@ pub(super) struct KeyView {
     keystore: Option<String>,
     /// When it was made, RFC 3339.
     created: String,
-    /// The public half of a private key.
+    /// UUID of the public half of a private key.
     #[serde(skip_serializing_if = "Option::is_none")]
     public_key: Option<String>,
+    /// That half itself, SubjectPublicKeyInfo in base64; not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    public_key_value: Option<String>,
     /// The version that replaced it.
     #[serde(skip_serializing_if = "Option::is_none")]
     replaced_by: Option<String>,
@@ -68,6 +75,26 @@ pub(super) struct KeyView {
 }
 
 impl KeyView {
+    /// With the value of a pair's public half, where the caller may get it.
+    pub(super) async fn with_public_value(work: &mut Work<'_, '_>, id: ObjectId) -> Result<Self, OperationError> {
+        let mut view = Self::of(work, id, &mut 0).await?;
+        let Some(public) = view.public_key.as_deref().and_then(|id| id.parse().ok()) else { return Ok(view) };
+        let Ok(permit) = work.exchange.permit_id(public, Operation::Get).await else { return Ok(view) };
+        if work.exchange.object(&permit).lifecycle.is_destroyed() || work.exchange.object(&permit).is_archived() {
+            return Ok(view);
+        }
+        let get = GetRequest {
+            unique_identifier: Some(UniqueIdentifier::Text(public.to_string())),
+            key_format_type: Some(KeyFormatType::X509),
+            ..GetRequest::default()
+        };
+        match work.item(RequestPayload::Get(get)).await? {
+            ResponsePayload::Get(got) => view.public_key_value = Some(export::material(&got.object)?),
+            other => return Err(mixed_up(&other)),
+        }
+        Ok(view)
+    }
+
     /// Of an object that the caller may see; `walked` counts replaced versions over the whole request.
     pub(super) async fn of(work: &mut Work<'_, '_>, id: ObjectId, walked: &mut u32) -> Result<Self, OperationError> {
         let version = versions(work.exchange, id, walked).await?.map(|all| all.len());
@@ -80,10 +107,7 @@ impl KeyView {
         let extractable = !object.attributes.has_tag(Tag::EXTRACTABLE) || object.attributes.flag(Tag::EXTRACTABLE);
         Ok(Self {
             uuid: id.to_string(),
-            name: text(object, |attribute| match attribute {
-                Attribute::Name(name) => Some(&name.value),
-                _ => None,
-            }),
+            name: name_of(object),
             version,
             state: object.has_state().then(|| state(object.lifecycle)),
             object_type: object.object_type.xml_name().unwrap_or("Unknown"),
@@ -100,10 +124,19 @@ impl KeyView {
             keystore: exchange.gateway.keystores.name(object.keystore).map(|name| name.to_string()),
             created: rfc3339(object.created_ms),
             public_key: linked(object, LinkType::PublicKeyLink).filter(|_| object.object_type == ObjectType::PrivateKey).map(|id| id.to_string()),
+            public_key_value: None,
             replaced_by: linked(object, LinkType::ReplacementObjectLink).map(|id| id.to_string()),
             attributes: customs(object).filter(|(name, _)| !name.starts_with(RESERVED)).map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         })
     }
+}
+
+/// Its name; older versions and public halves have none.
+pub(super) fn name_of(object: &Object) -> Option<String> {
+    text(object, |attribute| match attribute {
+        Attribute::Name(name) => Some(&name.value),
+        _ => None,
+    })
 }
 
 /// Whether the one who made it let it be destroyed.

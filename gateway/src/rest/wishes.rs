@@ -47,9 +47,25 @@ pub(super) enum Kind {
     Pair(CryptographicAlgorithm, i32, Option<RecommendedCurve>),
 }
 
+/// Curves by the contract's names, and the length of a key on them.
+const CURVES: [(&str, RecommendedCurve, i32); 3] =
+    [("P-256", RecommendedCurve::P256, 256), ("P-384", RecommendedCurve::P384, 384), ("P-521", RecommendedCurve::P521, 521)];
+
 /// The kind of key, by the contract's names.
-pub(super) fn kind(algorithm: &str, length: Option<i32>) -> Result<Kind, Refused> {
+pub(super) fn kind(algorithm: &str, length: Option<i32>, curve: Option<&str>) -> Result<Kind, Refused> {
     use CryptographicAlgorithm as A;
+    let length = match curve {
+        None => length,
+        Some(_) if algorithm != "EC" => return Err(Refused::invalid("curve goes with algorithm EC")),
+        Some(name) => {
+            let known = CURVES.iter().find(|(known, ..)| *known == name);
+            let (.., bits) = known.ok_or_else(|| Refused::invalid("curve must be one of P-256, P-384, P-521"))?;
+            if length.is_some_and(|length| length != *bits) {
+                return Err(Refused::invalid(format!("length contradicts curve, whose keys have {bits} bits")));
+            }
+            Some(*bits)
+        }
+    };
     let among = |default: i32, all: &[i32]| match length {
         None => Ok(default),
         Some(bits) if all.contains(&bits) => Ok(bits),
@@ -63,12 +79,7 @@ pub(super) fn kind(algorithm: &str, length: Option<i32>) -> Result<Kind, Refused
         "RSA" => Kind::Pair(A::Rsa, among(3072, &[2048, 3072, 4096])?, None),
         "EC" => {
             let bits = among(256, &[256, 384, 521])?;
-            let curve = match bits {
-                256 => RecommendedCurve::P256,
-                384 => RecommendedCurve::P384,
-                _ => RecommendedCurve::P521,
-            };
-            Kind::Pair(A::Ec, bits, Some(curve))
+            Kind::Pair(A::Ec, bits, CURVES.iter().find(|(.., of_curve)| *of_curve == bits).map(|(_, curve, _)| *curve))
         }
         _ => return Err(Refused::invalid("algorithm must be one of AES, HMAC-SHA256, HMAC-SHA384, HMAC-SHA512, RSA, EC")),
     })
@@ -170,12 +181,12 @@ mod tests {
     /// Sizes are those of the algorithm, usages those that such a key has; nothing is rounded or dropped.
     #[test]
     fn kinds_and_usages_are_checked() {
-        assert_eq!(kind("AES", None).expect("AES"), Kind::Symmetric(CryptographicAlgorithm::Aes, 256));
-        assert_eq!(kind("EC", Some(384)).expect("EC"), Kind::Pair(CryptographicAlgorithm::Ec, 384, Some(RecommendedCurve::P384)));
+        assert_eq!(kind("AES", None, None).expect("AES"), Kind::Symmetric(CryptographicAlgorithm::Aes, 256));
+        assert_eq!(kind("EC", Some(384), None).expect("EC"), Kind::Pair(CryptographicAlgorithm::Ec, 384, Some(RecommendedCurve::P384)));
         for (algorithm, length) in [("AES", Some(64)), ("AES", Some(-256)), ("RSA", Some(1024)), ("EC", Some(255)), ("DES", None), ("aes", None)] {
-            assert!(kind(algorithm, length).is_err(), "{algorithm} {length:?}");
+            assert!(kind(algorithm, length, None).is_err(), "{algorithm} {length:?}");
         }
-        let (aes, hmac) = (kind("AES", None).expect("AES"), kind("HMAC-SHA256", None).expect("HMAC"));
+        let (aes, hmac) = (kind("AES", None, None).expect("AES"), kind("HMAC-SHA256", None, None).expect("HMAC"));
         let asked = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         assert_eq!(aes.usage(Some(&asked(&["WRAP_KEY", "UNWRAP_KEY"]))).expect("fits"), Mask::WRAP_KEY | Mask::UNWRAP_KEY);
         assert!(aes.usage(Some(&asked(&["SIGN"]))).is_err() && aes.usage(Some(&[])).is_err() && aes.usage(Some(&asked(&["EVERYTHING"]))).is_err());

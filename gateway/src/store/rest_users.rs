@@ -130,15 +130,15 @@ impl std::fmt::Display for RestPermission {
 }
 
 /// Words that are no [`RestPermission`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a permission is one of {}", RestPermission::ALL.map(RestPermission::name).join(", "))]
-pub struct RestPermissionError;
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no permission {0:?}: a permission is one of {all}", all = RestPermission::ALL.map(RestPermission::name).join(", "))]
+pub struct RestPermissionError(String);
 
 impl std::str::FromStr for RestPermission {
     type Err = RestPermissionError;
 
     fn from_str(text: &str) -> Result<Self, RestPermissionError> {
-        Self::ALL.into_iter().find(|permission| permission.name() == text).ok_or(RestPermissionError)
+        Self::ALL.into_iter().find(|permission| permission.name() == text).ok_or_else(|| RestPermissionError(text.chars().take(80).collect()))
     }
 }
 

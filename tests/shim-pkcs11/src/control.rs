@@ -3,8 +3,9 @@
 //! The control file holds one rule a line: `NUMBER FUNCTION ACTION [ARGUMENT] [skip=N] [times=N]`. NUMBER (0 to 255) is
 //! the rule's own in a test; under it its matches are counted, over all processes, in `CONTROL.counts`. `skip` matches
 //! pass before the rule acts, then it acts `times` times (for ever without it). Actions: `return CODE` (instead of the
-//! call), `then-return CODE` (after it), `delay MS`, `hang`, `crash`, `then-crash`, `flip` (a bit of the signature),
-//! `token-flags BITS`, `hide MECHANISM`, `claim MECHANISM`. The file is read again when it has changed.
+//! call), `then-return CODE` (after it), `delay MS`, `hang`, `crash`, `then-crash`, `flip` (the last bit of the signature),
+//! `token-flags BITS`, `hide MECHANISM`, `claim MECHANISM`. Under the name
+//! `C_GetAttributeValue:TYPE` (`0x90`, say) `flip` acts on what the token tells of that attribute. The file is read again when it has changed.
 //!
 //! `CONTROL.log` gets a line `PID FUNCTION CODE` for each call that begins or ends something, or on which a rule acted.
 

@@ -179,6 +179,7 @@ struct Table(CK_FUNCTION_LIST);
 unsafe impl Sync for Table {}
 
 static TABLE: Table = Table(CK_FUNCTION_LIST {
+    C_GetAttributeValue: Some(lies::attribute_value),
     C_GetMechanismInfo: Some(lies::mechanism_info),
     C_GetMechanismList: Some(lies::mechanism_list),
     C_GetTokenInfo: Some(lies::token_info),
@@ -257,6 +258,30 @@ mod lies {
         }
         // SAFETY: the caller's arguments.
         unsafe { with_rules::C_GetMechanismInfo(slot, kind, info) }
+    }
+
+    pub(super) unsafe extern "C" fn attribute_value(
+        session: CK_SESSION_HANDLE,
+        object: CK_OBJECT_HANDLE,
+        template: *mut CK_ATTRIBUTE,
+        count: CK_ULONG,
+    ) -> CK_RV {
+        // SAFETY: the caller's arguments.
+        let code = unsafe { with_rules::C_GetAttributeValue(session, object, template, count) };
+        if code != CKR_OK || template.is_null() {
+            return code;
+        }
+        // SAFETY: the call succeeded, so the template has `count` entries.
+        let attributes = unsafe { std::slice::from_raw_parts_mut(template, count as usize) };
+        for attribute in attributes.iter().filter(|attribute| !attribute.pValue.is_null() && attribute.ulValueLen > 0) {
+            for act in control::fired(&format!("C_GetAttributeValue:{:#x}", attribute.type_), When::Lie) {
+                if matches!(act, Act::Flip) {
+                    // SAFETY: the call filled in so many octets.
+                    unsafe { *attribute.pValue.cast::<CK_BYTE>().add(attribute.ulValueLen as usize - 1) ^= 1 };
+                }
+            }
+        }
+        code
     }
 
     pub(super) unsafe extern "C" fn sign(

@@ -61,6 +61,15 @@ struct Shared {
     keys: Mutex<keys::Keys>,
     misbehaviour: Mutex<Option<Misbehaviour>>,
     requests: Mutex<Vec<String>>,
+    accepts: Mutex<Accepts>,
+}
+
+/// What the server accepts.
+#[derive(Clone, Debug)]
+struct Accepts {
+    password: String,
+    /// Tokens of this login and none before.
+    login: u32,
 }
 
 /// The certificate that a server shows.
@@ -100,6 +109,7 @@ impl RestMock {
             keys: Mutex::default(),
             misbehaviour: Mutex::default(),
             requests: Mutex::default(),
+            accepts: Mutex::new(Accepts { password: PASSWORD.to_owned(), login: 1 }),
         });
         let mock = Self { address: listener.local_addr()?, folder, shared: Arc::clone(&shared) };
         thread::spawn(move || {
@@ -129,6 +139,16 @@ impl RestMock {
         *lock(&self.shared.misbehaviour) = how;
     }
 
+    /// From now on the server knows another password.
+    pub fn change_password(&self, password: &str) {
+        password.clone_into(&mut lock(&self.shared.accepts).password);
+    }
+
+    /// Tokens that were given out are not accepted any more.
+    pub fn expire_tokens(&self) {
+        lock(&self.shared.accepts).login += 1;
+    }
+
     /// Method and path of every request so far.
     #[must_use]
     pub fn requests(&self) -> Vec<String> {
@@ -152,6 +172,7 @@ fn serve(shared: &Shared, tls: Arc<ServerConfig>, stream: TcpStream) -> io::Resu
     while let Some(request) = http::read(&mut stream)? {
         lock(&shared.requests).push(format!("{} {}", request.method, request.path));
         let how = *lock(&shared.misbehaviour);
+        let accepts = lock(&shared.accepts).clone();
         match how {
             Some(Misbehaviour::Silence) => {
                 // Ends when the client gives up.
@@ -164,7 +185,7 @@ fn serve(shared: &Shared, tls: Arc<ServerConfig>, stream: TcpStream) -> io::Resu
                 if how == Some(Misbehaviour::LoseOneAnswer) {
                     *lock(&shared.misbehaviour) = None;
                 }
-                let _ = styles::answer(shared.style, &mut lock(&shared.keys), &request);
+                let _ = styles::answer(shared.style, &accepts, &mut lock(&shared.keys), &request);
                 return Ok(());
             }
             Some(Misbehaviour::Failing) => http::write(&mut stream, 500, "application/json", b"{}")?,
@@ -172,7 +193,7 @@ fn serve(shared: &Shared, tls: Arc<ServerConfig>, stream: TcpStream) -> io::Resu
                 if let Some(Misbehaviour::Slow(ms)) = how {
                     thread::sleep(Duration::from_millis(ms));
                 }
-                let (status, mut json) = styles::answer(shared.style, &mut lock(&shared.keys), &request);
+                let (status, mut json) = styles::answer(shared.style, &accepts, &mut lock(&shared.keys), &request);
                 if how == Some(Misbehaviour::AnotherKey) && json.get("name").is_some() {
                     json["name"] = "keygate.far.00000000000000000000000000000000".into();
                 }
@@ -183,7 +204,7 @@ fn serve(shared: &Shared, tls: Arc<ServerConfig>, stream: TcpStream) -> io::Resu
     Ok(())
 }
 
-fn tls(shown: &Shown, folder: &Path) -> io::Result<ServerConfig> {
+pub(crate) fn tls(shown: &Shown, folder: &Path) -> io::Result<ServerConfig> {
     let key = KeyPair::generate().map_err(io::Error::other)?;
     let mut parameters = CertificateParams::new(shown.names.clone()).map_err(io::Error::other)?;
     parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::http::Request;
 use super::keys::{self, BAD_FIELD, Keys, NO_KEY, Refusal, Wanted, decode, encode};
-use super::{PASSWORD, USER};
+use super::{Accepts, USER};
 
 /// Whose interface it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,23 +21,22 @@ pub enum Style {
     Securosys,
 }
 
-const TOKEN: &str = "token-of-the-mock";
-
 /// Status and body.
-pub(super) fn answer(style: Style, keys: &mut Keys, request: &Request) -> (u16, Value) {
+pub(super) fn answer(style: Style, accepts: &Accepts, keys: &mut Keys, request: &Request) -> (u16, Value) {
+    let (password, token) = (&accepts.password, format!("token-of-login-{}", accepts.login));
     let authorized = match style {
-        Style::Eskm => request.authorization == format!("Basic {}", STANDARD.encode(format!("{USER}:{PASSWORD}"))),
+        Style::Eskm => request.authorization == format!("Basic {}", STANDARD.encode(format!("{USER}:{password}"))),
         Style::CipherTrust => {
-            request.path == "/api/v1/auth/tokens" || request.authorization == format!("Bearer {TOKEN}")
+            request.path == "/api/v1/auth/tokens" || request.authorization == format!("Bearer {token}")
         }
-        Style::Securosys => request.authorization == format!("Bearer {PASSWORD}"),
+        Style::Securosys => request.authorization == format!("Bearer {password}"),
     };
     if !authorized {
         return (401, json!({"reason": "AUTHENTICATION_NOT_SUCCESSFUL", "message": "who is it?"}));
     }
     let done = match style {
         Style::Eskm => eskm(keys, request),
-        Style::CipherTrust => ciphertrust(keys, request),
+        Style::CipherTrust => ciphertrust(keys, request, password, &token),
         Style::Securosys => securosys(keys, request),
     };
     done.map_or_else(|(status, reason)| (status, json!({"reason": reason, "message": "refused"})), |body| (200, body))
@@ -89,14 +88,14 @@ fn eskm(keys: &mut Keys, request: &Request) -> Result<Value, Refusal> {
                 group: text(body, "group")?,
                 is_exportable: body["exportable"] == true,
             })?;
-            Ok(json!({"name": name, "version": 1, "state": "ACTIVE", "publicKey": key.public()}))
+            Ok(json!({"name": name, "version": 1, "state": "ACTIVE", "publicKeyValue": key.public()}))
         }
         ("GET", ["api", "key", "v1", "keys"]) => {
             let listed = page(keys, parameter(query, "group"), parameter(query, "offset"), parameter(query, "limit"));
             Ok(json!({"keys": listed}))
         }
         ("GET", ["api", "key", "v1", "keys", name]) => {
-            Ok(json!({"name": name, "state": "ACTIVE", "publicKey": keys.find(name)?.public()}))
+            Ok(json!({"name": name, "state": "ACTIVE", "publicKeyValue": keys.find(name)?.public()}))
         }
         ("POST", ["api", "key", "v1", "keys", name, "export"]) => {
             let key = keys.find(name)?;
@@ -114,10 +113,14 @@ fn eskm(keys: &mut Keys, request: &Request) -> Result<Value, Refusal> {
         }
         ("POST", ["api", "crypto", "v1", "random"]) => random(body.get("length").and_then(Value::as_u64), "data"),
         ("POST", ["api", "crypto", "v1", use_of]) => {
-            let name = text(body, "name")?;
+            let name = text(body, "key")?;
             let key = keys.find(name)?;
             let hash = |field: &str| body.get(field).and_then(Value::as_str).and_then(keys::hash);
             let scheme = || {
+                // The client pads.
+                if matches!(text(body, "mode")?, "CBC" | "ECB") && text(body, "padding")? != "NONE" {
+                    return Err(BAD_FIELD);
+                }
                 keys::scheme(
                     text(body, "mode")?,
                     body.get("tagLength").and_then(Value::as_u64),
@@ -140,8 +143,13 @@ fn eskm(keys: &mut Keys, request: &Request) -> Result<Value, Refusal> {
                 "sign" => {
                     let salt_len =
                         body.get("saltLength").and_then(Value::as_u64).and_then(|len| usize::try_from(len).ok());
-                    let scheme =
-                        signature(text(body, "scheme")?, hash("hash").ok_or(BAD_FIELD)?, hash("mgfHash"), salt_len)?;
+                    let named = match (key.algorithm.as_str(), body.get("padding").and_then(Value::as_str)) {
+                        ("EC", None) => "ECDSA",
+                        ("RSA", Some("PKCS1")) => "RSASSA-PKCS1",
+                        ("RSA", Some("PSS")) => "RSASSA-PSS",
+                        _ => return Err(BAD_FIELD),
+                    };
+                    let scheme = signature(named, hash("hash").ok_or(BAD_FIELD)?, hash("mgfHash"), salt_len)?;
                     Ok(
                         json!({"name": name, "signature": encode(&key.sign(scheme, SignInput::Digest(&decode(&body["digest"])?))?)}),
                     )
@@ -175,14 +183,14 @@ fn random(length: Option<u64>, field: &str) -> Result<Value, Refusal> {
     Ok(json!({field: encode(local::random(length).map_err(keys::refusal)?.expose())}))
 }
 
-fn ciphertrust(keys: &mut Keys, request: &Request) -> Result<Value, Refusal> {
+fn ciphertrust(keys: &mut Keys, request: &Request, password: &str, token: &str) -> Result<Value, Refusal> {
     let body = &request.body;
     let (path, query) = segments(&request.path);
     let path = path.strip_prefix(&["api", "v1"]).ok_or(NO_KEY)?;
     match (request.method.as_str(), path) {
         ("POST", ["auth", "tokens"]) => {
-            let is_right = body["grant_type"] == "password" && body["username"] == USER && body["password"] == PASSWORD;
-            if is_right { Ok(json!({"jwt": TOKEN, "duration": 300})) } else { Err((401, "NCERRAuthenticationFailed")) }
+            let is_right = body["grant_type"] == "password" && body["username"] == USER && body["password"] == password;
+            if is_right { Ok(json!({"jwt": token, "duration": 300})) } else { Err((401, "NCERRAuthenticationFailed")) }
         }
         ("POST", ["vault", "keys2"]) => {
             let name = text(body, "name")?;

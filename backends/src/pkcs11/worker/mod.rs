@@ -135,9 +135,13 @@ fn log_in(socket: &mut UnixStream, opening: Opening) -> Result<(Server, TokenInf
     let tokens = slots.into_iter().map(|slot| (slot, functions.token_info(slot).ok()));
     let (slot, info) = opening.token.choose(tokens)?;
     refuse_risky_login(&info, opening.wary)?;
+    if opening.refused.contains(&info.serial) {
+        let text = "the token has refused this PIN before, and it is not offered again: correct it where the settings say, then restart the server";
+        return Err(KsError::new(Class::AuthStop, text));
+    }
     let keeper = Session::open(functions, slot)?;
     let gone = |e: io::Error| KsError::new(Class::RetryOther, format!("the gateway is gone: {e}"));
-    say(socket, &Note::LoggingIn).map_err(gone)?;
+    say(socket, &Note::LoggingIn(info.serial.clone())).map_err(gone)?;
     match keeper.login(opening.pin.as_ref()) {
         Ok(()) => Ok((Server::new(functions, slot, keeper), info)),
         // A module that keeps its login across processes: whose PIN it was is not known.

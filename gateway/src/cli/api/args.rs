@@ -482,6 +482,13 @@ pub(in crate::cli) enum RestUser {
         #[command(flatten)]
         via: Via,
     },
+    /// Removes a user for good. Its client stays, with its keys.
+    Remove {
+        /// Its name.
+        name: String,
+        #[command(flatten)]
+        via: Via,
+    },
     /// Says anew what a user may do.
     Allow {
         /// Its name.

@@ -298,6 +298,10 @@ pub(super) fn removed(via: &Via, answer: &Value, name: &str) {
     if via.json { println!("{answer}") } else { println!("keystore \"{name}\" is removed") }
 }
 
+pub(super) fn removed_rest_user(via: &Via, answer: &Value, name: &str) {
+    if via.json { println!("{answer}") } else { println!("REST user \"{name}\" is removed; its client stays, with its keys") }
+}
+
 pub(super) fn keystore_statuses(via: &Via, all: Vec<Value>) -> Result<(), Failure> {
     print(via, serde_json::json!({ "items": all }), |all: List<KeystoreStatus>| {
         for status in all.items {

@@ -33,6 +33,11 @@ pub(in crate::cli) fn rest_user(command: RestUser) -> Result<(), Failure> {
         RestUser::List { via } => print::rest_users(&via, via.get(Path::of(&[REST_USERS]))?),
         RestUser::Disable { name, via } => changed(&via, &name, json!({ "disabled": true })),
         RestUser::Enable { name, via } => changed(&via, &name, json!({ "disabled": false })),
+        RestUser::Remove { name, via } => {
+            let answer = via.delete(Path::of(&[REST_USERS, &name]))?;
+            print::removed_rest_user(&via, &answer, &name);
+            Ok(())
+        }
         RestUser::Allow { name, may, via } => changed(&via, &name, json!({ "permissions": may })),
         RestUser::SetPassword { name, password, via } => {
             let body = match password.read()? {
@@ -51,18 +56,19 @@ fn changed(via: &Via, name: &str, body: Value) -> Result<(), Failure> {
 
 /// The password is asked for by curl: it stands neither in a command line nor in a history.
 fn test_command(via: &Via, name: &str, host: Option<String>, ca_out: Option<PathBuf>) -> Result<(), Failure> {
+    let (host, file) = match (host, ca_out, via.data_dir.as_deref()) {
+        (Some(host), Some(file), _) => (host, file),
+        (host, file, Some(folder)) => {
+            (host.map_or_else(|| place(folder), Ok)?, file.unwrap_or_else(|| folder.join("rest-ca.pem")))
+        }
+        (host, file, None) => {
+            let wanted = [("--host HOST:PORT", host.is_none()), ("--ca-out FILE", file.is_none())];
+            let missing: Vec<&str> = wanted.into_iter().filter(|(_, is_missing)| *is_missing).map(|(option, _)| option).collect();
+            return Err(Failure::new(code::USAGE, format!("give {}: the gateway is not on this machine", missing.join(" and "))));
+        }
+    };
     let user = via.get(Path::of(&[REST_USERS, name]))?;
     let text = |field: &str| user[field].as_str().unwrap_or_default();
-    let missing = |what: &str| Failure::new(code::USAGE, format!("give {what}: the gateway is not on this machine"));
-    let host = match host {
-        Some(host) => host,
-        None => place(via.data_dir.as_deref().ok_or_else(|| missing("--host HOST:PORT"))?)?,
-    };
-    let file = match (ca_out, &via.data_dir) {
-        (Some(file), _) => file,
-        (None, Some(folder)) => folder.join("rest-ca.pem"),
-        (None, None) => return Err(missing("--ca-out FILE")),
-    };
     std::fs::write(&file, text("ca")).map_err(|error| Failure::new(code::FAILED, format!("cannot write {}: {error}", file.display())))?;
     let command =
         format!("curl --silent --show-error --cacert {} --user {} https://{host}{TEST_PATH}", quoted(&file.display().to_string()), text("name"));
