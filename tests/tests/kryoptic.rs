@@ -145,9 +145,9 @@ fn a_token_of_version_3_passes_the_test_of_a_keystore() {
     gateway.start().expect("starts");
     let (module, label) = (format!("module={}", token.module.display()), "token-label=life");
     let pin_file = token.pin_file.to_string_lossy();
-    gateway.keygate_ok(&["keystore", "add", "hsm", "--kind", "pkcs11", "--set", &module, "--set", label, "--secret-file", &pin_file]);
+    let _ = gateway.keygate_ok(&["keystore", "add", "hsm", "--kind", "pkcs11", "--set", &module, "--set", label, "--secret-file", &pin_file]);
     let printed = gateway.keygate_ok(&["keystore", "test", "hsm"]);
     assert_eq!(printed.trim_end().lines().last(), Some("Success"), "{printed}");
-    gateway.keygate_ok(&["keystore", "activate", "hsm", "--confirm", "hsm"]);
+    let _ = gateway.keygate_ok(&["keystore", "activate", "hsm", "--confirm", "hsm"]);
     assert!(token.keys().expect("the token is listed").is_empty(), "the test left a key behind");
 }

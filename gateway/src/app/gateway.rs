@@ -6,7 +6,7 @@ use std::{
 };
 
 use keygate_backends::group::{Group, GroupSettings, MemberState, Replica};
-use keygate_backends::{Health, Keystore, KeystoreId as KeystoreName, KsError, SecretBytes, local::LocalKeystore, pkcs11::Pkcs11Keystore};
+use keygate_backends::{Keystore, KeystoreId as KeystoreName, KsError, SecretBytes, local::LocalKeystore, pkcs11::Pkcs11Keystore};
 use keygate_kmip::{ProtocolVersion, ttlv};
 
 use super::{App, remote, token};

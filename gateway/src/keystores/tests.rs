@@ -109,6 +109,7 @@ impl World {
         let device = Arc::new(Mutex::new(Device { serial: "7".into(), ..Device::default() }));
         let opening = Arc::clone(&device);
         let service = KeystoreService::new(Parts {
+            secret: Arc::new(|_| Ok(None)),
             store: store.clone(),
             of_the_file: vec![KeystoreConfig::Local { name: "local".into() }],
             file_default: "local".into(),

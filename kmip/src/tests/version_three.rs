@@ -74,14 +74,14 @@ fn a_name_of_3_0_is_a_text() {
     let name = Name::text("blue");
     for (version, item_type) in [(V3_0, Type::TextString), (ProtocolVersion::V2_1, Type::Structure)] {
         let mut writer = Writer::new();
-        writer.structure(Tag::ATTRIBUTES, |writer| codec::Field::encode(&name, Tag::NAME, writer, version));
+        writer.structure(Tag::ATTRIBUTES, |writer| Field::encode(&name, Tag::NAME, writer, version));
         let bytes = writer.into_bytes();
         let frame = Frame::parse(&bytes, &Limits::default()).expect("well formed");
         let item = frame.root().structure().expect("a structure").next().expect("a name");
         assert_eq!(item.item_type, item_type);
-        assert_eq!(codec::Field::decode(item, version), Ok(name.clone()));
+        assert_eq!(Field::decode(item, version), Ok(name.clone()));
         let other = if version == V3_0 { ProtocolVersion::V2_1 } else { V3_0 };
-        assert!(<Name as codec::Field>::decode(item, other).is_err());
+        assert!(<Name as Field>::decode(item, other).is_err());
     }
 }
 

@@ -197,26 +197,26 @@ fn a_second_gateway_is_added_tested_and_activated() {
     );
     let addresses = format!("addresses=[\"{address}\"]");
     let add = ["keystore", "add", "far", "--kind", "kmip", "--set", &addresses, "--set", &ca, "--set", &cert, "--set", &key];
-    first.keygate_ok(&add);
+    let _ = first.keygate_ok(&add);
     let strangers = file("ca-file", &first.client_folder("a").join("ca.pem"));
     for (wrong, step, right) in [
         ("addresses=[\"no-such-host.invalid\"]", "resolve", &addresses),
         ("addresses=[\"localhost:1\"]", "connect", &addresses),
         (&strangers, "tls", &ca),
     ] {
-        first.keygate_ok(&["keystore", "set", "far", "--set", wrong]);
+        let _ = first.keygate_ok(&["keystore", "set", "far", "--set", wrong]);
         let output = first.keygate(&["keystore", "test", "far", "--json"]).expect("the command runs");
         assert!(!output.status.success(), "{step}");
         let shown = first.keygate_ok(&["keystore", "show", "far", "--json"]);
         let shown: serde_json::Value = serde_json::from_str(&shown).expect("JSON");
         let last = shown["test"]["steps"].as_array().and_then(|steps| steps.last()).cloned().unwrap_or_default();
         assert_eq!((last["name"].as_str(), last["outcome"].as_str()), (Some(step), Some("failed")), "{shown}");
-        first.keygate_ok(&["keystore", "set", "far", "--set", right]);
+        let _ = first.keygate_ok(&["keystore", "set", "far", "--set", right]);
     }
     let tested = first.keygate_ok(&["keystore", "test", "far"]);
     assert!(tested.trim_end().ends_with("Success"), "{tested}");
     assert_eq!(located(&second, "a"), 0, "the probe key is gone");
-    first.keygate_ok(&["keystore", "activate", "far", "--confirm", "far"]);
+    let _ = first.keygate_ok(&["keystore", "activate", "far", "--confirm", "far"]);
     let mut client = first.connect("b");
     let id = create(&mut client);
     assert_eq!(located(&second, "a"), 1, "the key is in the second gateway");

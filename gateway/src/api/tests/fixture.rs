@@ -96,8 +96,8 @@ impl World {
         let provisioning = std::sync::Arc::new(Provisioning::new(parts).expect("provisioning"));
         let keystores = crate::keystores::KeystoreService::new(crate::keystores::Parts {
             store: store.clone(),
-            file: Vec::new(),
-            secret: Arc::new(|_| Ok(None)),
+            of_the_file: Vec::new(),
+            secret: std::sync::Arc::new(|_| Ok(None)),
             file_default: "local".into(),
             data_dir: dir.path().to_owned(),
             open: std::sync::Arc::new(|_, _| Err("nothing is opened here".into())),
