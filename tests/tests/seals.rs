@@ -200,6 +200,22 @@ fn two_of_these_are_needed_where_the_policy_says_so() {
     let changed = gateway.keygate_ok(&["seal", "policy", "--needed", "2"]);
     assert!(changed.contains("two of them together open the store"), "{changed}");
     creates_a_key(&gateway, "a");
+    // Whoever writes the disk makes a file of it that had no proof and knew no two slots: no change is built on that.
+    let file = gateway.data().join("seal.json");
+    let whole = std::fs::read(&file).expect("readable");
+    let mut older: Value = serde_json::from_slice(&whole).expect("JSON");
+    for gone in ["mac", "needed", "pairs"] {
+        older.as_object_mut().expect("an object").remove(gone);
+    }
+    older["format"] = 1.into();
+    older["slots"].as_array_mut().expect("slots").iter_mut().for_each(|slot| drop(slot.as_object_mut().expect("a slot").remove("secret")));
+    std::fs::write(&file, older.to_string()).expect("written");
+    let another = gateway.secret_file("another", "battery staple").expect("written").to_string_lossy().into_owned();
+    for command in [&["seal", "add", "passphrase", "--new-passphrase-file", &another][..], &["seal", "policy", "--needed", "1"]] {
+        let refused = gateway.keygate(command).expect("runs");
+        assert!(!refused.status.success() && said(&refused).contains("seal.json"), "{}", said(&refused));
+    }
+    std::fs::write(&file, &whole).expect("written back");
     let removed = gateway.keygate(&["seal", "remove", &passphrase_slot]).expect("runs");
     assert!(!removed.status.success() && said(&removed).contains("two slots needed"), "{}", said(&removed));
     gateway.stop().expect("stops");

@@ -4,6 +4,7 @@
 //! committed first, then the file is replaced. Should the file be refused, a second event takes the first back.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering::Relaxed;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -170,8 +171,14 @@ impl Admin<'_> {
         }))
     }
 
+    /// The seal's file, for a change. Format 1 carries no proof of who wrote it, so a file that has gone back to it is refused: it could
+    /// turn two slots that are needed into one.
     fn seal(&self) -> Result<Seal, AdminError> {
-        Ok(Seal::load(self.app.dir.path())?)
+        let seal = Seal::load(self.app.dir.path())?;
+        if seal.format() < self.app.seal_format.load(Relaxed) {
+            return Err(SealError::Altered(self.app.dir.path().join("seal.json")).into());
+        }
+        Ok(seal)
     }
 
     async fn apply(&self, seal: &mut Seal, change: SealChange, action: Action, details: Details) -> Result<(), AdminError> {
@@ -183,6 +190,7 @@ impl Admin<'_> {
             }
             return Err(error.into());
         }
+        self.app.seal_format.fetch_max(seal.format(), Relaxed);
         Ok(())
     }
 }

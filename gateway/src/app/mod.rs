@@ -15,7 +15,7 @@ mod unlock;
 mod unseal_listener;
 mod unsealing;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, atomic::AtomicU32};
 
 use keygate_pki::{HttpUrl, OffsetDateTime, Profile};
 
@@ -97,6 +97,8 @@ pub struct App {
     pub unsealed: Unsealed,
     /// Held while the seal changes: two changes at once would lose one.
     pub seal_changes: Arc<tokio::sync::Mutex<()>>,
+    /// The newest format of the seal's file that was seen with a right root key. A file of an earlier one was not written by keygate.
+    pub seal_format: AtomicU32,
     objects: OnceLock<Arc<dyn ObjectsAdmin>>,
     /// Port of the public listener, once it is bound.
     public_port: OnceLock<u16>,
@@ -151,6 +153,7 @@ impl App {
         if !seal.is_authentic(&unsealed.root) {
             tracing::error!("seal.json was changed by something else than keygate: it opens, and is not changed further");
         }
+        let seal_format = AtomicU32::new(seal.format());
         let id = seal.store_id();
         let store = Store::open(dir.path(), id, unsealed.root.clone(), options).await.map_err(AppError::Open)?;
         let directory = Arc::new(DirectoryHandle::new(DirectoryContent::from_store(&store)));
@@ -192,6 +195,7 @@ impl App {
             readiness,
             unsealed,
             seal_changes,
+            seal_format,
             objects: OnceLock::new(),
             public_port: OnceLock::new(),
             _lock: lock,

@@ -53,7 +53,7 @@ pub(super) fn run(arguments: &Init) -> Result<(), Failure> {
         first_client(&app, &actor, &arguments.client).await?;
         app.close().await?;
         write_secret(&app.dir.config(), settings.as_bytes())?;
-        report(&app, &arguments.client, arguments.data.json)
+        report(&app, &arguments.client, &arguments.seal, arguments.data.json)
     })
 }
 
@@ -166,7 +166,8 @@ async fn first_client(app: &App, actor: &Actor, name: &str) -> Result<(), Failur
     making.write(reply).map(drop)
 }
 
-fn report(app: &App, client: &str, json: bool) -> Result<(), Failure> {
+/// `seal`: the kind of the first slot.
+fn report(app: &App, client: &str, seal: &str, json: bool) -> Result<(), Failure> {
     let path = app.dir.path();
     let credentials = path.join("clients").join(client);
     if json {
@@ -178,7 +179,12 @@ fn report(app: &App, client: &str, json: bool) -> Result<(), Failure> {
     println!("client credentials: {}", credentials.display());
     println!("administrator credentials: {}", path.join("admin").display());
     let (program, path) = (program(), shell_word(path));
-    println!("start it:      {program} serve --data-dir {path}");
+    let opening = match seal {
+        "passphrase" => " --passphrase-file FILE",
+        "shamir" => " --wait-for-unseal",
+        _ => "",
+    };
+    println!("start it:      {program} serve --data-dir {path}{opening}");
     println!("then, as the client just made:");
     println!("create a key:  {program} kmip create --data-dir {path} --credentials {}", shell_word(&credentials));
     println!("fetch a key:   {program} kmip get --data-dir {path} --credentials {} ID", shell_word(&credentials));

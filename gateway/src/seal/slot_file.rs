@@ -97,6 +97,11 @@ impl Seal {
         self.contents.store
     }
 
+    /// The format of the file. The first change of a file of an earlier format writes the newest, and nothing writes an earlier one.
+    pub fn format(&self) -> u32 {
+        self.contents.format
+    }
+
     /// How many slots have to open: 1 or 2.
     pub fn needed(&self) -> u8 {
         self.contents.needed

@@ -172,12 +172,19 @@ impl SlotFailure {
     }
 }
 
+/// The highest cost of a passphrase slot: 4 GiB, 64 passes.
+const COST_MAX: PassphraseCost = PassphraseCost { memory_kib: 4 << 20, passes: 64, lanes: 64 };
+
 pub(super) fn passphrase_key(
     passphrase: &SecretBytes,
     salt: &[u8],
     cost: PassphraseCost,
 ) -> Result<SecretBytes, SlotFailure> {
     let refuse = |error: argon2::Error| SlotFailure::Passphrase(error.to_string());
+    // The cost stands in a file that nothing has authenticated yet.
+    if cost.memory_kib > COST_MAX.memory_kib || cost.passes > COST_MAX.passes || cost.lanes > COST_MAX.lanes {
+        return Err(SlotFailure::Passphrase("its cost is beyond all that keygate writes: seal.json was changed".to_owned()));
+    }
     let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(32)).map_err(refuse)?;
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
     let mut hashed = Ok(());
