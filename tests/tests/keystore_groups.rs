@@ -88,7 +88,7 @@ impl World {
     fn status(&self) -> Json {
         let printed = self.gateway.keygate_ok(&["keystore", "status", "pair", "--json"]);
         let status: Json = serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error}: {printed}"));
-        status.get(0).cloned().unwrap_or(status)
+        status["items"][0].clone()
     }
 
     fn until(&self, what: &str, wanted: impl Fn(&Json) -> bool) -> Json {

@@ -363,7 +363,7 @@ fn a_mended_pin_is_offered_again_on_command() {
     let right = stage.token.pin().expect("the PIN");
     std::fs::write(&stage.token.pin_file, "87654321").expect("written");
     stage.gateway.start().expect("starts degraded");
-    wait_until("the login is refused", || stage.ready().contains("`keygate keystore retry NAME`"));
+    wait_until("the login is refused", || stage.ready().contains("`keygate keystore retry hsm`"));
     assert_eq!(stage.shim.calls("C_Login"), 1);
     let retry = || stage.gateway.keygate(&["keystore", "retry", "hsm"]).expect("the command runs");
     let told = |output: &std::process::Output| String::from_utf8_lossy(&output.stderr).into_owned();
@@ -385,7 +385,7 @@ fn a_mended_pin_is_offered_again_on_command() {
     assert_eq!(recorded.lines().filter(|line| line.contains("KeystoreRetried")).count(), 2, "{recorded}");
     let status = stage.gateway.keygate_ok(&["keystore", "status", "hsm", "--json"]);
     let status: serde_json::Value = serde_json::from_str(&status).expect("JSON");
-    let status = &status[0];
+    let status = &status["items"][0];
     assert_eq!((&status["health"], &status["sessions"].is_u64(), &status["workers"].is_u64()), (&"up".into(), &true, &true), "{status}");
     assert!(status["locked"].is_string() && status["generation"].as_u64() >= Some(1), "{status}");
     for secret in [right.as_str(), "87654321"] {
@@ -401,7 +401,7 @@ fn checks_are_made_and_counted() {
     stage.gateway.start().expect("starts");
     let status = || -> serde_json::Value {
         let printed = stage.gateway.keygate_ok(&["keystore", "status", "hsm", "--json"]);
-        serde_json::from_str::<serde_json::Value>(&printed).expect("JSON")[0].clone()
+        serde_json::from_str::<serde_json::Value>(&printed).expect("JSON")["items"][0].clone()
     };
     wait_until("a check succeeded", || status()["checks"].as_u64() > status()["checks_failed"].as_u64());
     stage.shim.rules(&["C_GetMechanismList return 0x5"]);

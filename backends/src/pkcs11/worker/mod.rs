@@ -136,7 +136,7 @@ fn log_in(socket: &mut UnixStream, opening: Opening) -> Result<(Server, TokenInf
     let (slot, info) = opening.token.choose(tokens)?;
     refuse_risky_login(&info, opening.wary)?;
     if opening.refused.contains(&info.serial) {
-        let text = "the token has refused this PIN before, and it is not offered again: correct it where the settings say, then restart the server";
+        let text = "the token has refused this PIN before, and it is not offered again";
         return Err(KsError::new(Class::AuthStop, text));
     }
     let keeper = Session::open(functions, slot)?;
