@@ -450,7 +450,7 @@ fn the_keyring_is_rotated() {
     let id = String::from_utf8(deployment.kmip(&["kmip", "create"], &first).stdout).unwrap().trim().to_owned();
     let key = deployment.kmip(&["kmip", "get", &id], &first).stdout;
     let said = deployment.succeeds(&["seal", "rotate"]);
-    assert!(said.contains("added keyring term 2; 1 objects sealed again"), "{said}");
+    assert!(said.contains("done") && said.contains("1 sealed again"), "{said}");
     assert_eq!(deployment.kmip(&["kmip", "get", &id], &first).stdout, key);
     terminate(&mut server);
     assert!(deployment.succeeds(&["seal", "rotate"]).contains("term 3"));

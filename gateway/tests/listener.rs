@@ -422,7 +422,8 @@ async fn what_is_no_message_is_answered_and_ended() {
     let alice = fixture.client(Some(&fixture.enrol("alice")));
     for (octets, expected) in [
         (message(&[b'x'; 200_000]), "TooLarge { bytes: 200000, max: 4096 }"),
-        (b"GET / HTTP/1.1\r\n\r\n".to_vec(), "NotARequest { header: [71, 69, 84, 32, 47, 32, 72, 84] }"),
+        // Neither TTLV nor the beginning of a method of HTTP.
+        (b"\x16\x03\x01\x02\0\x01\0\x01".to_vec(), "NotARequest { header: [22, 3, 1, 2, 0, 1, 0, 1] }"),
     ] {
         let mut stream = alice.connect().await.unwrap();
         stream.write_all(&octets).await.unwrap();

@@ -260,7 +260,13 @@ fn wrap_out(
         }
     }
     let mut last = KsError::unsupported("the group's tokens have no mechanism in common that wraps keys");
+    let whole_blocks = class == KeyClass::Secret && is_of_whole_blocks(session, key)?;
     for &mechanism in mechanisms {
+        // RFC 3394 §2: "The plaintext consists of n 64-bit blocks." SoftHSM fills others up with zeros, says nothing, and the copy is
+        // another key.
+        if mechanism == ck::CKM_AES_KEY_WRAP && !whole_blocks {
+            continue;
+        }
         match session.wrap(&Mechanism::Plain(mechanism), wrapping, key) {
             Ok(octets) => {
                 let (label, trusted) = (object::label(session, key)?, flag(session, key, ck::CKA_WRAP_WITH_TRUSTED)?);
@@ -272,6 +278,12 @@ fn wrap_out(
         }
     }
     Err(last)
+}
+
+/// Whether a secret key has a multiple of 8 octets, as far as the token tells.
+fn is_of_whole_blocks(session: &Session, key: ck::CK_OBJECT_HANDLE) -> Result<bool> {
+    let length = session.attribute(key, ck::CKA_VALUE_LEN)?.and_then(|value| value.try_into().ok()).map(ck::CK_ULONG::from_ne_bytes);
+    Ok(length.is_some_and(|length| length.is_multiple_of(8)))
 }
 
 /// A copy under an id, or a session object that only this call knows.
