@@ -95,6 +95,8 @@ pub struct WrappedKey {
     uses: Vec<ck::CK_ATTRIBUTE_TYPE>,
     /// CKA_WRAP_WITH_TRUSTED.
     trusted: bool,
+    /// CKA_VALUE_LEN of a secret key.
+    length: Option<u64>,
     octets: Vec<u8>,
 }
 
@@ -260,7 +262,9 @@ fn wrap_out(
         }
     }
     let mut last = KsError::unsupported("the group's tokens have no mechanism in common that wraps keys");
-    let whole_blocks = class == KeyClass::Secret && is_of_whole_blocks(session, key)?;
+    let length = length_of(session, key, class)?;
+    // A copy whose length is not told was copied because it is of whole blocks.
+    let whole_blocks = class == KeyClass::Secret && length.is_none_or(|length| length.is_multiple_of(8));
     for &mechanism in mechanisms {
         // RFC 3394 §2: "The plaintext consists of n 64-bit blocks." SoftHSM fills others up with zeros, says nothing, and the copy is
         // another key.
@@ -270,7 +274,7 @@ fn wrap_out(
         match session.wrap(&Mechanism::Plain(mechanism), wrapping, key) {
             Ok(octets) => {
                 let (label, trusted) = (object::label(session, key)?, flag(session, key, ck::CKA_WRAP_WITH_TRUSTED)?);
-                return Ok(WrappedKey { class, key_type, label, mechanism, uses, trusted, octets });
+                return Ok(WrappedKey { class, key_type, label, mechanism, uses, trusted, length, octets });
             }
             // Key wrap without padding takes multiples of 8 octets; another mechanism may do it.
             Err(e) if [ck::CKR_MECHANISM_INVALID, ck::CKR_KEY_SIZE_RANGE].iter().any(|&code| ckr::is(&e, code)) => last = e,
@@ -280,10 +284,13 @@ fn wrap_out(
     Err(last)
 }
 
-/// Whether a secret key has a multiple of 8 octets, as far as the token tells.
-fn is_of_whole_blocks(session: &Session, key: ck::CK_OBJECT_HANDLE) -> Result<bool> {
-    let length = session.attribute(key, ck::CKA_VALUE_LEN)?.and_then(|value| value.try_into().ok()).map(ck::CK_ULONG::from_ne_bytes);
-    Ok(length.is_some_and(|length| length.is_multiple_of(8)))
+/// Octets of a secret key, as far as the token tells.
+fn length_of(session: &Session, key: ck::CK_OBJECT_HANDLE, class: KeyClass) -> Result<Option<u64>> {
+    if class == KeyClass::Private {
+        return Ok(None);
+    }
+    let length = session.attribute(key, ck::CKA_VALUE_LEN)?;
+    Ok(length.and_then(|value| value.try_into().ok()).map(ck::CK_ULONG::from_ne_bytes).filter(|length| *length > 0))
 }
 
 /// A copy under an id, or a session object that only this call knows.
@@ -300,7 +307,14 @@ fn unwrap(
         .flag(ck::CKA_TOKEN, id.is_some())
         .flag(ck::CKA_PRIVATE, true)
         .flag(ck::CKA_SENSITIVE, true)
-        .flag(ck::CKA_EXTRACTABLE, true);
+        .flag(ck::CKA_EXTRACTABLE, true)
+        .flag(ck::CKA_UNWRAP, false);
+    if wrapped.class == KeyClass::Secret {
+        template = template.flag(ck::CKA_WRAP, false);
+    }
+    if !wrapped.uses.contains(&ck::CKA_DERIVE) {
+        template = template.flag(ck::CKA_DERIVE, false);
+    }
     if let Some(id) = id {
         template = template.bytes(ck::CKA_ID, &id.0);
     }
@@ -310,7 +324,20 @@ fn unwrap(
     for &kind in &wrapped.uses {
         template = template.flag(kind, true);
     }
-    session.unwrap(&Mechanism::Plain(wrapped.mechanism), wrapping, &wrapped.octets, &template).map_err(other_wrapping)
+    let copy = session.unwrap(&Mechanism::Plain(wrapped.mechanism), wrapping, &wrapped.octets, &template).map_err(other_wrapping)?;
+    // SoftHSM 2.6 keeps the zeros of the padding, with which the copy is another key and yet wrapped the same; of a key that it took
+    // in it does not tell the length, so one that was padded is not trusted with it.
+    let is_right = match length_of(session, copy, wrapped.class)? {
+        Some(length) => Some(length) == wrapped.length,
+        None => wrapped.length.is_none_or(|length| length.is_multiple_of(8)),
+    };
+    // RFC 2104 §2: zeros are appended to a key shorter than a block anyway; no hash here has blocks of less than 64 octets.
+    let is_harmless = wrapped.key_type == ck::CKK_GENERIC_SECRET && wrapped.length.is_some_and(|length| length <= 64);
+    if is_right || is_harmless {
+        return Ok(copy);
+    }
+    session.destroy(copy)?;
+    Err(KsError::unsupported("the token changes the length of the key that it takes in"))
 }
 
 /// Tokens answer a failed integrity check with whatever comes to hand.
@@ -333,6 +360,10 @@ fn is_same(
     key: ck::CK_OBJECT_HANDLE,
     wrapped: &WrappedKey,
 ) -> Result<bool> {
+    let in_blocks = |length: u64| length.next_multiple_of(8);
+    if length_of(session, key, wrapped.class)?.zip(wrapped.length).is_some_and(|(ours, theirs)| in_blocks(ours) != in_blocks(theirs)) {
+        return Ok(false);
+    }
     let mechanism = Mechanism::Plain(wrapped.mechanism);
     let ours = session.wrap(&mechanism, wrapping, key)?;
     if ours == wrapped.octets {

@@ -111,7 +111,8 @@ fn is_right(public: &PreparedKey, signature: &[u8]) -> bool {
 async fn conformance_of_a_group() {
     let Some((soft, _turn)) = soft() else { return };
     let two = Two::new(soft, "suite");
-    let group = two.group(GroupSettings { copies_min: 2, ..quick() });
+    // SoftHSM 2.6 cannot take every key in as it is: what it would alter stays on the token that made it.
+    let group = two.group(quick());
     both_serve(&group);
     conformance::check(&group).await;
     let group: Arc<dyn Keystore> = Arc::new(group);
