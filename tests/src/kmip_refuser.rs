@@ -3,8 +3,8 @@
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use keygate_kmip::{Operation, Tag};
@@ -86,7 +86,8 @@ fn serve(tls: Arc<rustls::ServerConfig>, stream: TcpStream, tells: bool, refused
 }
 
 fn answer(request: &Item, tells: bool) -> Item {
-    let version = request.find(Tag::PROTOCOL_VERSION.0).cloned().unwrap_or_else(|| structure(Tag::PROTOCOL_VERSION, Vec::new()));
+    let version =
+        request.find(Tag::PROTOCOL_VERSION.0).cloned().unwrap_or_else(|| structure(Tag::PROTOCOL_VERSION, Vec::new()));
     let operation = request.find(Tag::OPERATION.0).and_then(Item::code).unwrap_or_default();
     let header = vec![version.clone(), Item::new(Tag::TIME_STAMP.0, Value::DateTime(1)), integer(Tag::BATCH_COUNT, 1)];
     let told = match tells {
@@ -94,7 +95,13 @@ fn answer(request: &Item, tells: bool) -> Item {
         true if operation == Operation::Query.code() => {
             let operations = [Operation::Create, Operation::Activate, Operation::Locate, Operation::Destroy];
             let symmetric_key = enumeration(Tag::OBJECT_TYPE, 2);
-            Some(operations.map(|operation| enumeration(Tag::OPERATION, operation.code())).into_iter().chain([symmetric_key]).collect())
+            Some(
+                operations
+                    .map(|operation| enumeration(Tag::OPERATION, operation.code()))
+                    .into_iter()
+                    .chain([symmetric_key])
+                    .collect(),
+            )
         }
         _ => None,
     };

@@ -121,7 +121,9 @@ impl Login {
 impl Failed {
     fn is(&self, login: &Login) -> bool {
         let same_serial = login.token.serial.is_some() && login.token.serial == self.serial;
-        self.login.module == login.module && self.login.pin == login.pin && (same_serial || self.login.token == login.token)
+        self.login.module == login.module
+            && self.login.pin == login.pin
+            && (same_serial || self.login.token == login.token)
     }
 }
 
@@ -188,7 +190,11 @@ mod tests {
         let by_serial = TokenSelector { serial: Some("77".into()), ..TokenSelector::default() };
         assert!(login("/refused", by_serial, "1234").refusal().is_some(), "the same token by another name");
         assert_eq!(login("/refused", TokenSelector::default(), "1234").refused_serials(), ["77"]);
-        for other in [login("/refused", label(), "4321"), login("/other", label(), "1234"), login("/refused", TokenSelector::label("b"), "1234")] {
+        for other in [
+            login("/refused", label(), "4321"),
+            login("/other", label(), "1234"),
+            login("/refused", TokenSelector::label("b"), "1234"),
+        ] {
             assert!(other.refusal().is_none());
         }
         offer_again(Path::new("/other"));
@@ -211,7 +217,10 @@ mod tests {
             assert!(vague.not_before().expect("a pause") > Instant::now());
             let error = vague.failed(None, device(code));
             assert_eq!(error.class(), Class::AuthStop);
-            assert!(error.to_string().contains("log in once by hand") && !error.to_string().contains("1234"), "{error}");
+            assert!(
+                error.to_string().contains("log in once by hand") && !error.to_string().contains("1234"),
+                "{error}"
+            );
             assert!(vague.refusal().is_some());
         }
         let right = login("/vague", TokenSelector::label("right"), "1234");

@@ -21,7 +21,9 @@ impl Pkcs11Keystore {
             (KeyCheck::None, _) => self.compare_macs(key.id, material, cx).await,
             (expected, told @ KeyCheck::Kcv(_)) => same(expected == told),
             // The token tells no CKA_CHECK_VALUE: it is what the mechanism computes.
-            (KeyCheck::Kcv(expected), _) => self.zero_block(key.id, cx).await.and_then(|block| same(block.starts_with(&expected))),
+            (KeyCheck::Kcv(expected), _) => {
+                self.zero_block(key.id, cx).await.and_then(|block| same(block.starts_with(&expected)))
+            }
             (KeyCheck::Public(_), _) => Err(mismatch()),
         };
         self.keep(key.id, proof, cx).await

@@ -47,7 +47,9 @@ async fn keys_may_do_what_they_are_for_and_no_more() {
         assert_eq!(read(*id, ObjectClass::PRIVATE_KEY, &kinds), kept);
     }
     let uses = [T::Wrap, T::Encrypt, T::Decrypt, T::Sign, T::Verify];
-    for (at, encrypts, signs) in [(0, true, true), (1, false, true), (2, true, true), (3, false, true), (6, true, false)] {
+    for (at, encrypts, signs) in
+        [(0, true, true), (1, false, true), (2, true, true), (3, false, true), (6, true, false)]
+    {
         assert_eq!(read(ids[at], ObjectClass::SECRET_KEY, &kinds), kept, "key {at}");
         let may = [A::Wrap(false), A::Encrypt(encrypts), A::Decrypt(encrypts), A::Sign(signs), A::Verify(signs)];
         assert_eq!(read(ids[at], ObjectClass::SECRET_KEY, &uses), may, "key {at}");

@@ -11,7 +11,10 @@ pub(super) async fn save(app: &App) {
     for renewed in app.rest_users.take_renewed() {
         // By the old hash, whose salt is nobody else's.
         let old = renewed.old.as_stored();
-        let Some(user) = app.store.directory().rest_users.values().find(|user| user.password_hash == old).cloned() else { continue };
+        let Some(user) = app.store.directory().rest_users.values().find(|user| user.password_hash == old).cloned()
+        else {
+            continue;
+        };
         let row = RestUser { password_hash: renewed.new.as_stored().to_owned(), ..RestUser::clone(&user) };
         let expected = Change::Expect { kind: EntryKind::RestUser, id: user.id, version: user.version };
         let commit = Commit { changes: vec![expected, Change::UpdateEntry(Entry::RestUser(row))], ..Commit::default() };

@@ -1,7 +1,8 @@
 //! Modes, paddings and hashes by the contract's names, as KMIP's Cryptographic Parameters.
 
 use keygate_kmip::{
-    BlockCipherMode, CryptographicAlgorithm, CryptographicParameters, HashingAlgorithm, MaskGenerator, ObjectType, PaddingMethod,
+    BlockCipherMode, CryptographicAlgorithm, CryptographicParameters, HashingAlgorithm, MaskGenerator, ObjectType,
+    PaddingMethod,
 };
 use serde::Deserialize;
 use utoipa::ToSchema;

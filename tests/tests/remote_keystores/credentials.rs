@@ -89,7 +89,8 @@ async fn a_wrong_password_is_offered_once_over_kmip() {
         let address = Address::parse(&server.address().to_string(), 5696).expect("an address");
         let user = UserPassword { user: "gateway".into(), password: SecretBytes::copy_of(PASSWORD.as_bytes()) };
         let config = KmipConfig { remote: RemoteConfig::new(vec![address], tls), user: Some(user), fetch: false };
-        let keystore = Arc::new(KmipKeystore::new(KeystoreId::new("far").expect("a name"), config).expect("a keystore"));
+        let keystore =
+            Arc::new(KmipKeystore::new(KeystoreId::new("far").expect("a name"), config).expect("a keystore"));
         are_all_stopped(keystore).await;
         assert_eq!(server.refused(), 1, "tells: {tells}");
     }

@@ -13,7 +13,8 @@ use super::chain::{cipher, create, located, revoke_and_destroy};
 use super::rest::cx;
 
 /// What docs/keystores.md says that a gateway needs; `keys:export` besides where it may fetch.
-const NEEDED: &str = "keys:create,keys:read,keys:state,keys:delete,crypto:encrypt,crypto:decrypt,crypto:sign,crypto:mac,crypto:random";
+const NEEDED: &str =
+    "keys:create,keys:read,keys:state,keys:delete,crypto:encrypt,crypto:decrypt,crypto:sign,crypto:mac,crypto:random";
 
 fn user(far: &TestGateway, may: &str) -> String {
     far.keygate_ok(&["rest-user", "add", "near", "--client", "a", "--may", may]).trim().to_owned()
