@@ -78,24 +78,16 @@ pub(super) fn kept(session: &Session, object: ck::CK_OBJECT_HANDLE, leaving: Lea
 }
 
 fn check(session: &Session, object: ck::CK_OBJECT_HANDLE, leaving: Leaving) -> Result<()> {
-<<<<<<< HEAD
     for (kind, name, wanted) in [
         (ck::CKA_SENSITIVE, "CKA_SENSITIVE", true),
         (ck::CKA_EXTRACTABLE, "CKA_EXTRACTABLE", leaving.extractable() || session.may_leave()),
     ] {
-=======
-    for (kind, name, wanted) in
-        [(ck::CKA_SENSITIVE, "CKA_SENSITIVE", true), (ck::CKA_EXTRACTABLE, "CKA_EXTRACTABLE", leaving.extractable())]
-    {
->>>>>>> wt-fixremote
         let told = match session.attribute(object, kind)?.as_deref() {
             Some([value]) => *value != ck::CK_FALSE,
             _ => return Err(KsError::unsupported(format!("the token does not tell {name} of a key that it made"))),
         };
         if told != wanted {
-            return Err(KsError::unsupported(format!(
-                "the token made a key with {name} {told}, not {wanted} as it was asked to"
-            )));
+            return Err(KsError::unsupported(format!("the token made a key with {name} {told}, not {wanted} as it was asked to")));
         }
     }
     Ok(())
