@@ -102,8 +102,10 @@ fn round(user: &User, watch: &Watch, keys: &mut Vec<RestKey>) {
     match user.ask("POST", "/api/crypto/v1/encrypt", Some(&json!({ "key": name, "data": plain }))) {
         Reply::Done(mut sealed) => {
             sealed["key"] = name.clone().into();
+            // Which key it was is told, and is not asked.
             if let Some(fields) = sealed.as_object_mut() {
                 fields.remove("uuid");
+                fields.remove("name");
             }
             match user.ask("POST", "/api/crypto/v1/decrypt", Some(&sealed)) {
                 Reply::Done(answer) if answer["data"] == plain.as_str() => {}
