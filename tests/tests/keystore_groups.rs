@@ -344,14 +344,14 @@ fn a_group_by_commands() {
     let members = format!("member=[{}, {}]", member(&world.tokens[0], "a"), member(&world.tokens[1], "b"));
     let pin = world.tokens[0].pin_file.to_string_lossy().into_owned();
     let add = ["keystore", "add", "pair", "--kind", "group", "--set", &members, "--set", "min-copies=2", "--secret-file", &pin];
-    world.gateway.keygate_ok(&add);
+    let _ = world.gateway.keygate_ok(&add);
     let tested = world.gateway.keygate_ok(&["keystore", "test", "pair"]);
     assert!(tested.ends_with("Success\n"), "{tested}");
     for step in ["resolve", "connect", "log in", "replication key", "capabilities", "probe key"] {
         assert!(tested.lines().any(|line| line.starts_with("ok") && line.contains(step)), "{step}: {tested}");
     }
     assert!(world.keys(0).is_empty() && world.keys(1).is_empty(), "the probe key is gone from both");
-    world.gateway.keygate_ok(&["keystore", "activate", "pair", "--confirm", "pair"]);
+    let _ = world.gateway.keygate_ok(&["keystore", "activate", "pair", "--confirm", "pair"]);
     world.both_serve();
     let mut client = world.gateway.connect("a");
     let (private, _) = create_pair(&mut client).expect("Create Key Pair");
