@@ -168,6 +168,8 @@ impl Pool {
             self.pin = Some(pin);
         }
         self.circuit = None;
+        // That a wrong PIN is counted is known to whoever asks. The last try of all is still not taken.
+        self.wary = false;
         let refused = |phase: &Phase| matches!(phase, Phase::Away(why) if why.class() == Class::AuthStop);
         self.members.iter_mut().filter(|member| refused(&member.phase)).for_each(|member| member.phase = Phase::Starting);
     }
