@@ -84,8 +84,8 @@ impl Trouble {
         Some(match (known, health) {
             (Some(trouble), _) => trouble,
             // The key servers have no other reason to stop.
-            (None, Health::NeedsOperator(_)) => T::PasswordRefused,
-            (None, _) => T::Other,
+            (None, Health::NeedsOperator(_)) => Self::PasswordRefused,
+            (None, _) => Self::Other,
         })
     }
 
@@ -98,22 +98,22 @@ impl Trouble {
             format!("put the right one into the file that keygate.toml names, then {retry}")
         };
         match self {
-            T::CertificateExpired => "renew the certificate that is past its date; a new one of ours is read at the next start, or with `keygate keystore set`".into(),
-            T::CertificateRefused => "let the key server accept our certificate (cert-file), or give one that it accepts".into(),
-            T::CertificateUntrusted => "compare the key server's certificate with ca-file or pinned-file, and its names with `addresses` or `server-name`".into(),
-            T::LastTry => format!("log in once by hand with the right PIN, which sets the token's counter back, then {retry}"),
-            T::LoginUnchecked => format!("close other programs that are logged in to the token, then {retry}"),
-            T::ModuleFails => "see that `module` names the vendor's library, that it is readable, and that its own configuration is right; it is tried again by itself".into(),
-            T::OtherPin => "two keystores name one token with different PINs: give both the right one".into(),
-            T::PasswordRefused => format!("see that user and password are right and the account is not locked; {mend}"),
-            T::PeerAway => "start the key server, or mend the network between; it is looked for by itself".into(),
-            T::PinExpired => format!("set a new PIN on the token; {mend}"),
-            T::PinLocked => format!("unlock the PIN with the security officer's PIN; {mend}, or if it was right {retry}"),
-            T::PinMissing => format!("set a user PIN on the token; {mend}"),
-            T::PinRefused => format!("compare the PIN with the token's; {mend}"),
-            T::TokenAway => "bring the token back, or mend `token-label` and its like; it is looked for by itself".into(),
-            T::TokenAmbiguous => "name one token: set `serial`".into(),
-            T::Other => "bring the device back; it is looked for by itself".into(),
+            Self::CertificateExpired => "renew the certificate that is past its date; a new one of ours is read at the next start, or with `keygate keystore set`".into(),
+            Self::CertificateRefused => "let the key server accept our certificate (cert-file), or give one that it accepts".into(),
+            Self::CertificateUntrusted => "compare the key server's certificate with ca-file or pinned-file, and its names with `addresses` or `server-name`".into(),
+            Self::LastTry => format!("log in once by hand with the right PIN, which sets the token's counter back, then {retry}"),
+            Self::LoginUnchecked => format!("close other programs that are logged in to the token, then {retry}"),
+            Self::ModuleFails => "see that `module` names the vendor's library, that it is readable, and that its own configuration is right; it is tried again by itself".into(),
+            Self::OtherPin => "two keystores name one token with different PINs: give both the right one".into(),
+            Self::PasswordRefused => format!("see that user and password are right and the account is not locked; {mend}"),
+            Self::PeerAway => "start the key server, or mend the network between; it is looked for by itself".into(),
+            Self::PinExpired => format!("set a new PIN on the token; {mend}"),
+            Self::PinLocked => format!("unlock the PIN with the security officer's PIN; {mend}, or if it was right {retry}"),
+            Self::PinMissing => format!("set a user PIN on the token; {mend}"),
+            Self::PinRefused => format!("compare the PIN with the token's; {mend}"),
+            Self::TokenAway => "bring the token back, or mend `token-label` and its like; it is looked for by itself".into(),
+            Self::TokenAmbiguous => "name one token: set `serial`".into(),
+            Self::Other => "bring the device back; it is looked for by itself".into(),
         }
     }
 }

@@ -49,6 +49,7 @@ impl Context<'_> {
     }
 
     /// Offset of a string of the text; `None` if it had escapes and was copied.
+    #[expect(clippy::ptr_arg, reason = "what is borrowed tells where it stands")]
     fn offset(&self, string: &Cow<'_, str>) -> Option<usize> {
         match string {
             Cow::Borrowed(string) => (string.as_ptr() as usize).checked_sub(self.text.as_ptr() as usize),
