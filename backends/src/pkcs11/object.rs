@@ -9,7 +9,7 @@ use super::ckr;
 use super::curve;
 use super::handles::{Handle, Handles, class_of, find_one};
 use super::raw::{Functions, Session};
-use super::rights::{self, Leaving};
+use super::rights;
 use super::template::Template;
 use super::transfer;
 use crate::error::{Class, KsError, Result};
@@ -43,19 +43,19 @@ pub(super) fn run(
             import_lattice(session, *id, label, *kind, seed.as_ref(), expanded)
         }
         Request::ImportSecret { id, label, kind, value } => {
-            let template = rights::secret(&id.0, label, *kind, Leaving::Never)
+            let template = rights::secret(&id.0, label, *kind)
                 .number(ck::CKA_CLASS, ck::CKO_SECRET_KEY)
                 .bytes(ck::CKA_VALUE, value.expose());
-            let object = rights::kept(session, session.create(&template)?, Leaving::Never)?;
+            let object = rights::kept(session, session.create(&template)?)?;
             Ok(Response::SecretKey { kcv: kcv(session, object, *kind)? })
         }
         Request::ImportRsa { id, label, numbers } => import_rsa(session, *id, label, numbers),
         Request::ImportEc { id, label, parameters, d } => {
-            let template = rights::private(&id.0, label, ck::CKK_EC, Leaving::Never)
+            let template = rights::private(&id.0, label, ck::CKK_EC)
                 .number(ck::CKA_CLASS, ck::CKO_PRIVATE_KEY)
                 .bytes(ck::CKA_EC_PARAMS, parameters)
                 .bytes(ck::CKA_VALUE, d.expose());
-            rights::kept(session, session.create(&template)?, Leaving::Never).map(|_| Response::Done)
+            rights::kept(session, session.create(&template)?).map(|_| Response::Done)
         }
         Request::Sign { key, mechanism, data } => {
             handles.with_key(session, *key, |handle| sign(session, handle, *mechanism, data))
@@ -131,9 +131,9 @@ fn generate_secret(
         SecretKind::Aes | SecretKind::Kek => ck::CKM_AES_KEY_GEN,
         SecretKind::Generic => ck::CKM_GENERIC_SECRET_KEY_GEN,
     };
-    let template = rights::secret(&id.0, label, kind, Leaving::Never).number(ck::CKA_VALUE_LEN, octets as ck::CK_ULONG);
+    let template = rights::secret(&id.0, label, kind).number(ck::CKA_VALUE_LEN, octets as ck::CK_ULONG);
     let object = session.generate_key(&Mechanism::Plain(mechanism), &template)?;
-    let object = rights::kept(session, object, Leaving::Never)?;
+    let object = rights::kept(session, object)?;
     handles.made(KeyName { id, class: KeyClass::Secret }, object);
     Ok(Response::SecretKey { kcv: kcv(session, object, kind)? })
 }
@@ -179,7 +179,7 @@ fn generate_pair(
     let numbers = read(public);
     // The session object dies with the session at the latest.
     let _ = session.destroy(public);
-    let private = rights::kept(session, private, Leaving::Never)?;
+    let private = rights::kept(session, private)?;
     match numbers {
         Ok(numbers) => {
             handles.made(KeyName { id, class: KeyClass::Private }, private);
@@ -202,7 +202,7 @@ fn generate_rsa(session: &Session, handles: &mut Handles, id: KeyId, label: &str
         id,
         ck::CKM_RSA_PKCS_KEY_PAIR_GEN,
         public,
-        &rights::private(&id.0, label, ck::CKK_RSA, Leaving::Never),
+        &rights::private(&id.0, label, ck::CKK_RSA),
         |object| {
             let (n, e) = rsa_numbers(session, object)?.ok_or_else(|| hidden("the modulus"))?;
             Ok(PublicNumbers::Rsa { n, e })
@@ -218,7 +218,7 @@ fn generate_ec(
     parameters: &[u8],
 ) -> Result<Response> {
     let public = Template::new().bytes(ck::CKA_EC_PARAMS, parameters);
-    let private = rights::private(&id.0, label, ck::CKK_EC, Leaving::Never);
+    let private = rights::private(&id.0, label, ck::CKK_EC);
     generate_pair(session, handles, id, ck::CKM_EC_KEY_PAIR_GEN, public, &private, |object| {
         let point = session.attribute(object, ck::CKA_EC_POINT)?.ok_or_else(|| hidden("the point"))?;
         Ok(PublicNumbers::Ec { point })
@@ -228,7 +228,7 @@ fn generate_ec(
 /// PKCS#11 v3.0 §2.3.5: an Edwards pair; its key type is CKK_EC_EDWARDS.
 fn generate_edwards(session: &Session, handles: &mut Handles, id: KeyId, label: &str) -> Result<Response> {
     let public = Template::new().bytes(ck::CKA_EC_PARAMS, curve::ED25519);
-    let private = rights::private(&id.0, label, ck::CKK_EC_EDWARDS, Leaving::Never);
+    let private = rights::private(&id.0, label, ck::CKK_EC_EDWARDS);
     generate_pair(session, handles, id, ck::CKM_EC_EDWARDS_KEY_PAIR_GEN, public, &private, |object| {
         let point = session.attribute(object, ck::CKA_EC_POINT)?.ok_or_else(|| hidden("the point"))?;
         Ok(PublicNumbers::Ec { point })
@@ -239,7 +239,7 @@ fn generate_edwards(session: &Session, handles: &mut Handles, id: KeyId, label: 
 fn generate_lattice(session: &Session, handles: &mut Handles, id: KeyId, label: &str, kind: Lattice) -> Result<Response> {
     let (key_type, parameter_set, generation) = lattice(kind);
     let public = Template::new().number(ck::CKA_PARAMETER_SET, parameter_set);
-    let private = rights::private(&id.0, label, key_type, Leaving::Never);
+    let private = rights::private(&id.0, label, key_type);
     generate_pair(session, handles, id, generation, public, &private, |object| {
         let value = session.attribute(object, ck::CKA_VALUE)?.ok_or_else(|| hidden("the value"))?;
         Ok(PublicNumbers::Lattice { value })
@@ -256,14 +256,14 @@ fn import_lattice(
     expanded: &SecretBytes,
 ) -> Result<Response> {
     let (key_type, parameter_set, _) = lattice(kind);
-    let mut template = rights::private(&id.0, label, key_type, Leaving::Never)
+    let mut template = rights::private(&id.0, label, key_type)
         .number(ck::CKA_CLASS, ck::CKO_PRIVATE_KEY)
         .number(ck::CKA_PARAMETER_SET, parameter_set)
         .bytes(ck::CKA_VALUE, expanded.expose());
     if let Some(seed) = seed {
         template = template.bytes(ck::CKA_SEED, seed.expose());
     }
-    rights::kept(session, session.create(&template)?, Leaving::Never)?;
+    rights::kept(session, session.create(&template)?)?;
     Ok(Response::Done)
 }
 
@@ -290,7 +290,7 @@ fn lattice(kind: Lattice) -> (ck::CK_KEY_TYPE, ck::CK_ULONG, ck::CK_MECHANISM_TY
 }
 
 fn import_rsa(session: &Session, id: KeyId, label: &str, numbers: &RsaPrivate) -> Result<Response> {
-    let template = rights::private(&id.0, label, ck::CKK_RSA, Leaving::Never)
+    let template = rights::private(&id.0, label, ck::CKK_RSA)
         .number(ck::CKA_CLASS, ck::CKO_PRIVATE_KEY)
         .bytes(ck::CKA_MODULUS, &numbers.modulus)
         .bytes(ck::CKA_PUBLIC_EXPONENT, &numbers.public_exponent)
@@ -300,7 +300,7 @@ fn import_rsa(session: &Session, id: KeyId, label: &str, numbers: &RsaPrivate) -
         .bytes(ck::CKA_EXPONENT_1, &numbers.prime_exponent_p)
         .bytes(ck::CKA_EXPONENT_2, &numbers.prime_exponent_q)
         .bytes(ck::CKA_COEFFICIENT, &numbers.crt_coefficient);
-    rights::kept(session, session.create(&template)?, Leaving::Never).map(|_| Response::Done)
+    rights::kept(session, session.create(&template)?).map(|_| Response::Done)
 }
 
 fn sign(session: &Session, handle: &Handle, mechanism: SignMechanism, data: &[u8]) -> Result<Response> {

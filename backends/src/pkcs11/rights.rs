@@ -9,30 +9,15 @@ use super::template::Template;
 use crate::error::{Class, KsError, Result};
 use cryptoki_sys as ck;
 
-/// Whether a key may leave its token, wrapped by another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Leaving {
-    /// It stays for as long as it lives; in a group, the session lets it leave for another member's token.
-    Never,
-}
-
-impl Leaving {
-    fn extractable(self) -> bool {
-        match self {
-            Self::Never => false,
-        }
-    }
-}
-
 /// A secret key.
-pub(super) fn secret<'a>(id: &'a [u8; 16], label: &'a str, kind: SecretKind, leaving: Leaving) -> Template<'a> {
+pub(super) fn secret<'a>(id: &'a [u8; 16], label: &'a str, kind: SecretKind) -> Template<'a> {
     let (key_type, encrypts, signs) = match kind {
         // CMAC is a signature of an AES key.
         SecretKind::Aes => (ck::CKK_AES, true, true),
         SecretKind::Generic => (ck::CKK_GENERIC_SECRET, false, true),
         SecretKind::Kek => (ck::CKK_AES, true, false),
     };
-    common(id, label, key_type, leaving)
+    common(id, label, key_type)
         .flag(ck::CKA_ENCRYPT, encrypts)
         .flag(ck::CKA_DECRYPT, encrypts)
         .flag(ck::CKA_SIGN, signs)
@@ -41,8 +26,8 @@ pub(super) fn secret<'a>(id: &'a [u8; 16], label: &'a str, kind: SecretKind, lea
 }
 
 /// A private key.
-pub(super) fn private<'a>(id: &'a [u8; 16], label: &'a str, kind: ck::CK_KEY_TYPE, leaving: Leaving) -> Template<'a> {
-    let template = common(id, label, kind, leaving);
+pub(super) fn private<'a>(id: &'a [u8; 16], label: &'a str, kind: ck::CK_KEY_TYPE) -> Template<'a> {
+    let template = common(id, label, kind);
     match kind {
         ck::CKK_RSA => template.flag(ck::CKA_SIGN, true).flag(ck::CKA_DECRYPT, true),
         ck::CKK_ML_KEM => template.flag(ck::CKA_DECAPSULATE, true),
@@ -50,8 +35,10 @@ pub(super) fn private<'a>(id: &'a [u8; 16], label: &'a str, kind: ck::CK_KEY_TYP
     }
 }
 
+/// It stays on its token; in a group, the session lets it leave for another member's, wrapped ([`Session::with_leaving`]).
+///
 /// PKCS#11 v3.1 §4.4: CKA_MODIFIABLE "CK_TRUE if object can be modified": these attributes are what they are for good.
-fn common<'a>(id: &'a [u8; 16], label: &'a str, kind: ck::CK_KEY_TYPE, leaving: Leaving) -> Template<'a> {
+fn common<'a>(id: &'a [u8; 16], label: &'a str, kind: ck::CK_KEY_TYPE) -> Template<'a> {
     Template::new()
         .bytes(ck::CKA_ID, id)
         .bytes(ck::CKA_LABEL, label.as_bytes())
@@ -60,7 +47,7 @@ fn common<'a>(id: &'a [u8; 16], label: &'a str, kind: ck::CK_KEY_TYPE, leaving: 
         .flag(ck::CKA_PRIVATE, true)
         .flag(ck::CKA_MODIFIABLE, false)
         .flag(ck::CKA_SENSITIVE, true)
-        .flag(ck::CKA_EXTRACTABLE, leaving.extractable())
+        .flag(ck::CKA_EXTRACTABLE, false)
         .flag(ck::CKA_UNWRAP, false)
         .flag(ck::CKA_DERIVE, false)
 }
@@ -69,18 +56,18 @@ fn common<'a>(id: &'a [u8; 16], label: &'a str, kind: ck::CK_KEY_TYPE, leaving: 
 ///
 /// # Errors
 /// `Unsupported` when it was destroyed; `OutcomeUnknown` when it could not be.
-pub(super) fn kept(session: &Session, object: ck::CK_OBJECT_HANDLE, leaving: Leaving) -> Result<ck::CK_OBJECT_HANDLE> {
-    let Err(error) = check(session, object, leaving) else { return Ok(object) };
+pub(super) fn kept(session: &Session, object: ck::CK_OBJECT_HANDLE) -> Result<ck::CK_OBJECT_HANDLE> {
+    let Err(error) = check(session, object) else { return Ok(object) };
     match session.destroy(object) {
         Ok(()) => Err(error),
         Err(_) => Err(error.into_class(Class::OutcomeUnknown)),
     }
 }
 
-fn check(session: &Session, object: ck::CK_OBJECT_HANDLE, leaving: Leaving) -> Result<()> {
+fn check(session: &Session, object: ck::CK_OBJECT_HANDLE) -> Result<()> {
     for (kind, name, wanted) in [
         (ck::CKA_SENSITIVE, "CKA_SENSITIVE", true),
-        (ck::CKA_EXTRACTABLE, "CKA_EXTRACTABLE", leaving.extractable() || session.may_leave()),
+        (ck::CKA_EXTRACTABLE, "CKA_EXTRACTABLE", session.may_leave()),
     ] {
         let told = match session.attribute(object, kind)?.as_deref() {
             Some([value]) => *value != ck::CK_FALSE,
