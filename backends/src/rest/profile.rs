@@ -166,11 +166,10 @@ impl Op {
 
 impl Profile {
     /// The built-in profiles, by name.
-    pub const BUILT_IN: [(&'static str, &'static str); 4] = [
+    pub const BUILT_IN: [(&'static str, &'static str); 3] = [
         ("eskm-style", include_str!("profiles/eskm-style.toml")),
         ("ciphertrust", include_str!("profiles/ciphertrust.toml")),
         ("securosys", include_str!("profiles/securosys.toml")),
-        ("keygate", include_str!("profiles/keygate.toml")),
     ];
 
     /// The built-in profile of a name; `None` if there is none.

@@ -91,7 +91,7 @@ impl Site {
         let far_folder = far.client_folder("a");
         let mut tables = kmip_table(FAR, &format!("localhost:{}", wires.far.address().port()), &far_folder, "");
         tables += &kmip_table(PYKMIP, &wires.pykmip.address().to_string(), pykmip.client_folder(), "fetch = true\n");
-        tables += &rest_table(FRONT, "keygate", &wires.front, ("ca-file", &far_folder.join("ca.pem")), ("gateway", &far_password_file), "");
+        tables += &rest_table(FRONT, "eskm-style", &wires.front, ("ca-file", &far_folder.join("ca.pem")), ("gateway", &far_password_file), "");
         let trust = ("pinned-file", mock.certificate_file());
         tables += &rest_table(MOCK, "eskm-style", &wires.mock, (trust.0, &trust.1), (USER, &mock_password_file), "fetch = true\n");
 
