@@ -10,11 +10,10 @@
 //! No lock that a request waits for is held while a device works.
 //!
 //! - `change.rs`: adding, and other settings and secrets. `testing.rs`, `selftest/`: tests. `life.rs`: activating, draining, removing.
-//! - `settings.rs`, `files.rs`: what settings may be, and the files they name. `todo.rs`, `advice.rs`: what an operator has to do.
+//! - `settings.rs`, `files.rs`: what settings may be, and the files they name. `todo.rs`: what an operator has to do.
 //! - `check.rs`: signs of life, and offering a mended secret.
 //! - `opening.rs`: letting the gateway serve from them. `rehome.rs`: moving keys. `status.rs`, `observed.rs`: how they do.
 
-mod advice;
 mod change;
 mod check;
 mod error;
@@ -38,7 +37,6 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use keygate_backends::{Keystore, SecretBytes};
 
-pub(crate) use advice::component_state;
 pub use change::NewKeystore;
 pub use check::Checked;
 pub use error::KeystoreError;
@@ -49,6 +47,7 @@ pub use settings::KeystorePatch;
 pub(crate) use settings::{table_of, warnings};
 pub use state::{Refusal, Retired};
 pub use status::{KeystoreMetrics, Status, secret_days};
+pub(crate) use todo::component_state;
 
 use crate::{
     admin::chain as chain_of,

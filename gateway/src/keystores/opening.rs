@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use keygate_backends::{Health, Keystore};
 
-use super::advice::component_state;
+use super::todo::component_state;
 use super::settings::config_of;
 use super::{KeystoreError, KeystoreService, chain, component};
 use crate::operation::{Gateway, InUse};

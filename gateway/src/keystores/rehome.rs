@@ -114,13 +114,13 @@ impl KeystoreService {
             return Err(KeystoreError::NotServing("keys are moved by the running server: start it, then ask again"));
         }
         let (source, target) = (self.find(from)?, self.find(to)?);
+        // Who drains a keystore takes it, too.
+        let _held = self.changing.lock().await;
         let route = self.route(source.row.id, target.row.id)?;
         if source.row.id == target.row.id && !route.is_within_the_store() {
             return Err(KeystoreError::Invalid("only keys that are sealed in the store can be sealed again where they are".into()));
         }
-        let _held = self.changing.lock().await;
-        // Under the lock: who drains takes it, too.
-        self.route(source.row.id, target.row.id)?.check_takes_new(to)?;
+        route.check_takes_new(to)?;
         let known = self.store.rehomings();
         if let Some(other) = known.iter().find(|row| row.state == RehomingState::Running && row.from == source.row.id) {
             let same = other.to == target.row.id;

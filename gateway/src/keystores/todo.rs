@@ -1,6 +1,9 @@
-//! What an operator has to do about a keystore that does not serve: one kind of trouble, one cure, and no other place.
+//! What an operator has to do about a keystore that does not serve: one kind of trouble, one cure, and no other place. What is wrong, the
+//! backends say; where a secret is mended depends on who manages the keystore, which they do not know.
 
 use keygate_backends::Health;
+
+use crate::telemetry::ComponentState;
 
 /// What keeps a keystore from serving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,11 +95,7 @@ impl Trouble {
     /// What is to be done about it. `managed`: its secret was given to a command, and is not in a file that keygate.toml names.
     pub(super) fn cure(self, name: &str, managed: bool) -> String {
         let retry = format!("`keygate keystore retry {name}`");
-        let mend = if managed {
-            format!("give the right one with `keygate keystore set {name} --secret-file FILE`")
-        } else {
-            format!("put the right one into the file that keygate.toml names, then {retry}")
-        };
+        let mend = about_secret(name, managed);
         match self {
             Self::CertificateExpired => "renew the certificate that is past its date; a new one of ours is read at the next start, or with `keygate keystore set`".into(),
             Self::CertificateRefused => "let the key server accept our certificate (cert-file), or give one that it accepts".into(),
@@ -114,6 +113,26 @@ impl Trouble {
             Self::TokenAway => "bring the token back, or mend `token-label` and its like; it is looked for by itself".into(),
             Self::TokenAmbiguous => "name one token: set `serial`".into(),
             Self::Other => "bring the device back; it is looked for by itself".into(),
+        }
+    }
+}
+
+/// What to do about a refused PIN or password of a keystore. `added`: by a command; otherwise the settings file names it.
+pub(super) fn about_secret(name: &str, added: bool) -> String {
+    if added {
+        format!("give the right one with `keygate keystore set {name} --secret-file FILE`")
+    } else {
+        format!("correct it where keygate.toml says, then `keygate keystore retry {name}`")
+    }
+}
+
+/// The state of a keystore's part in readiness.
+pub(crate) fn component_state(name: &str, added: bool, health: Health) -> ComponentState {
+    match health {
+        Health::Up => ComponentState::Up,
+        Health::Down(reason) => ComponentState::Down { reason },
+        Health::NeedsOperator(reason) => {
+            ComponentState::Down { reason: format!("{reason}: {}", about_secret(name, added)) }
         }
     }
 }

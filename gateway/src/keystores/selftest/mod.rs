@@ -15,7 +15,7 @@ use keygate_backends::pkcs11::{check_module_file, check_module_kind};
 use keygate_backends::{Capabilities, Class, Descriptor, Health, Keystore, KsError, OpCx};
 
 use self::hints::{CERTIFICATE, Failure, REFUSED_US, lasting, not_let_in};
-use super::advice::about_secret;
+use super::todo::about_secret;
 use super::{Open, OpenFailure, chain, files};
 use crate::config::{KeystoreConfig, Pkcs11Config, RemoteKeystoreConfig};
 use crate::operation::{Gateway, intent};
