@@ -63,6 +63,27 @@ pub fn create_aes_in(version: (i32, i32), bits: i32, keystore: &str) -> Item {
     message(version, vec![(Operation::Create, payload)])
 }
 
+/// Create Key Pair in 1.x: P-256 for signing, active at once.
+#[must_use]
+pub fn create_p256_pair(version: (i32, i32)) -> Item {
+    let common = vec![
+        attribute("Cryptographic Algorithm", Value::Enumeration(6)),
+        attribute("Cryptographic Length", Value::Integer(256)),
+        attribute(
+            "Cryptographic Domain Parameters",
+            Value::Structure(vec![enumeration(Tag::RECOMMENDED_CURVE, 7)]),
+        ),
+        attribute("Activation Date", Value::DateTime(1)),
+    ];
+    let usage = |mask: i32| vec![attribute("Cryptographic Usage Mask", Value::Integer(mask))];
+    let payload = vec![
+        structure(Tag::COMMON_TEMPLATE_ATTRIBUTE, common),
+        structure(Tag::PRIVATE_KEY_TEMPLATE_ATTRIBUTE, usage(1)),
+        structure(Tag::PUBLIC_KEY_TEMPLATE_ATTRIBUTE, usage(2)),
+    ];
+    message(version, vec![(Operation::CreateKeyPair, payload)])
+}
+
 /// The attributes of a new object: a Template-Attribute in 1.x, Attributes in 2.x.
 #[must_use]
 pub fn attributes_item(version: (i32, i32), attributes: Vec<(Tag, &str, Value)>) -> Item {

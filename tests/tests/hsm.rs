@@ -12,7 +12,7 @@ use keygate_tests::gateway::{Setup, TestGateway};
 use keygate_tests::request::{self, bytes, enumeration, structure, text};
 use keygate_tests::softhsm::Token;
 use keygate_tests::tools;
-use keygate_tests::ttlv::{Item, Value};
+use keygate_tests::ttlv::Item;
 
 const V1_4: (i32, i32) = (1, 4);
 
@@ -41,22 +41,7 @@ fn pair_of(made: &Item) -> (String, String) {
 }
 
 fn pair_request() -> Item {
-    let common = vec![
-        request::attribute("Cryptographic Algorithm", Value::Enumeration(6)),
-        request::attribute("Cryptographic Length", Value::Integer(256)),
-        request::attribute(
-            "Cryptographic Domain Parameters",
-            Value::Structure(vec![enumeration(Tag::RECOMMENDED_CURVE, 7)]),
-        ),
-        request::attribute("Activation Date", Value::DateTime(1)),
-    ];
-    let usage = |mask: i32| vec![request::attribute("Cryptographic Usage Mask", Value::Integer(mask))];
-    let payload = vec![
-        structure(Tag::COMMON_TEMPLATE_ATTRIBUTE, common),
-        structure(Tag::PRIVATE_KEY_TEMPLATE_ATTRIBUTE, usage(1)),
-        structure(Tag::PUBLIC_KEY_TEMPLATE_ATTRIBUTE, usage(2)),
-    ];
-    request::message(V1_4, vec![(Operation::CreateKeyPair, payload)])
+    request::create_p256_pair(V1_4)
 }
 
 fn sign(client: &mut TlsKmipClient, private: &str) -> Result<Vec<u8>, (u32, String)> {

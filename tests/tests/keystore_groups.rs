@@ -16,7 +16,7 @@ use keygate_tests::gateway::{Setup, TestGateway};
 use keygate_tests::request::{self, bytes, enumeration, structure, text};
 use keygate_tests::softhsm::Token;
 use keygate_tests::tools;
-use keygate_tests::ttlv::{Item, Value};
+use keygate_tests::ttlv::Item;
 use serde_json::Value as Json;
 
 const V1_4: (i32, i32) = (1, 4);
@@ -142,22 +142,7 @@ impl World {
 }
 
 fn create_pair(client: &mut TlsKmipClient) -> Result<(String, String), (u32, String)> {
-    let common = vec![
-        request::attribute("Cryptographic Algorithm", Value::Enumeration(6)),
-        request::attribute("Cryptographic Length", Value::Integer(256)),
-        request::attribute(
-            "Cryptographic Domain Parameters",
-            Value::Structure(vec![enumeration(Tag::RECOMMENDED_CURVE, 7)]),
-        ),
-        request::attribute("Activation Date", Value::DateTime(1)),
-    ];
-    let usage = |mask: i32| vec![request::attribute("Cryptographic Usage Mask", Value::Integer(mask))];
-    let payload = vec![
-        structure(Tag::COMMON_TEMPLATE_ATTRIBUTE, common),
-        structure(Tag::PRIVATE_KEY_TEMPLATE_ATTRIBUTE, usage(1)),
-        structure(Tag::PUBLIC_KEY_TEMPLATE_ATTRIBUTE, usage(2)),
-    ];
-    let answer = client.request(&request::message(V1_4, vec![(Operation::CreateKeyPair, payload)]));
+    let answer = client.request(&request::create_p256_pair(V1_4));
     let made = request::outcome(&answer.map_err(|error| (0, error.to_string()))?)?;
     let identifier = |tag: Tag| made.field(tag.0).and_then(Item::text).expect("an identifier").to_owned();
     Ok((identifier(Tag::PRIVATE_KEY_UNIQUE_IDENTIFIER), identifier(Tag::PUBLIC_KEY_UNIQUE_IDENTIFIER)))

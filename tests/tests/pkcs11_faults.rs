@@ -90,22 +90,7 @@ type Refusal = (u32, String);
 
 impl Pair {
     fn create(client: &mut TlsKmipClient) -> Result<Self, Refusal> {
-        let common = vec![
-            request::attribute("Cryptographic Algorithm", Value::Enumeration(6)),
-            request::attribute("Cryptographic Length", Value::Integer(256)),
-            request::attribute(
-                "Cryptographic Domain Parameters",
-                Value::Structure(vec![enumeration(Tag::RECOMMENDED_CURVE, 7)]),
-            ),
-            request::attribute("Activation Date", Value::DateTime(1)),
-        ];
-        let usage = |mask: i32| vec![request::attribute("Cryptographic Usage Mask", Value::Integer(mask))];
-        let payload = vec![
-            structure(Tag::COMMON_TEMPLATE_ATTRIBUTE, common),
-            structure(Tag::PRIVATE_KEY_TEMPLATE_ATTRIBUTE, usage(1)),
-            structure(Tag::PUBLIC_KEY_TEMPLATE_ATTRIBUTE, usage(2)),
-        ];
-        let made = ask(client, Operation::CreateKeyPair, payload)?;
+        let made = request::outcome(&client.request(&request::create_p256_pair(V1_4)).expect("an answer"))?;
         let identifier = |tag: Tag| made.field(tag.0).and_then(Item::text).expect("an identifier").to_owned();
         let public = identifier(Tag::PUBLIC_KEY_UNIQUE_IDENTIFIER);
         let public = ask(client, Operation::Get, vec![text(Tag::UNIQUE_IDENTIFIER, &public)]).expect("the public key");

@@ -225,22 +225,7 @@ pub(crate) fn opens(answer: &Item, key: &[u8], data: &[u8]) -> Result<(), String
 
 /// Create Key Pair on P-256 for signing, active at once.
 pub(crate) fn create_ec_pair() -> Item {
-    let common = vec![
-        request::attribute("Cryptographic Algorithm", Value::Enumeration(6)),
-        request::attribute("Cryptographic Length", Value::Integer(256)),
-        request::attribute(
-            "Cryptographic Domain Parameters",
-            Value::Structure(vec![enumeration(Tag::RECOMMENDED_CURVE, 7)]),
-        ),
-        request::attribute("Activation Date", Value::DateTime(1)),
-    ];
-    let usage = |mask: i32| vec![request::attribute("Cryptographic Usage Mask", Value::Integer(mask))];
-    let payload = vec![
-        structure(Tag::COMMON_TEMPLATE_ATTRIBUTE, common),
-        structure(Tag::PRIVATE_KEY_TEMPLATE_ATTRIBUTE, usage(1)),
-        structure(Tag::PUBLIC_KEY_TEMPLATE_ATTRIBUTE, usage(2)),
-    ];
-    request::message(VERSION, vec![(Operation::CreateKeyPair, payload)])
+    request::create_p256_pair(VERSION)
 }
 
 /// Sign with ECDSA and SHA-256.
