@@ -19,6 +19,7 @@ mkdir -p "$dir"
 dir=$(cd "$dir" && pwd)
 conf=$dir/kryoptic.conf
 touch "$conf"
+# grep ends with 1 where it counts none, which is the first slot.
 slot=$(grep -c '^\[\[slots\]\]' "$conf" || true)
 printf '[[slots]]\nslot = %s\ndbtype = "sqlite"\ndbargs = "%s/token-%s.sql"\n\n' "$slot" "$dir" "$slot" >>"$conf"
 if [ -z "$pin_file" ]; then

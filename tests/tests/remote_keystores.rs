@@ -2,6 +2,7 @@
 //! goes away is replaced by its cluster within a second, and nothing is made twice.
 //! Method: the real binary before a second one, before PyKMIP and before mocks of REST servers; the conformance suite of
 //! the keystores against the second one.
+#![expect(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 
 #[path = "remote_keystores/chain.rs"]
 mod chain;

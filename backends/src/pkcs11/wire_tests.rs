@@ -51,7 +51,7 @@ fn an_opening_survives_the_way() {
 fn a_frame_that_is_too_long() {
     let mut incoming = Incoming::default();
     fill(&mut incoming, &u32::MAX.to_le_bytes());
-    assert!(incoming.next().err().expect("refused").text().contains("are more than"));
+    assert!(incoming.next().expect_err("refused").text().contains("are more than"));
     let huge = sign(vec![0; FRAME_MAX]);
     assert!(Frame::of(&huge).err().expect("refused").is_bad_input());
 }

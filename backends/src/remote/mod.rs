@@ -5,7 +5,7 @@
 //!   once, changes only as long as nothing was sent. `guard.rs`: credentials that are wrong are offered once. `finder.rs`: looks
 //!   for endpoints that are away.
 //!
-//! Leaves to others: what is said over a connection ([`Protocol`]: `kmip/`, `rest/`), files and settings (the gateway).
+//! Leaves to others: what is said over a connection (`Protocol`: `kmip/`, `rest/`), files and settings (the gateway).
 
 mod address;
 mod check;

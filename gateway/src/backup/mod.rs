@@ -1,7 +1,7 @@
 //! Backup and restore of the whole store.
 //!
 //! A backup is one age file: encrypted for recipients or with a passphrase, written by the running server from one snapshot and
-//! streamed to whoever asked. Inside ([`file`]) are a key made for this backup alone, the keyring and every record sealed under
+//! streamed to whoever asked. Inside (`file.rs`) are a key made for this backup alone, the keyring and every record sealed under
 //! it, the audit record, and the settings file. [`restore()`] makes a new data directory of it, with a new seal, and puts it in
 //! place only after every record has opened, the set of rows has the MAC the store gave it, and the audit chain ends where it
 //! did.

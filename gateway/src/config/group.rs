@@ -63,6 +63,7 @@ pub(super) fn group(table: &mut Table<'_>, name: String) -> Option<GroupConfig> 
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 mod tests {
     use super::super::file::FileConfig;
     use super::super::keystore::{KeystoreConfig, check, check_one};

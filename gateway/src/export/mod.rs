@@ -6,7 +6,7 @@
 //! | `zip-xml` | an open ZIP with one XML file per key, each AES-256-GCM under an Argon2id key of the passphrase ([`xml`]) |
 //! | `age` | `keys.json` for the recipients' public keys, or a passphrase |
 //!
-//! Steps: who asks is permitted ([`authorise_export`]), the event is committed, then keys are read page by page ([`collect`]),
+//! Steps: who asks is permitted ([`authorise_export`]), the event is committed, then keys are read page by page (`collect.rs`),
 //! written and streamed. Keys that must not leave are listed as left out, with the reason.
 //!
 //! Leaves to others: where the octets go (`admin::stream`, `api`), reading exports (`crate::import`).

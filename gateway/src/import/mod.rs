@@ -1,7 +1,7 @@
 //! Imports: keys from files become managed objects of a client.
 //!
 //! The command reads and decrypts files (`read`, `pem`, `pkcs12`, `ours`), so that passwords stay with it, and sends keys over
-//! the admin API, some at a time; the server registers them as the client itself would ([`take`]). Links between them follow
+//! the admin API, some at a time; the server registers them as the client itself would (`take.rs`). Links between them follow
 //! when all are there ([`restore`]).
 //!
 //! Leaves to others: what registering means (`operation`), arguments and reports (`cli`).

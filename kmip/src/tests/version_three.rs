@@ -37,7 +37,7 @@ fn a_request_of_3_0_has_no_batch_count() {
     assert!(matches!(&payload, RequestPayload::Get(get) if get.unique_identifier.as_ref() == Some(&wanted)), "{payload:?}");
     let header = RequestHeader::new(V3_0, 1);
     assert_eq!(header.batch_count, None);
-    assert_eq!(encode_request(&header, &[payload.clone()]).as_slice(), bytes);
+    assert_eq!(encode_request(&header, std::slice::from_ref(&payload)).as_slice(), bytes);
     // Two items have no Unique Batch Item ID either.
     let two = encode_request(&RequestHeader::new(V3_0, 2), &[payload.clone(), payload]);
     let frame = Frame::parse(&two, &Limits::default()).expect("well formed");

@@ -77,7 +77,7 @@ fn crash() -> ! {
 macro_rules! forward {
     ($($name:ident($($argument:ident: $kind:ty),*);)*) => {
         /// The functions with the rules around them.
-        #[expect(non_snake_case, clippy::too_many_arguments, reason = "the standard's names and signatures")]
+        #[expect(non_snake_case, reason = "the standard's names and signatures")]
         mod with_rules {
             use super::*;
 

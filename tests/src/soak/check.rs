@@ -220,11 +220,10 @@ fn rest_keys(site: &Site, watch: &Watch, ledger: &Ledger) {
         let path = format!("/api/key/v1/keys/{}", key.name);
         let wrong = |what: &str| watch.wrong(format!("at the end: REST key {}: {what}", key.name));
         match (key.life, user.ask("POST", &format!("{path}/export"), None)) {
-            (Life::Live, Reply::Done(answer)) => {
-                if key.material.as_deref().is_some_and(|material| answer["material"] != material) {
+            (Life::Live, Reply::Done(answer))
+                if key.material.as_deref().is_some_and(|material| answer["material"] != material) => {
                     wrong("has another value");
                 }
-            }
             (Life::Live, Reply::Refused(status, text)) => wrong(&format!("{status} {text}")),
             (Life::Gone, Reply::Done(_)) => wrong("was deleted, and is handed out"),
             (_, Reply::Nothing) => wrong("no answer"),

@@ -94,24 +94,24 @@ impl Fault {
     /// Keystores that are expected to suffer.
     pub(super) fn places(self) -> &'static [&'static str] {
         match self {
-            F::WorkersKilled | F::ModuleCodes | F::ModuleSlow | F::ModuleHangs | F::ModuleCrashes => &TOKENS,
-            F::TokenAway => &TOKENS[..1],
-            F::FarKilled | F::FarCut | F::FarSlow => &[FAR, FRONT],
-            F::PykmipCut | F::PykmipSlow => &[PYKMIP],
-            F::MockErrors | F::MockForgets | F::MockSilent | F::MockSlow | F::MockHtml => &[MOCK],
-            F::Drained | F::Moved => &[VAULT],
-            F::DiskFull | F::GatewayKilled => &[LOCAL],
+            Self::WorkersKilled | Self::ModuleCodes | Self::ModuleSlow | Self::ModuleHangs | Self::ModuleCrashes => &TOKENS,
+            Self::TokenAway => &TOKENS[..1],
+            Self::FarKilled | Self::FarCut | Self::FarSlow => &[FAR, FRONT],
+            Self::PykmipCut | Self::PykmipSlow => &[PYKMIP],
+            Self::MockErrors | Self::MockForgets | Self::MockSilent | Self::MockSlow | Self::MockHtml => &[MOCK],
+            Self::Drained | Self::Moved => &[VAULT],
+            Self::DiskFull | Self::GatewayKilled => &[LOCAL],
         }
     }
 
     /// Faults of one lane exclude each other; those of the gateway itself exclude its commands.
     fn lane(self) -> u8 {
         match self {
-            F::WorkersKilled | F::ModuleCodes | F::ModuleSlow | F::ModuleHangs | F::ModuleCrashes | F::TokenAway => 0,
-            F::FarKilled | F::FarCut | F::FarSlow => 1,
-            F::PykmipCut | F::PykmipSlow => 2,
-            F::MockErrors | F::MockForgets | F::MockSilent | F::MockSlow | F::MockHtml => 3,
-            F::Drained | F::Moved | F::DiskFull | F::GatewayKilled => 4,
+            Self::WorkersKilled | Self::ModuleCodes | Self::ModuleSlow | Self::ModuleHangs | Self::ModuleCrashes | Self::TokenAway => 0,
+            Self::FarKilled | Self::FarCut | Self::FarSlow => 1,
+            Self::PykmipCut | Self::PykmipSlow => 2,
+            Self::MockErrors | Self::MockForgets | Self::MockSilent | Self::MockSlow | Self::MockHtml => 3,
+            Self::Drained | Self::Moved | Self::DiskFull | Self::GatewayKilled => 4,
         }
     }
 }
@@ -387,7 +387,7 @@ impl<'a> Injector<'a> {
 
     /// There and back in turn.
     fn route(&self) -> (&'static str, &'static str) {
-        if self.moves % 2 == 0 { (LOCAL, VAULT) } else { (VAULT, LOCAL) }
+        if self.moves.is_multiple_of(2) { (LOCAL, VAULT) } else { (VAULT, LOCAL) }
     }
 
     fn command(&self, site: &Site, arguments: &[&str]) {

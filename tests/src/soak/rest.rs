@@ -115,7 +115,7 @@ fn round(user: &User, watch: &Watch, keys: &mut Vec<RestKey>) {
         }
         other => refused("encrypt", other),
     }
-    if keys.len() % 2 == 0
+    if keys.len().is_multiple_of(2)
         && let Some(key) = keys.last_mut()
     {
         key.life = Life::Retiring;

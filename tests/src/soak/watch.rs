@@ -70,7 +70,7 @@ impl Watch {
     /// A fault of the gateway itself begins or ends.
     pub(super) fn own_fault(&self, begins: bool) {
         let before = self.own.fetch_add(1, Ordering::SeqCst);
-        debug_assert_eq!(before % 2 == 0, begins);
+        debug_assert_eq!(before.is_multiple_of(2), begins);
     }
 
     /// A request goes out.

@@ -625,7 +625,7 @@ pub(in crate::cli) struct KeystoreSecret {
 
 #[derive(Subcommand)]
 pub(in crate::cli) enum Keystore {
-    /// Adds a keystore as a draft. Its settings are the keys of a [[keystore]] table of D/keygate.toml; a PIN or password is given
+    /// Adds a keystore as a draft. Its settings are the keys of a `[[keystore]]` table of D/keygate.toml; a PIN or password is given
     /// with --secret-file or --secret-stdin, never by a setting.
     Add {
         /// 1 to 64 letters, digits, hyphens or underscores.

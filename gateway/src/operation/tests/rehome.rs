@@ -106,7 +106,8 @@ async fn a_key_that_cannot_be_proved_stays() {
 
     let world = World::new().await;
     let id = world.registered(CryptographicAlgorithm::Aes, &[7; 32], Vec::new()).await;
-    (world.device.only_keep(), world.device.allow_export());
+    world.device.only_keep();
+    world.device.allow_export();
     moved(&world, &id, "local", "device").await;
     let row = world.gateway.store.object(id.parse().expect("ours")).await.expect("readable").expect("there");
     assert_eq!(row.custody, Custody::Reference, "it leaves as its attributes say");
