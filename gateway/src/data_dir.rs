@@ -148,18 +148,25 @@ pub fn make_dir(path: &Path) -> Result<(), DataDirError> {
 
 /// Writes a file of mode 0600: whole or not at all, on disk when this returns.
 pub fn write_secret(path: &Path, content: &[u8]) -> Result<(), DataDirError> {
+    replace_file(path, content).map_err(|source| DataDirError::Io { path: path.to_owned(), source })
+}
+
+/// Replaces a file by writing a new one beside it: 0600, synced, renamed, directory synced.
+pub(crate) fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut fresh = path.as_os_str().to_owned();
     fresh.push(".new");
     let fresh = PathBuf::from(fresh);
-    let write = || {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        std::fs::rename(&fresh, path)?;
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(parent)?.sync_all()
-    };
-    write().map_err(|source| DataDirError::Io { path: path.to_owned(), source })
+    // One that a crash has left. What somebody else puts there now is neither followed nor written into.
+    match std::fs::remove_file(&fresh) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    std::fs::rename(&fresh, path)?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(parent)?.sync_all()
 }
 
 /// Refuses a file or directory that others than its owner, who must be us, may use.

@@ -325,6 +325,10 @@ fn files_of_other_programs() {
             gateway.keygate(&[&["import", "--from", &path, "--owner", "b"], arguments].concat()).expect("started");
         assert!(complaint(&output).contains(why), "{file}: {}", complaint(&output));
     }
+    let _ = gateway.keygate_ok(&["client", "disable", "b"]);
+    let raw = text(&folder.join("raw.hex"));
+    let output = gateway.keygate(&["import", "--from", &raw, "--owner", "b", "--algorithm", "aes", "--name", "other"]).expect("started");
+    assert!(complaint(&output).contains("client \"b\" is disabled"), "{}", complaint(&output));
     assert_eq!(gateway.keygate_ok(&["keys", "list"]), before, "what is refused changes nothing");
 }
 

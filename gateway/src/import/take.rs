@@ -149,6 +149,9 @@ fn owner(gateway: &Gateway, organisation: OrganisationId, name: &str) -> Result<
     let client = client.ok_or_else(|| {
         format!("there is no client \"{}\": name one with --owner", name.chars().take(80).collect::<String>())
     })?;
+    if client.disabled {
+        return Err(format!("client \"{}\" is disabled: enable it, or name another with --owner", client.name));
+    }
     Ok(Caller {
         client: client.id,
         organisation,

@@ -2,9 +2,8 @@
 //! What the file says is `contents`, how one slot is made and opened `slot_wrap`, how the store opens `unlocking`.
 
 use std::collections::BTreeSet;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
@@ -19,6 +18,7 @@ use super::slot_wrap::Place;
 use super::unlock::{RootKey, SlotFailure, TokenSlot, Unlocked, slot_aad};
 use super::unlocking::Unlocking;
 use super::{NewSlot, Openers, PassphraseCost, SecretBytes, SlotKind, SlotStatus};
+use crate::data_dir::replace_file;
 
 /// Longest `seal.json` that is read: hundreds of slots.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -311,19 +311,6 @@ fn check_two_open(contents: &Contents, opened: &BTreeSet<Uuid>) -> Result<(), Se
         open[..place].iter().any(|(_, before)| before != kind || of_people)
     };
     if open.iter().enumerate().any(differ) { Ok(()) } else { Err(SealError::TwoMustOpen(open)) }
-}
-
-/// Replaces a file by writing a new one beside it: 0600, synced, renamed, directory synced.
-pub(crate) fn replace_file(path: &Path, contents: &[u8]) -> io::Result<()> {
-    let new = path.with_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    file.write_all(contents)?;
-    file.sync_all()?;
-    std::fs::rename(&new, path)?;
-    match path.parent() {
-        Some(parent) => File::open(parent)?.sync_all(),
-        None => Ok(()),
-    }
 }
 
 pub(super) fn new_root(secret: &[u8]) -> Result<RootKey, SealError> {

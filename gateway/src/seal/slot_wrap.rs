@@ -17,10 +17,10 @@ use super::{
     record::{RecordKey, random, random_secret},
     shares,
     slot::{Base64, Slot, Wrapping},
-    slot_file::replace_file,
     systemd,
     unlock::{passphrase_key, slot_aad},
 };
+use crate::data_dir::replace_file;
 
 /// Where a slot is: its store, its data directory, its id.
 #[derive(Clone, Copy)]
