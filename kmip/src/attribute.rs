@@ -4,11 +4,12 @@
 //! when is in [`crate::tables::AttributeEntry`]; deciding it is the server's.
 
 use crate::codec::{AnyValue, DateTime, Field, Interval, structure};
+use crate::spelling;
 use crate::ttlv::{DecodeError, DecodeErrorKind, Fields, Frame, Item, Limits, Type, Writer};
 use crate::{
     AlternativeNameType, BlockCipherMode, CertificateType, CryptographicAlgorithm, CryptographicUsageMask,
     DigitalSignatureAlgorithm, DrbgAlgorithm, Fips186Variation, HashingAlgorithm, KeyFormatType, KeyRoleType,
-    KeyValueLocationType, LinkType, MaskGenerator, NameType, NistKeyType, ObjectType, PaddingMethod, ProtectionLevel,
+    KeyValueLocationType, LinkType, MaskGenerator, NameType, NistKeyType, ObjectClass, ObjectType, PaddingMethod, ProtectionLevel,
     ProtectionStorageMask, ProtocolVersion, RecommendedCurve, RevocationReasonCode, RngAlgorithm, RotateNameType,
     State, Tag, UniqueIdentifierEnumeration, UsageLimitsUnit,
 };
@@ -348,13 +349,36 @@ structure! {
     }
 }
 
-structure! {
-    /// Rotate Name, KMIP 2.1 §4.53.
-    RotateName {
-        /// Rotate Name Value.
-        value: required String = ROTATE_NAME_VALUE;
-        /// Rotate Name Type.
-        name_type: required RotateNameType = ROTATE_NAME_TYPE;
+/// Rotate Name, KMIP 2.1 §4.53. A structure in 2.1, a Text String in 3.0, which has no tags for its fields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RotateName {
+    /// Rotate Name Value.
+    pub value: String,
+    /// Rotate Name Type.
+    pub name_type: RotateNameType,
+}
+
+impl Field for RotateName {
+    fn decode(item: Item<'_>, version: ProtocolVersion) -> Result<Self, DecodeError> {
+        if version >= V3_0 {
+            let value = item.text()?.to_owned();
+            return Ok(Self { value, name_type: RotateNameType::UninterpretedTextString });
+        }
+        let mut fields = item.structure()?;
+        let value = Field::decode(fields.required(Tag::ROTATE_NAME_VALUE)?, version)?;
+        let name_type = Field::decode(fields.required(Tag::ROTATE_NAME_TYPE)?, version)?;
+        fields.finish()?;
+        Ok(Self { value, name_type })
+    }
+
+    fn encode(&self, tag: Tag, writer: &mut Writer, version: ProtocolVersion) {
+        if version >= V3_0 {
+            return writer.text_string(tag, &self.value);
+        }
+        writer.structure(tag, |writer| {
+            self.value.encode(Tag::ROTATE_NAME_VALUE, writer, version);
+            self.name_type.encode(Tag::ROTATE_NAME_TYPE, writer, version);
+        });
     }
 }
 
@@ -377,6 +401,8 @@ pub struct CustomAttribute {
 pub enum AttributeName {
     /// One of the standard, by tag of its value.
     Standard(Tag),
+    /// The links of one kind, as 3.0 names them.
+    Link(LinkType),
     /// A custom one.
     Custom {
         /// Vendor Identification.
@@ -404,11 +430,21 @@ impl AttributeName {
         }
     }
 
+    /// Whether it names this attribute.
+    #[must_use]
+    pub fn is_of(&self, attribute: &Attribute) -> bool {
+        match (self, attribute) {
+            (Self::Link(kind), Attribute::Link(link)) => link.link_type == *kind,
+            _ => attribute.name() == *self,
+        }
+    }
+
     /// The text of a 1.x Attribute Name.
     #[must_use]
     pub fn to_text(&self) -> String {
         match self {
             Self::Standard(tag) => standard_name(*tag).map_or_else(|| tag.to_string(), str::to_owned),
+            Self::Link(kind) => spelling::tag_of(*kind).map_or_else(|| "Link".to_owned(), |tag| tag.to_string()),
             Self::Custom { vendor, name } => format!("{vendor}-{name}"),
             Self::Unknown(text) => text.clone(),
         }
@@ -421,6 +457,9 @@ impl Field for AttributeName {
             // KMIP 2.1 §5.5: the Enumeration form holds the tag of the attribute, the Structure form names a vendor's.
             Type::Enumeration if version >= V2_0 => {
                 let tag = Tag(item.enumeration()?);
+                if version >= V3_0 && let Some(name) = spelling::name_of(tag) {
+                    return Ok(name);
+                }
                 if !version_has(tag, version) {
                     return Err(item.error(DecodeErrorKind::UnknownAttribute(tag.to_string())));
                 }
@@ -439,13 +478,18 @@ impl Field for AttributeName {
 
     fn is_in(&self, version: ProtocolVersion) -> bool {
         match self {
+            name if version >= V3_0 && spelling::reference_to(name).is_some() => true,
             Self::Standard(tag) => version_has(*tag, version),
+            Self::Link(_) => false,
             Self::Custom { vendor, .. } => version >= V2_0 || is_vendor_of_1(vendor),
             Self::Unknown(_) => version < V2_0,
         }
     }
 
     fn encode(&self, tag: Tag, writer: &mut Writer, version: ProtocolVersion) {
+        if version >= V3_0 && let Some(own) = spelling::reference_to(self) {
+            return writer.enumeration(tag, own.0);
+        }
         match self {
             Self::Standard(name) if version >= V2_0 => writer.enumeration(tag, name.0),
             Self::Custom { vendor, name } if version >= V2_0 => writer.structure(tag, |writer| {
@@ -611,11 +655,12 @@ attributes! {
     KeyValuePresent(bool) = KEY_VALUE_PRESENT, "Key Value Present", V1_2..;
     LastChangeDate(DateTime) = LAST_CHANGE_DATE, "Last Change Date", V1_0..;
     LeaseTime(Interval) = LEASE_TIME, "Lease Time", V1_0..;
-    Link(Link) = LINK, "Link", V1_0..;
+    Link(Link) = LINK, "Link", V1_0..=V2_1;
     Name(Name) = NAME, "Name", V1_0..;
     NeverExtractable(bool) = NEVER_EXTRACTABLE, "Never Extractable", V1_4..;
     NistKeyType(NistKeyType) = NIST_KEY_TYPE, "NIST Key Type", V2_0..;
-    ObjectGroup(String) = OBJECT_GROUP, "Object Group", V1_0..;
+    ObjectClass(ObjectClass) = OBJECT_CLASS, "Object Class", V3_0..;
+    ObjectGroup(String) = OBJECT_GROUP, "Object Group", V1_0..=V2_1;
     ObjectType(ObjectType) = OBJECT_TYPE, "Object Type", V1_0..;
     OpaqueDataType(OpaqueDataType) = OPAQUE_DATA_TYPE, "Opaque Data Type", V2_0..;
     OperationPolicyName(String) = OPERATION_POLICY_NAME, "Operation Policy Name", V1_0..=V1_4;
@@ -655,12 +700,22 @@ fn is_certificate_field(tag: Tag) -> bool {
 }
 
 impl Attribute {
+    /// Its name in a version: 3.0 names links by their kind.
+    #[must_use]
+    pub fn name_in(&self, version: ProtocolVersion) -> AttributeName {
+        match self {
+            Self::Link(link) if version >= V3_0 => AttributeName::Link(link.link_type),
+            other => other.name(),
+        }
+    }
+
     /// Whether a version can say this attribute and its value.
     #[must_use]
     pub fn is_in(&self, version: ProtocolVersion) -> bool {
         let named = match self {
             Self::Custom(custom) => version >= V2_0 || is_vendor_of_1(&custom.vendor),
             Self::Unknown { .. } => version < V2_0,
+            standard if version >= V3_0 && let Some(sayable) = spelling::is_sayable(standard) => return sayable,
             standard => standard.tag().is_some_and(|tag| version_has(tag, version)),
         };
         named && self.value_is_in(version)
@@ -700,6 +755,7 @@ impl AttributeInstance {
         fields.finish()?;
         let attribute = match name {
             AttributeName::Standard(tag) => Attribute::decode_standard(tag, value, version)?,
+            AttributeName::Link(_) => Attribute::decode_standard(Tag::LINK, value, version)?,
             AttributeName::Custom { vendor, name } => {
                 Attribute::Custom(CustomAttribute { vendor, name, value: AnyValue::decode(value, version)? })
             }
@@ -717,6 +773,9 @@ impl AttributeInstance {
             let value = AnyValue::decode(fields.required(Tag::ATTRIBUTE_VALUE)?, version)?;
             fields.finish()?;
             return Ok(Attribute::Custom(CustomAttribute { vendor, name, value }).into());
+        }
+        if version >= V3_0 && let Some(attribute) = spelling::decode(item) {
+            return attribute.map(Self::from);
         }
         if !version_has(item.tag, version) {
             return Err(item.error(DecodeErrorKind::UnknownAttribute(item.tag.to_string())));
@@ -743,6 +802,7 @@ impl AttributeInstance {
                 writer.text_string(Tag::ATTRIBUTE_NAME, &custom.name);
                 custom.value.encode(Tag::ATTRIBUTE_VALUE, writer, version);
             }),
+            standard if version >= V3_0 && spelling::encode(standard, writer) => {}
             standard => {
                 if let Some(tag) = standard.tag() {
                     standard.encode_value(tag, writer, version);
@@ -850,7 +910,7 @@ impl Attributes {
                 if let Some(index) = instance.index.filter(|index| *index != 0) {
                     writer.integer(Tag::ATTRIBUTE_INDEX, index);
                 }
-                instance.encode_tagged(writer, V2_1);
+                instance.encode_tagged(writer, ProtocolVersion::STORED);
             }
         });
         writer.into_bytes().to_vec()
@@ -870,8 +930,8 @@ impl Attributes {
                 continue;
             }
             let attribute = match item.tag {
-                Tag::ATTRIBUTE => AttributeInstance::decode_tagged(item, V2_1)?.attribute,
-                tag => Attribute::decode_standard(tag, item, V2_1)?,
+                Tag::ATTRIBUTE => AttributeInstance::decode_tagged(item, ProtocolVersion::STORED)?.attribute,
+                tag => Attribute::decode_standard(tag, item, ProtocolVersion::STORED)?,
             };
             list.push(AttributeInstance { index: Some(std::mem::take(&mut index)), attribute });
         }
@@ -943,7 +1003,7 @@ mod tests {
                 continue;
             }
             assert!(DECLARED.contains(&(entry.name, entry.tag)), "{} is not declared", entry.name);
-            for version in ProtocolVersion::SUPPORTED {
+            for version in ProtocolVersion::SUPPORTED.into_iter().filter(|version| *version < V3_0) {
                 assert_eq!(
                     entry.rule(version).is_some(),
                     version_has(entry.tag, version),

@@ -75,7 +75,7 @@ impl<T: Enumeration> Field for T {
     fn decode(item: Item<'_>, version: ProtocolVersion) -> Result<Self, DecodeError> {
         let code = item.enumeration()?;
         T::from_code(code)
-            .filter(|value| value.first() <= version)
+            .filter(|value| version.knows(value.first()))
             .ok_or_else(|| item.error(DecodeErrorKind::UnknownValue { tag: item.tag, code }))
     }
     fn encode(&self, tag: Tag, writer: &mut Writer, _: ProtocolVersion) {
@@ -83,7 +83,7 @@ impl<T: Enumeration> Field for T {
     }
     fn is_in(&self, version: ProtocolVersion) -> bool {
         // Values that newer versions dropped stay sayable: objects made under the older ones still hold them.
-        self.first() <= version
+        version.knows(self.first())
     }
 }
 

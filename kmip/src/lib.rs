@@ -1,5 +1,4 @@
-//! The KMIP wire protocol, versions 1.0 to 2.1: bytes to typed messages and back. Of 3.0 (committee draft): item types, headers, batch
-//! items, identifiers.
+//! The KMIP wire protocol, versions 1.0 to 2.1 and 3.0 (committee draft): bytes to typed messages and back.
 //!
 //! Bytes -> [`ttlv::Frame`] -> typed messages, and typed messages -> [`ttlv::Writer`] -> bytes. No I/O, no
 //! clock, no async. The text encodings ([`xml`], [`json`]) are transcoders over the same events.
@@ -16,6 +15,7 @@ mod object;
 mod payload;
 #[cfg(any(test, feature = "samples"))]
 pub mod samples;
+mod spelling;
 pub mod tables;
 mod text;
 #[cfg(test)]

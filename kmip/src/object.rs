@@ -5,7 +5,7 @@ use crate::ttlv::{DecodeError, DecodeErrorKind, Fields, Frame, Item, Limits, Typ
 use crate::{
     Attributes, CertificateRequestType, CertificateType, CryptographicAlgorithm, CryptographicParameters,
     EncodingOption, KeyCompressionType, KeyFormatType, ObjectType, OpaqueDataType, ProtocolVersion, RecommendedCurve,
-    SecretDataType, SplitKeyMethod, Tag, WrappingMethod,
+    SecretDataType, SplitKeyMethod, Tag, UniqueIdentifier, WrappingMethod,
 };
 
 const V1_1: ProtocolVersion = ProtocolVersion::V1_1;
@@ -150,7 +150,7 @@ structure! {
     /// Encryption Key Information and MAC/Signature Key Information, KMIP 2.1 §3.3.
     KeyInformation {
         /// Unique Identifier of the key.
-        unique_identifier: required String = UNIQUE_IDENTIFIER;
+        unique_identifier: required UniqueIdentifier = UNIQUE_IDENTIFIER;
         /// Cryptographic Parameters.
         cryptographic_parameters: optional CryptographicParameters = CRYPTOGRAPHIC_PARAMETERS;
     }
@@ -385,7 +385,7 @@ impl ManagedObject {
         let frame = Frame::parse(bytes, &Limits::STORED)?;
         let mut fields = frame.root().structure()?;
         let is_template = fields.peek().is_some_and(|item| item.tag == Tag::TEMPLATE);
-        let version = if is_template { ProtocolVersion::V1_4 } else { ProtocolVersion::V2_1 };
+        let version = if is_template { ProtocolVersion::V1_4 } else { ProtocolVersion::STORED };
         let object = Self::decode_any(&mut fields, version)?;
         fields.finish()?;
         Ok(object)
@@ -394,7 +394,7 @@ impl ManagedObject {
     fn stored_version(&self) -> ProtocolVersion {
         match self {
             Self::Template(_) => ProtocolVersion::V1_4,
-            _ => ProtocolVersion::V2_1,
+            _ => ProtocolVersion::STORED,
         }
     }
 }

@@ -10,8 +10,8 @@ use crate::{
     AsynchronousIndicator, Attribute, AttributeEntry, AttributeInstance, AttributeName, Attributes, Credential,
     CredentialType, CryptographicUsageMask, CustomAttribute, Enumeration, ExtensionType, ItemResult, KeyMaterial,
     KeyValue, ManagedObject, Name, OpaqueDataType, ProtectionStorageMask, ProtocolVersion, RecommendedCurve, RequestHeader,
-    RequestMessage, RequestPayload, ResponseHeader, ResponseItem, ResponseMessage, ResponsePayload, StorageStatusMask,
-    Tag, TransparentKey, UniqueIdentifier, encode_request, version_has,
+    RequestMessage, RequestPayload, ResponseHeader, ResponseItem, ResponseMessage, ResponsePayload, RotateName, RotateNameType, StorageStatusMask,
+    Tag, TransparentKey, UniqueIdentifier, batch_count_in, encode_request, version_has,
 };
 
 /// How much of what may be absent is there.
@@ -208,8 +208,21 @@ fn any_value(maker: &mut Maker, kind: usize) -> AnyValue {
     AnyValue::decode(item, maker.version()).expect("kinds are chosen by version")
 }
 
+/// 3.0 names are texts: they say no type.
 impl Sample for Name {
     fn sample(maker: &mut Maker) -> Self {
+        if maker.version() >= ProtocolVersion::V3_0 {
+            return Self::text(&text(maker));
+        }
+        Self { value: Sample::sample(maker), name_type: Sample::sample(maker) }
+    }
+}
+
+impl Sample for RotateName {
+    fn sample(maker: &mut Maker) -> Self {
+        if maker.version() >= ProtocolVersion::V3_0 {
+            return Self { value: text(maker), name_type: RotateNameType::UninterpretedTextString };
+        }
         Self { value: Sample::sample(maker), name_type: Sample::sample(maker) }
     }
 }
@@ -409,7 +422,7 @@ pub fn request_message(maker: &mut Maker) -> Vec<u8> {
 #[must_use]
 pub fn request_of(maker: &mut Maker, payloads: &[RequestPayload]) -> Vec<u8> {
     let mut header = RequestHeader::sample(maker);
-    header.batch_count = Some(payloads.len() as i32);
+    header.batch_count = batch_count_in(maker.version(), payloads.len() as i32);
     encode_request(&header, payloads).to_vec()
 }
 
@@ -417,7 +430,7 @@ pub fn request_of(maker: &mut Maker, payloads: &[RequestPayload]) -> Vec<u8> {
 #[must_use]
 pub fn response_of(maker: &mut Maker, item: ResponseItem) -> Vec<u8> {
     let mut header = ResponseHeader::sample(maker);
-    header.batch_count = Some(1);
+    header.batch_count = batch_count_in(maker.version(), 1);
     let mut writer = Writer::new();
     ResponseMessage { header, items: vec![item] }.encode(&mut writer);
     writer.into_bytes().to_vec()

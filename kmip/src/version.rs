@@ -28,13 +28,14 @@ impl ProtocolVersion {
     pub const V2_0: Self = Self::new(2, 0);
     /// KMIP 2.1.
     pub const V2_1: Self = Self::new(2, 1);
-    /// KMIP 3.0 (committee draft): messages, headers, identifiers and names are read and written; payloads and attributes
-    /// that it changed are not, so it is not among the [`SUPPORTED`](Self::SUPPORTED) ones.
+    /// KMIP 3.0, as far as the committee draft's lists and test cases tell it.
     pub const V3_0: Self = Self::new(3, 0);
+    /// How attributes are kept: written as 2.1 writes them, with the values of every version.
+    pub(crate) const STORED: Self = Self::new(2, i32::MAX);
 
     /// The versions this crate speaks, newest first.
-    pub const SUPPORTED: [Self; 7] =
-        [Self::V2_1, Self::V2_0, Self::V1_4, Self::V1_3, Self::V1_2, Self::V1_1, Self::V1_0];
+    pub const SUPPORTED: [Self; 8] =
+        [Self::V3_0, Self::V2_1, Self::V2_0, Self::V1_4, Self::V1_3, Self::V1_2, Self::V1_1, Self::V1_0];
 
     /// A version by number; not necessarily one that exists.
     #[must_use]
@@ -46,6 +47,11 @@ impl ProtocolVersion {
     #[must_use]
     pub fn is_supported(self) -> bool {
         Self::SUPPORTED.contains(&self)
+    }
+
+    /// Whether something that came with a version can be said in this one.
+    pub(crate) fn knows(self, first: Self) -> bool {
+        first <= self || self == Self::STORED
     }
 
     /// Whether attributes are structures by tag (2.0 and later) rather than name-value pairs in templates.

@@ -14,6 +14,7 @@ pub struct Shim {
     /// The token, through the shim.
     pub token: Token,
     control: PathBuf,
+    _folder: tempfile::TempDir,
 }
 
 impl Shim {
@@ -32,12 +33,14 @@ impl Shim {
     /// # Errors
     /// If it cannot be built, or its files cannot be written.
     pub fn before(real: &Token, gateway: &mut TestGateway) -> io::Result<Self> {
-        let control = gateway.scratch().join("shim.control");
+        // Not beside the gateway's data: its disk may be full when a rule is to be written.
+        let folder = tempfile::tempdir()?;
+        let control = folder.path().join("shim.control");
         std::fs::write(&control, "")?;
         std::fs::write(control.with_extension("log"), "")?;
         gateway.set_environment("KEYGATE_SHIM_MODULE", &real.module.to_string_lossy());
         gateway.set_environment("KEYGATE_SHIM_CONTROL", &control.to_string_lossy());
-        Ok(Self { token: Token { module: Self::module()?, ..real.clone() }, control })
+        Ok(Self { token: Token { module: Self::module()?, ..real.clone() }, control, _folder: folder })
     }
 
     /// Puts rules in force, instead of those before; counting begins anew. See `tests/shim-pkcs11/src/control.rs`.

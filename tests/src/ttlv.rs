@@ -46,6 +46,29 @@ impl fmt::Display for Malformed {
 impl std::error::Error for Malformed {}
 
 impl Value {
+    /// The text of any of the types that hold one.
+    #[must_use]
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::TextString(text) | Self::Identifier(text) | Self::Reference(text) | Self::NameReference(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// A text as another of these types, by its name; what is no text stays as it is.
+    #[must_use]
+    pub fn in_type(self, name: &str) -> Self {
+        match (self, name) {
+            (Self::TextString(text) | Self::Identifier(text) | Self::Reference(text) | Self::NameReference(text), name) => match name {
+                "Identifier" => Self::Identifier(text),
+                "Reference" => Self::Reference(text),
+                "NameReference" => Self::NameReference(text),
+                _ => Self::TextString(text),
+            },
+            (other, _) => other,
+        }
+    }
+
     /// Name of the item type, as XML writes it.
     #[must_use]
     pub fn type_name(&self) -> &'static str {

@@ -21,6 +21,11 @@ const ANSWER_MAX: usize = 1024 * 1024;
 /// Versions in which Discover Versions is tried: it came with 1.1, and a server may have dropped old versions.
 const HELLO_VERSIONS: [ProtocolVersion; 3] = [ProtocolVersion::V1_2, ProtocolVersion::V2_1, ProtocolVersion::V1_4];
 
+/// The versions we ask in, newest first: 3.0 is a draft.
+fn spoken() -> impl Iterator<Item = ProtocolVersion> {
+    ProtocolVersion::SUPPORTED.into_iter().filter(|version| *version <= ProtocolVersion::V2_1)
+}
+
 /// Whether the items behind a failed one are still done.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum OnError {
@@ -84,7 +89,7 @@ impl Client {
     async fn negotiate(&self, cx: OpCx) -> Result<ProtocolVersion> {
         let mut refusal = None;
         for hello in HELLO_VERSIONS {
-            let versions = ProtocolVersion::SUPPORTED.to_vec();
+            let versions = spoken().collect();
             let discover = RequestPayload::DiscoverVersions(DiscoverVersionsRequest { versions });
             let answer = match self.send_as(hello, &[discover], OnError::Stop, Effect::Read, cx).await {
                 Ok(answers) => one(answers),
@@ -92,7 +97,7 @@ impl Client {
             };
             match answer {
                 Ok(ResponsePayload::DiscoverVersions(told)) => {
-                    let common = ProtocolVersion::SUPPORTED.into_iter().find(|ours| told.versions.contains(ours));
+                    let common = spoken().find(|ours| told.versions.contains(ours));
                     return common
                         .ok_or_else(|| KsError::unsupported("the key server speaks no KMIP version that we speak"));
                 }

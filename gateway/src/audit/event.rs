@@ -81,7 +81,7 @@ pub enum Outcome {
     Unknown,
 }
 
-/// What is audited: the operations of KMIP 1.0 to 2.1, and what administrators and the server itself do.
+/// What is audited: the operations of KMIP, and what administrators and the server itself do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the KMIP operations carry the specification's names")]
 pub enum Action {
@@ -96,6 +96,7 @@ pub enum Action {
     Create,
     CreateKeyPair,
     CreateSplitKey,
+    Deactivate,
     Decrypt,
     DelegatedLogin,
     DeleteAttribute,
@@ -121,6 +122,7 @@ pub enum Action {
     MacVerify,
     ModifyAttribute,
     Notify,
+    Obliterate,
     ObtainLease,
     Ping,
     Pkcs11,

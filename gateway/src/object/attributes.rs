@@ -32,7 +32,7 @@ impl AttributeSet {
 
     /// The instances of one name, lowest index first.
     pub fn of(&self, name: &AttributeName) -> impl Iterator<Item = &AttributeInstance> {
-        self.list.iter().filter(move |instance| instance.attribute.name() == *name)
+        self.list.iter().filter(move |instance| name.is_of(&instance.attribute))
     }
 
     /// Whether there is an instance of this name.
@@ -83,7 +83,7 @@ impl AttributeSet {
 
     /// Removes the instance with this name and index and returns it.
     pub fn remove(&mut self, name: &AttributeName, index: i32) -> Option<AttributeInstance> {
-        let at = self.list.iter().position(|i| i.index == Some(index) && i.attribute.name() == *name)?;
+        let at = self.list.iter().position(|i| i.index == Some(index) && name.is_of(&i.attribute))?;
         Some(self.list.remove(at))
     }
 

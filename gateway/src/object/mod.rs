@@ -12,7 +12,7 @@ mod rules;
 mod state;
 mod transparent;
 
-use keygate_kmip::{Attribute, AttributeInstance, DateTime, ObjectType, Tag, UniqueIdentifier};
+use keygate_kmip::{Attribute, AttributeInstance, DateTime, ObjectClass, ObjectType, Tag, UniqueIdentifier};
 
 pub use attributes::AttributeSet;
 pub use facts::facts;
@@ -156,6 +156,8 @@ impl Object {
             Some(Attribute::UniqueIdentifier(UniqueIdentifier::Text(self.id.to_string()))),
             Some(Attribute::ObjectType(self.object_type)),
             self.has_state().then(|| Attribute::State(self.lifecycle.to_kmip())),
+            // Of KMIP 3.0: objects that clients made, as all of ours are.
+            Some(Attribute::ObjectClass(ObjectClass::User)),
             // KMIP 2.1 §4.56: "a compact representation"; the random half of the identifier.
             Some(Attribute::ShortUniqueIdentifier(self.id.as_bytes()[8..].to_vec())),
         ];

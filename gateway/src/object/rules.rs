@@ -3,7 +3,7 @@
 //! The tables are KMIP 1.x §3 and 2.x §4, one per attribute and version ([`keygate_kmip::AttributeEntry`]).
 
 use keygate_kmip::{
-    AppliesTo, Attribute, AttributeEntry, AttributeName, AttributeRule, ClientChange, ObjectType, ProtocolVersion,
+    AppliesTo, Attribute, AttributeEntry, AttributeName, AttributeRule, ClientChange, ObjectType, ProtocolVersion, Tag,
 };
 
 use super::{Lifecycle, Object};
@@ -75,6 +75,7 @@ pub fn check_change(
 
 fn rule_of(name: &AttributeName, version: ProtocolVersion) -> Result<&'static AttributeRule, OperationError> {
     let entry = match name {
+        AttributeName::Link(_) => AttributeEntry::by_tag(Tag::LINK),
         AttributeName::Standard(tag) => AttributeEntry::by_tag(*tag).or_else(|| AttributeEntry::by_name("Certificate Attributes")),
         AttributeName::Custom { .. } | AttributeName::Unknown(_) => None,
     };

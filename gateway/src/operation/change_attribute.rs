@@ -19,7 +19,7 @@ use crate::object::{AttributeChange, check_change};
 pub(super) async fn add_attribute(exchange: &mut Exchange<'_>, request: AddAttributeRequest) -> Result<AddAttributeResponse, OperationError> {
     let permit = exchange.permit(request.unique_identifier.as_ref(), Operation::AddAttribute).await?;
     let attribute = new_object::complete(request.attribute.attribute)?;
-    let name = attribute.name();
+    let name = attribute.name_in(exchange.version);
     checked(exchange, &permit, AttributeChange::Add, &name)?;
     new_object::check_limits(exchange, &attribute)?;
     // KMIP 1.4 §4.14: "the Attribute Index SHALL NOT be specified".
@@ -37,7 +37,7 @@ pub(super) async fn add_attribute(exchange: &mut Exchange<'_>, request: AddAttri
 pub(super) async fn modify_attribute(exchange: &mut Exchange<'_>, request: ModifyAttributeRequest) -> Result<ModifyAttributeResponse, OperationError> {
     let permit = exchange.permit(request.unique_identifier.as_ref(), Operation::ModifyAttribute).await?;
     let attribute = new_object::complete(request.attribute.attribute)?;
-    let name = attribute.name();
+    let name = attribute.name_in(exchange.version);
     let index = match &request.current {
         Some(current) => instance_with_value(exchange, &permit, &current.attribute)?,
         None => instance_at(exchange, &permit, &name, request.attribute.index)?,
@@ -57,7 +57,7 @@ pub(super) async fn modify_attribute(exchange: &mut Exchange<'_>, request: Modif
 pub(super) async fn set_attribute(exchange: &mut Exchange<'_>, request: SetAttributeRequest) -> Result<SetAttributeResponse, OperationError> {
     let permit = exchange.permit(request.unique_identifier.as_ref(), Operation::SetAttribute).await?;
     let attribute = new_object::complete(request.attribute.attribute)?;
-    let name = attribute.name();
+    let name = attribute.name_in(exchange.version);
     let rule = attribute.tag().and_then(AttributeEntry::by_tag).and_then(|entry| entry.rule(exchange.version));
     let several = exchange.object(&permit).attributes.of(&name).count() > 1;
     if several || rule.is_some_and(|rule| rule.multiple) {
@@ -77,7 +77,7 @@ pub(super) async fn set_attribute(exchange: &mut Exchange<'_>, request: SetAttri
 pub(super) async fn delete_attribute(exchange: &mut Exchange<'_>, request: DeleteAttributeRequest) -> Result<DeleteAttributeResponse, OperationError> {
     let permit = exchange.permit(request.unique_identifier.as_ref(), Operation::DeleteAttribute).await?;
     let name = match (&request.current, request.name) {
-        (Some(current), _) => current.attribute.name(),
+        (Some(current), _) => current.attribute.name_in(exchange.version),
         (None, Some(name)) => name,
         (None, None) => return Err(OperationError::InvalidMessage("neither Current Attribute nor Attribute Reference".to_owned())),
     };
@@ -147,7 +147,7 @@ fn instance_at(exchange: &Exchange<'_>, permit: &Permit, name: &AttributeName, i
 }
 
 fn instance_with_value(exchange: &Exchange<'_>, permit: &Permit, value: &Attribute) -> Result<i32, OperationError> {
-    let name = value.name();
+    let name = value.name_in(exchange.version);
     let object = exchange.object(permit);
     if !object.attributes.has(&name) {
         return Err(OperationError::AttributeNotFound(format!("the object has no {}", name.to_text())));

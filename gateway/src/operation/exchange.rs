@@ -76,6 +76,8 @@ struct Slot {
     changed: bool,
     /// It was served for the first time; if nothing else changed, the change may be lost.
     served: bool,
+    /// It is to leave the store altogether.
+    gone: bool,
 }
 
 /// What is done once the commit is durable.
@@ -185,6 +187,9 @@ impl<'a> Exchange<'a> {
             return Err(self.gateway.policy.forbidden());
         }
         let slot = &self.working[&id];
+        if slot.gone {
+            return Err(self.gateway.policy.forbidden());
+        }
         let permit = self.grants.permit(self.caller, operation, &slot.object);
         let permit = permit.ok_or_else(|| self.gateway.policy.forbidden())?;
         self.subject.get_or_insert(id);
@@ -199,7 +204,7 @@ impl<'a> Exchange<'a> {
         let Some(row) = self.gateway.store.object(id).await? else { return Ok(false) };
         let refused = |error: Unreadable| OperationError::internal("stored object is refused", error);
         let (object, record) = Object::open(&row, &self.gateway.keyring, self.now).map_err(refused)?;
-        self.working.insert(id, Slot { object, row: Some(row), record: Some(Arc::new(record)), material: None, changed: false, served: false });
+        self.working.insert(id, Slot { object, row: Some(row), record: Some(Arc::new(record)), material: None, changed: false, served: false, gone: false });
         Ok(true)
     }
 
@@ -259,11 +264,20 @@ impl<'a> Exchange<'a> {
         }
     }
 
+    /// Takes the object that a permit is for out of the store, and out of the rest of the message.
+    pub(super) fn remove(&mut self, permit: Permit) {
+        let id = permit.object();
+        self.remember(id);
+        let slot = self.working.get_mut(&id).expect("a permit is made from an object of this working set");
+        (slot.changed, slot.gone) = (true, true);
+        self.erases = true;
+    }
+
     /// Adds a new object, which becomes the subject of the audit event.
     pub fn insert(&mut self, object: Object, material: Material) {
         let id = object.id;
         self.remember(id);
-        self.working.insert(id, Slot { object, row: None, record: None, material: Some(material), changed: true, served: false });
+        self.working.insert(id, Slot { object, row: None, record: None, material: Some(material), changed: true, served: false, gone: false });
         self.subject = Some(id);
     }
 
@@ -294,7 +308,7 @@ impl<'a> Exchange<'a> {
 
     /// The objects of the working set that are new or changed in this message.
     pub fn changed_objects(&self) -> impl Iterator<Item = &Object> {
-        self.working.values().filter(|slot| slot.changed).map(|slot| &slot.object)
+        self.working.values().filter(|slot| slot.changed && !slot.gone).map(|slot| &slot.object)
     }
 
     /// Whether this message changed the object, so that its stored row is out of date.
@@ -433,7 +447,7 @@ impl<'a> Exchange<'a> {
         for slot in std::mem::take(&mut self.working).into_values().filter(|slot| slot.changed || slot.served) {
             only_served &= !slot.changed;
             changed.push(slot.object.id);
-            changes.push(slot.into_change(gateway)?);
+            changes.extend(slot.into_change(gateway)?);
         }
         let events = std::mem::take(&mut self.events);
         changes.extend(self.acts.iter().filter_map(DeviceAct::change));
@@ -475,12 +489,16 @@ impl Slot {
         }
     }
 
-    fn into_change(self, gateway: &Gateway) -> Result<Change, OperationError> {
+    /// `None` for what was made and removed in one message.
+    fn into_change(self, gateway: &Gateway) -> Result<Option<Change>, OperationError> {
+        if self.gone {
+            return Ok(self.row.map(|before| Change::DeleteObject { before }));
+        }
         let version = self.row.as_ref().map_or(Version::FIRST, |row| row.version.next());
         let after = self.object.seal(version, &gateway.keyring, gateway.policy.unique_names, &self.material()?);
-        Ok(match self.row {
+        Ok(Some(match self.row {
             Some(before) => Change::UpdateObject { before, after },
             None => Change::InsertObject(after),
-        })
+        }))
     }
 }

@@ -24,7 +24,7 @@ pub(super) async fn get_attributes(exchange: &mut Exchange<'_>, request: GetAttr
     let list = if request.names.is_empty() {
         all
     } else {
-        let named = request.names.iter().flat_map(|name| all.iter().filter(move |i| i.attribute.name() == *name));
+        let named = request.names.iter().flat_map(|name| all.iter().filter(move |i| name.is_of(&i.attribute)));
         named.cloned().collect()
     };
     let id = permit.object();
@@ -43,7 +43,7 @@ pub(super) async fn get_attribute_list(
     let permit = exchange.permit(request.unique_identifier.as_ref(), Operation::GetAttributeList).await?;
     let mut names: Vec<AttributeName> = Vec::new();
     for instance in visible(exchange, &permit) {
-        let name = instance.attribute.name();
+        let name = instance.attribute.name_in(exchange.version);
         if !names.contains(&name) {
             names.push(name);
         }

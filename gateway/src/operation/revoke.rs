@@ -1,6 +1,6 @@
-//! Revoke. KMIP 2.1 §6.1.49, KMIP 1.4 §4.20.
+//! Revoke, and Deactivate of 3.0. KMIP 2.1 §6.1.49, KMIP 1.4 §4.20.
 
-use keygate_kmip::{Attribute, DateTime, Operation, RevocationReasonCode, RevokeRequest, RevokeResponse};
+use keygate_kmip::{Attribute, DateTime, DeactivateRequest, DeactivateResponse, Operation, RevocationReasonCode, RevokeRequest, RevokeResponse};
 
 use super::{Exchange, OperationError};
 
@@ -35,4 +35,24 @@ pub(super) async fn revoke(exchange: &mut Exchange<'_>, request: RevokeRequest) 
     object.attributes.set(Attribute::RevocationReason(request.revocation_reason));
     exchange.set_placeholder(Some(id));
     Ok(RevokeResponse { unique_identifier: id.to_string().into() })
+}
+
+/// Deactivates an object.
+///
+/// # Errors
+/// [`OperationError::WrongState`] if it is not Active.
+pub(super) async fn deactivate(exchange: &mut Exchange<'_>, request: DeactivateRequest) -> Result<DeactivateResponse, OperationError> {
+    let permit = exchange.permit(request.unique_identifier.as_ref(), Operation::Deactivate).await?;
+    let object = exchange.object(&permit);
+    if !object.has_state() {
+        return Err(OperationError::InvalidField(format!("a {} has no state", object.object_type)));
+    }
+    let lifecycle = object.lifecycle.deactivate()?;
+    let now = DateTime(exchange.now);
+    let id = permit.object();
+    let object = exchange.change(&permit);
+    object.lifecycle = lifecycle;
+    object.attributes.set(Attribute::DeactivationDate(now));
+    exchange.set_placeholder(Some(id));
+    Ok(DeactivateResponse { unique_identifier: id.to_string().into() })
 }

@@ -122,7 +122,7 @@ impl Task for Export {
         let specification = wrapped_by.map(|key| KeyWrappingSpecification {
             wrapping_method: WrappingMethod::Encrypt,
             encryption_key_information: Some(KeyInformation {
-                unique_identifier: key.to_string(),
+                unique_identifier: key.to_string().into(),
                 cryptographic_parameters: Some(CryptographicParameters {
                     block_cipher_mode: Some(BlockCipherMode::NistKeyWrap),
                     ..CryptographicParameters::default()

@@ -1,8 +1,8 @@
-//! Activate, Revoke, Destroy, Archive, Recover, Check, Get Usage Allocation, Obtain Lease: KMIP 2.1 §6.1.1, §6.1.49,
+//! Activate, Revoke, Deactivate, Destroy, Obliterate, Archive, Recover, Check, Get Usage Allocation, Obtain Lease: KMIP 2.1 §6.1.1, §6.1.49,
 //! §6.1.14, §6.1.4, §6.1.43, §6.1.7, §6.1.23, §6.1.33.
 
 use crate::codec::{DateTime, Interval, structure};
-use crate::{CryptographicUsageMask, RevocationReason, UniqueIdentifier};
+use crate::{CryptographicUsageMask, DeactivationReasonCode, RevocationReason, UniqueIdentifier};
 
 macro_rules! names_one_object {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
@@ -46,6 +46,8 @@ answers_one_object! {
     ActivateResponse;
     /// Archive response.
     ArchiveResponse;
+    /// Deactivate response, of 3.0.
+    DeactivateResponse;
     /// Destroy response.
     DestroyResponse;
     /// Get Usage Allocation response.
@@ -66,6 +68,39 @@ structure! {
         /// Compromise Occurrence Date.
         compromise_occurrence_date: optional DateTime = COMPROMISE_OCCURRENCE_DATE;
     }
+}
+
+structure! {
+    /// Deactivation Reason, of 3.0.
+    DeactivationReason {
+        /// Deactivation Reason Code.
+        code: required DeactivationReasonCode = DEACTIVATION_REASON_CODE;
+        /// Deactivation Message.
+        message: optional String = DEACTIVATION_MESSAGE;
+    }
+}
+
+structure! {
+    /// Deactivate request, of 3.0.
+    DeactivateRequest {
+        /// The object; the ID placeholder if absent.
+        unique_identifier: optional UniqueIdentifier = UNIQUE_IDENTIFIER;
+        /// Deactivation Reason.
+        deactivation_reason: optional DeactivationReason = DEACTIVATION_REASON;
+    }
+}
+
+structure! {
+    /// Obliterate request, of 3.0.
+    ObliterateRequest {
+        /// The object; the ID placeholder if absent.
+        unique_identifier: optional UniqueIdentifier = UNIQUE_IDENTIFIER;
+    }
+}
+
+structure! {
+    /// Obliterate response: nothing is left to name.
+    ObliterateResponse {}
 }
 
 structure! {

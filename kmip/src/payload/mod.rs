@@ -155,6 +155,7 @@ operations! {
     Check(CheckRequest, CheckResponse) since V1_0;
     Create(CreateRequest, CreateResponse) since V1_0;
     CreateKeyPair(CreateKeyPairRequest, CreateKeyPairResponse) since V1_0;
+    Deactivate(DeactivateRequest, DeactivateResponse) since V3_0;
     Decrypt(DecryptRequest, DecryptResponse) since V1_2;
     DeleteAttribute(DeleteAttributeRequest, DeleteAttributeResponse) since V1_0;
     DeriveKey(DeriveKeyRequest, DeriveKeyResponse) since V1_0;
@@ -172,6 +173,7 @@ operations! {
     Mac(MacRequest, MacResponse) since V1_2;
     MacVerify(MacVerifyRequest, MacVerifyResponse) since V1_2;
     ModifyAttribute(ModifyAttributeRequest, ModifyAttributeResponse) since V1_0;
+    Obliterate(ObliterateRequest, ObliterateResponse) since V3_0;
     ObtainLease(ObtainLeaseRequest, ObtainLeaseResponse) since V1_0;
     Ping(PingRequest, PingResponse) since V2_1;
     Query(QueryRequest, QueryResponse) since V1_0;

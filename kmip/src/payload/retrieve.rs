@@ -50,7 +50,7 @@ structure! {
         /// Storage Status Mask.
         storage_status_mask: optional StorageStatusMask = STORAGE_STATUS_MASK;
         /// Object Group Member.
-        object_group_member: optional ObjectGroupMember = OBJECT_GROUP_MEMBER in V1_1..;
+        object_group_member: optional ObjectGroupMember = OBJECT_GROUP_MEMBER in V1_1..=ProtocolVersion::V2_1;
         /// Attributes that located objects have.
         attributes: flat Attributes = ATTRIBUTES;
     }

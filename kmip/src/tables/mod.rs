@@ -355,9 +355,10 @@ impl AttributeEntry {
         attributes::ATTRIBUTES.iter().find(|entry| entry.name == name)
     }
 
-    /// The rule of a version, if that version has the attribute.
+    /// The rule of a version, if that version has the attribute. 3.0 has no published rules: those of 2.1 hold.
     #[must_use]
     pub fn rule(&self, version: ProtocolVersion) -> Option<&'static AttributeRule> {
+        let version = version.min(ProtocolVersion::V2_1);
         self.rules.iter().find(|rule| rule.version == version)
     }
 }

@@ -33,7 +33,7 @@ fn every_request_header_and_batch_is_read_as_it_was_written() {
     with_makers(|maker, about| {
         let payloads = RequestPayload::samples(maker);
         let mut header = RequestHeader::sample(maker);
-        header.batch_count = Some(payloads.len() as i32);
+        header.batch_count = batch_count_in(maker.version(), payloads.len() as i32);
         let bytes = encode_request(&header, &payloads);
         let frame = Frame::parse(&bytes, &Limits::default()).expect(about);
         let message = RequestMessage::parse(&frame, 100).expect(about);
@@ -70,7 +70,7 @@ fn failures_and_undone_items_are_read_as_they_were_written() {
         for result in [failed(ResultReason::ItemNotFound), undone] {
             let item = ResponseItem {
                 operation: Some(Operation::Activate),
-                unique_batch_item_id: Some(b"QLKC\xFF".to_vec()),
+                unique_batch_item_id: (maker.version() < ProtocolVersion::V3_0).then(|| b"QLKC\xFF".to_vec()),
                 result,
             };
             let bytes = response_of(maker, item.clone());

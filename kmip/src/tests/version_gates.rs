@@ -43,10 +43,15 @@ struct Tables {
     problems: BTreeSet<String>,
 }
 
+/// The versions whose tables are published: 3.0 has its code lists alone.
+fn published() -> impl Iterator<Item = ProtocolVersion> {
+    ProtocolVersion::SUPPORTED.into_iter().filter(|version| *version < ProtocolVersion::V3_0)
+}
+
 #[test]
 fn everything_written_is_in_the_tables_of_its_version() {
     let mut tables = Tables::read();
-    for version in ProtocolVersion::SUPPORTED {
+    for version in published() {
         for fill in [Fill::Least, Fill::All, Fill::Some] {
             for seed in 0..8 {
                 tables.check_payloads(&mut Maker::new(version, fill, seed), fill == Fill::All);
@@ -62,7 +67,7 @@ fn everything_written_is_in_the_tables_of_its_version() {
 fn every_operation_has_its_first_version() {
     let tables = Tables::read();
     for (operation, first) in OPERATIONS {
-        for version in ProtocolVersion::SUPPORTED {
+        for version in published() {
             let key = (operation.to_string(), version.to_string(), "request");
             assert_eq!(tables.payloads.contains_key(&key), version >= *first, "{operation} in {version}");
         }
@@ -74,7 +79,7 @@ fn every_operation_has_its_first_version() {
 #[test]
 fn required_fields_are_required() {
     let tables = Tables::read();
-    for version in ProtocolVersion::SUPPORTED {
+    for version in published() {
         for payload in RequestPayload::samples(&mut Maker::new(version, Fill::All, 5)) {
             let operation = payload.operation();
             let table = &tables.payloads[&(operation.to_string(), version.to_string(), "request")];

@@ -1,5 +1,5 @@
-//! What is there of 3.0 (committee draft): item types, messages without Batch Count, identifiers and names; and that none of it
-//! leaks into older versions.
+//! What 3.0 (committee draft) has of its own: item types, messages without Batch Count, identifiers, names and links; and that none of
+//! it leaks into older versions.
 
 use crate::event::TtlvSink;
 use crate::ttlv::{DecodeError, DecodeErrorKind, Frame, Limits, Type, Writer};
@@ -63,10 +63,43 @@ fn versions_do_not_mix() {
     assert_eq!(kind(&request((2, 1), count, "TextString")), Ok(()));
 }
 
-/// A server must not claim what the codec cannot say whole.
+/// Each kind of link has a tag, the group is a link by name, and both come back as the attributes they are in 2.1.
 #[test]
-fn version_3_0_is_not_claimed() {
-    assert!(!V3_0.is_supported());
+fn links_of_3_0_have_tags_of_their_own() {
+    let link = |link_type| {
+        Attribute::Link(Link { link_type, linked_object_identifier: UniqueIdentifier::Text("id-1".to_owned()) })
+    };
+    let list = [link(LinkType::NextLink), link(LinkType::DerivedKeyLink), Attribute::ObjectGroup("blue".to_owned())];
+    let attributes: Attributes = list.into_iter().collect();
+    let mut writer = Writer::new();
+    Field::encode(&attributes, Tag::ATTRIBUTES, &mut writer, V3_0);
+    let bytes = writer.into_bytes();
+    let frame = Frame::parse(&bytes, &Limits::default()).expect("well formed");
+    let said: Vec<_> = frame.root().structure().expect("a structure").map(|item| (item.tag, item.item_type)).collect();
+    let wanted = [
+        (Tag::NEXT_LINK, Type::Reference),
+        (Tag::DERIVED_OBJECT_LINK, Type::Reference),
+        (Tag::GROUP_LINK, Type::NameReference),
+    ];
+    assert_eq!(said, wanted);
+    assert_eq!(<Attributes as Field>::decode(frame.root(), V3_0), Ok(attributes.clone()));
+    assert!(<Attributes as Field>::decode(frame.root(), ProtocolVersion::V2_1).is_err());
+    for name in attributes.list.iter().map(|instance| instance.attribute.name_in(V3_0)) {
+        let mut writer = Writer::new();
+        writer.structure(Tag::REQUEST_PAYLOAD, |writer| name.encode(Tag::ATTRIBUTE_REFERENCE, writer, V3_0));
+        let frame = Frame::parse(writer.bytes(), &Limits::default()).expect("well formed");
+        let reference = frame.root().structure().expect("a structure").next().expect("a reference");
+        assert_eq!(<AttributeName as Field>::decode(reference, V3_0), Ok(name.clone()));
+        assert_eq!(attributes.list.iter().filter(|instance| name.is_of(&instance.attribute)).count(), 1, "{name:?}");
+    }
+}
+
+/// What is kept has the values of every version, whatever version reads it.
+#[test]
+fn kept_attributes_have_values_of_3_0() {
+    let attributes: Attributes = [Attribute::CryptographicAlgorithm(CryptographicAlgorithm::MlDsa65)].into_iter().collect();
+    let kept = Attributes::from_stored_bytes(&attributes.to_stored_bytes()).expect("they are read");
+    assert_eq!(kept.list.first().map(|instance| &instance.attribute), attributes.list.first().map(|instance| &instance.attribute));
 }
 
 #[test]

@@ -370,9 +370,8 @@ impl Comparison {
         differs: impl Fn() -> Difference,
     ) -> Outcome {
         let is_empty = match &actual.value {
-            Value::TextString(text) => text.is_empty(),
             Value::ByteString(bytes) => bytes.is_empty(),
-            _ => false,
+            value => value.as_text().is_some_and(str::is_empty),
         };
         if is_empty {
             return Err(place.difference(format!("{} is empty", names::tag_name(tag.0))));
@@ -380,7 +379,8 @@ impl Comparison {
         let keeps = name.contains("UNIQUE_IDENTIFIER") || name == "TICKET_VALUE";
         match state.bound(name) {
             Some(bound) if keeps => {
-                if *bound == actual.value {
+                // 3.0 has the same text as Identifier of an object and as Reference to it.
+                if *bound == actual.value || bound.as_text().is_some_and(|text| actual.value.as_text() == Some(text)) {
                     Ok(())
                 } else {
                     let mut difference = differs();

@@ -151,5 +151,5 @@ fn identifiers(payload: &Item) -> impl Iterator<Item = String> + '_ {
         .fields()
         .iter()
         .filter(|field| TAGS.contains(&Tag(field.tag)))
-        .filter_map(|field| field.text().map(str::to_owned))
+        .filter_map(|field| field.value.as_text().map(str::to_owned))
 }

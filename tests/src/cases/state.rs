@@ -102,7 +102,7 @@ impl State {
             return Ok(Item::structure(node.tag, fields?));
         }
         let value = match node.placeholder() {
-            Some(name) => self.substitute(name, node)?,
+            Some(name) => self.substitute(name, node)?.in_type(&node.item_type),
             None => literal(node, attribute, self.now)?,
         };
         if let Value::DateTime(at) = value {

@@ -58,21 +58,11 @@ pub fn folder() -> Option<PathBuf> {
     candidates.into_iter().find(|folder| folder.join("MANIFEST.tsv").exists())
 }
 
-/// The cases of the versions this build speaks, in the manifest's order.
-///
-/// # Errors
-/// If the manifest cannot be read.
-pub fn manifest(folder: &Path) -> io::Result<Vec<Entry>> {
-    let mut entries = whole_manifest(folder)?;
-    entries.retain(|entry| entry.version.as_str() < "3");
-    Ok(entries)
-}
-
 /// The cases of every version, in the manifest's order.
 ///
 /// # Errors
 /// If the manifest cannot be read.
-pub fn whole_manifest(folder: &Path) -> io::Result<Vec<Entry>> {
+pub fn manifest(folder: &Path) -> io::Result<Vec<Entry>> {
     let text = std::fs::read_to_string(folder.join("MANIFEST.tsv"))?;
     let entry = |line: &str| {
         let mut cells = line.split('\t').map(str::to_owned);
