@@ -19,9 +19,9 @@ pub(super) async fn adjust_attribute(exchange: &mut Exchange<'_>, request: Adjus
     let object = exchange.object(&permit);
     object.check_present()?;
     // "If the object had exactly one instance, then it is modified. If it has more than one instance an error is raised."
-    let mut instances = object.attributes.of(&name);
-    let current = instances.next().map(|instance| instance.attribute.clone());
-    if instances.next().is_some() {
+    let several = object.attributes.of(&name).count() > 1;
+    let current = object.attributes.of(&name).next().map(|instance| instance.attribute.clone());
+    if several {
         return Err(OperationError::MultiValuedAttribute(format!("{} has several values", name.to_text())));
     }
     // "Read-Only attributes SHALL NOT be added or modified using this operation."

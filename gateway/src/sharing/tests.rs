@@ -72,7 +72,7 @@ proptest! {
     #[test]
     fn the_fields_are_fields(a: u16, b: u16, c: u16) {
         use super::polynomial::Field as _;
-        let field = binary::Gf65536;
+        let field = Gf65536;
         prop_assert_eq!(field.multiply(a, field.multiply(b, c)), field.multiply(field.multiply(a, b), c));
         prop_assert_eq!(field.multiply(a, b ^ c), field.multiply(a, b) ^ field.multiply(a, c));
         if let Some(inverse) = field.inverse(a) {
@@ -80,7 +80,7 @@ proptest! {
         }
         let (a, b, c) = (a as u8, b as u8, c as u8);
         for polynomial in Polynomial::ALL {
-            let field = binary::Gf256::new(polynomial);
+            let field = Gf256::new(polynomial);
             prop_assert_eq!(field.multiply(a, field.multiply(b, c)), field.multiply(field.multiply(a, b), c));
             prop_assert_eq!(field.multiply(a, b ^ c), field.multiply(a, b) ^ field.multiply(a, c));
             if let Some(inverse) = field.inverse(a) {
@@ -94,7 +94,7 @@ proptest! {
 #[test]
 fn multiplication_by_fips_197() {
     use super::polynomial::Field as _;
-    let field = binary::Gf256::new(Polynomial::P283);
+    let field = Gf256::new(Polynomial::P283);
     assert_eq!(field.multiply(0x57, 0x83), 0xC1);
     assert_eq!(field.multiply(0x57, 0x13), 0xFE);
 }

@@ -13,7 +13,7 @@ mod table;
 mod tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use keygate_kmip::{
     AsynchronousRequest, CancelRequest, CancelResponse, DateTimeExtended, ItemResult, Operation, ProcessRequest, ProcessResponse,
@@ -105,6 +105,19 @@ impl Asynchronous {
     /// Forgets every answer that waits to be polled for.
     pub(crate) fn flush(&self) {
         self.table().flush();
+    }
+
+    /// Takes no more messages, forgets those that have not begun, and waits for the others, not longer than this. How many were
+    /// left.
+    pub(crate) async fn drain(&self, longest: Duration) -> usize {
+        let running = self.table().close();
+        let until = tokio::time::Instant::now() + longest;
+        let mut left = 0;
+        for mut ended in running {
+            let over = tokio::time::timeout_at(until, ended.wait_for(|ended| *ended)).await.is_ok();
+            left += usize::from(!over);
+        }
+        left
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {

@@ -47,6 +47,8 @@ pub(super) struct Table {
     per_owner: HashMap<ClientId, usize>,
     octets: usize,
     last: u64,
+    /// The server ends.
+    closed: bool,
 }
 
 struct Job {
@@ -80,7 +82,7 @@ enum Stage {
 
 impl Table {
     pub(super) fn new(policy: AsynchronousPolicy) -> Self {
-        Self { policy, jobs: HashMap::new(), items: HashMap::new(), per_owner: HashMap::new(), octets: 0, last: 0 }
+        Self { policy, jobs: HashMap::new(), items: HashMap::new(), per_owner: HashMap::new(), octets: 0, last: 0, closed: false }
     }
 
     pub(super) fn submit(
@@ -91,6 +93,9 @@ impl Table {
         submitted_us: i64,
         now: Instant,
     ) -> Result<Submitted, OperationError> {
+        if self.closed {
+            return Err(OperationError::Unavailable("the server is shutting down".to_owned()));
+        }
         self.sweep(now);
         let of_owner = self.per_owner.get(&owner).copied().unwrap_or_default();
         let full = |what: &str, limit: usize| Err(OperationError::LimitExceeded(format!("{what} are pending or wait to be polled for: the limit is {limit}")));
@@ -279,6 +284,17 @@ impl Table {
         for id in old {
             self.remove(id);
         }
+    }
+
+    /// Takes no more jobs and forgets those that have not begun; what tells when the others have ended.
+    pub(super) fn close(&mut self) -> Vec<watch::Receiver<bool>> {
+        self.closed = true;
+        let waiting: Vec<JobId> = self.jobs.iter().filter(|(_, job)| job.stage == Stage::Submitted).map(|(id, _)| *id).collect();
+        for id in waiting {
+            self.remove(id);
+        }
+        let running = self.jobs.values().filter(|job| job.stage == Stage::InProcess);
+        running.map(|job| job.ended.subscribe()).collect()
     }
 
     /// Forgets a job.

@@ -2,7 +2,6 @@
 //! and nothing is begun, ended or counted twice.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use keygate_kmip::{CancellationResult, PingResponse, ProcessingStage, ResponsePayload, ResultReason, ResultStatus};
 use proptest::prelude::*;
@@ -222,4 +221,19 @@ async fn a_poll_begins_what_waits() {
     submitted.wake.notified().await;
     assert!(!*ended.borrow());
     assert!(table.hurry(ClientId::generate(), &submitted.correlation_values[0], now).is_none());
+}
+
+/// At the end what has begun is waited for; what has not is forgotten, and whoever waits for it is told.
+#[tokio::test]
+async fn the_end_waits_for_what_has_begun() {
+    let asynchronous = Asynchronous::new(policy());
+    let owner = ClientId::generate();
+    let submit = || asynchronous.submit(owner, &[Operation::Get], 10).expect("there is room");
+    let (begun, waiting) = (submit(), submit());
+    assert!(asynchronous.begin(begun.job).is_some());
+    assert_eq!(asynchronous.drain(Duration::ZERO).await, 1);
+    assert!(*waiting.ended.borrow() && asynchronous.begin(waiting.job).is_none());
+    assert!(matches!(asynchronous.submit(owner, &[Operation::Get], 10), Err(OperationError::Unavailable(_))));
+    asynchronous.end(begun.job, vec![done()]);
+    assert_eq!(asynchronous.drain(Duration::ZERO).await, 0);
 }
