@@ -26,6 +26,7 @@ mod quota;
 pub mod respond;
 pub mod rest;
 pub mod seal;
+mod sharing;
 pub mod store;
 pub mod telemetry;
 mod throttle;

@@ -439,6 +439,26 @@ impl AttributeName {
         }
     }
 
+    /// The attribute of this name with a value.
+    ///
+    /// # Errors
+    /// What is wrong with the value for this attribute in this version.
+    pub fn with_value(&self, value: &AnyValue, version: ProtocolVersion) -> Result<Attribute, DecodeError> {
+        let tag = match self {
+            Self::Standard(tag) => *tag,
+            Self::Link(_) => Tag::LINK,
+            Self::Custom { vendor, name } => {
+                return Ok(Attribute::Custom(CustomAttribute { vendor: vendor.clone(), name: name.clone(), value: value.clone() }));
+            }
+            Self::Unknown(name) => return Ok(Attribute::Unknown { name: name.clone(), value: value.clone() }),
+        };
+        let mut writer = Writer::new();
+        writer.structure(Tag::ATTRIBUTES, |writer| value.encode(tag, writer, version));
+        let bytes = writer.into_bytes();
+        let frame = Frame::parse(&bytes, &Limits::STORED)?;
+        Attribute::decode_standard(tag, frame.root().structure()?.required(tag)?, version)
+    }
+
     /// The text of a 1.x Attribute Name.
     #[must_use]
     pub fn to_text(&self) -> String {
@@ -559,6 +579,16 @@ macro_rules! attributes {
                 let mut writer = Writer::with_capacity(64);
                 self.encode_value(Tag::ATTRIBUTE_VALUE, &mut writer, V2_1);
                 writer.into_bytes().to_vec()
+            }
+
+            /// The value, as 2.1 writes it.
+            #[must_use]
+            pub fn value(&self) -> Option<AnyValue> {
+                let mut writer = Writer::with_capacity(64);
+                writer.structure(Tag::ATTRIBUTE, |writer| self.encode_value(Tag::ATTRIBUTE_VALUE, writer, V2_1));
+                let bytes = writer.into_bytes();
+                let frame = Frame::parse(&bytes, &Limits::STORED).ok()?;
+                AnyValue::decode(frame.root().structure().ok()?.next()?, V2_1).ok()
             }
 
             /// Appends the value under a tag.

@@ -120,6 +120,19 @@ impl Field for DateTime {
     }
 }
 
+/// A Date-Time Extended: microseconds since 1970-01-01 UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DateTimeExtended(pub i64);
+
+impl Field for DateTimeExtended {
+    fn decode(item: Item<'_>, _: ProtocolVersion) -> Result<Self, DecodeError> {
+        item.date_time_extended().map(Self)
+    }
+    fn encode(&self, tag: Tag, writer: &mut Writer, _: ProtocolVersion) {
+        writer.date_time_extended(tag, self.0);
+    }
+}
+
 /// An Interval: seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Interval(pub u32);
@@ -286,6 +299,17 @@ impl AnyValue {
     #[must_use]
     pub fn integer(value: i32) -> Self {
         Self { item_type: Type::Integer, bytes: value.to_be_bytes().to_vec() }
+    }
+
+    /// A value whose bytes are those of its type.
+    pub(crate) fn of(item_type: Type, bytes: Vec<u8>) -> Self {
+        Self { item_type, bytes }
+    }
+
+    /// A Byte String.
+    #[must_use]
+    pub fn octets(bytes: Vec<u8>) -> Self {
+        Self::of(Type::ByteString, bytes)
     }
 
     /// Its item type.

@@ -6,6 +6,7 @@
 //! One model serves every version; each structure encodes and decodes *for a version*: what a version
 //! cannot say, its encoder cannot write.
 
+mod adjust;
 mod attribute;
 mod codec;
 pub mod event;
@@ -24,8 +25,9 @@ pub mod ttlv;
 mod version;
 pub mod xml;
 
+pub use adjust::{NotAdjusted, ZERO_TYPES};
 pub use attribute::*;
-pub use codec::{AnyValue, BigInteger, DateTime, Field, Interval, OtherItem, Secret, SecretText};
+pub use codec::{AnyValue, BigInteger, DateTime, DateTimeExtended, Field, Interval, OtherItem, Secret, SecretText};
 pub use message::*;
 pub use object::*;
 pub use payload::*;

@@ -357,7 +357,9 @@ pub enum ItemResult {
     Success(ResponsePayload),
     /// Operation Undone: it had succeeded with this payload, and was taken back with its batch.
     Undone(ResponsePayload),
-    /// Operation Failed, or Operation Pending.
+    /// Operation Pending: the answer is had by Poll, under this Asynchronous Correlation Value.
+    Pending(Vec<u8>),
+    /// Operation Failed.
     Failed {
         /// Result Status.
         status: ResultStatus,
@@ -380,13 +382,17 @@ impl Field for ResponseItem {
         let status = ResultStatus::decode(status_item, version)?;
         let reason = fields.optional(Tag::RESULT_REASON).map(|item| ResultReason::decode(item, version)).transpose()?;
         let message = fields.optional(Tag::RESULT_MESSAGE).map(|item| String::decode(item, version)).transpose()?;
-        fields.optional(Tag::ASYNCHRONOUS_CORRELATION_VALUE);
+        let correlation = fields.optional(Tag::ASYNCHRONOUS_CORRELATION_VALUE);
+        let correlation = correlation.map(|item| Vec::<u8>::decode(item, version)).transpose()?;
         let payload = match (operation, fields.optional(Tag::RESPONSE_PAYLOAD)) {
             (Some(operation), Some(payload)) => Some(ResponsePayload::decode(operation, payload, version)?),
             _ => None,
         };
         while fields.optional(Tag::MESSAGE_EXTENSION).is_some() {}
         fields.finish()?;
+        if let (ResultStatus::OperationPending, Some(correlation)) = (status, correlation) {
+            return Ok(Self { operation, unique_batch_item_id, result: ItemResult::Pending(correlation) });
+        }
         let result = match (status, payload) {
             (ResultStatus::Success, Some(payload)) => ItemResult::Success(payload),
             (ResultStatus::OperationUndone, Some(payload)) => ItemResult::Undone(payload),
@@ -421,6 +427,11 @@ impl Field for ResponseItem {
                 ItemResult::Undone(payload) => {
                     ResultStatus::OperationUndone.encode(Tag::RESULT_STATUS, writer, version);
                     payload.encode(writer, version);
+                }
+                // KMIP 2.1 §8.6: the Asynchronous Correlation Value is "REQUIRED if Result Status is Pending".
+                ItemResult::Pending(correlation) => {
+                    ResultStatus::OperationPending.encode(Tag::RESULT_STATUS, writer, version);
+                    writer.byte_string(Tag::ASYNCHRONOUS_CORRELATION_VALUE, correlation);
                 }
                 ItemResult::Failed { status, reason, message, payload } => {
                     status.encode(Tag::RESULT_STATUS, writer, version);

@@ -3,7 +3,7 @@
 //! Made from a seed by a small generator of its own, so that a failure can be repeated. A sample says only what its
 //! version can say: encoded and decoded again it must be equal. Not part of the product: behind the feature `samples`.
 
-use crate::codec::{AnyValue, BigInteger, DateTime, Field, Interval, OtherItem, Secret, SecretText};
+use crate::codec::{AnyValue, BigInteger, DateTime, DateTimeExtended, Field, Interval, OtherItem, Secret, SecretText};
 use crate::event::{TtlvSink, replay};
 use crate::ttlv::{Frame, Limits, Writer};
 use crate::{
@@ -146,6 +146,7 @@ samples! {
     ProtectionStorageMask: maker => Self(maker.number() as u32);
     StorageStatusMask: maker => Self(maker.number() as u32);
     DateTime: maker => Self(maker.number() as i64);
+    DateTimeExtended: maker => Self(maker.number() as i64);
     Interval: maker => Self(maker.number() as u32);
     OpaqueDataType: maker => Self(maker.number() as u32);
     ExtensionType: maker => Self(1 + maker.below(10) as u32);

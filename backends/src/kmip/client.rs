@@ -156,6 +156,8 @@ impl Client {
                 ItemResult::Success(answer) => {
                     return Err(unreadable(format!("it answers {} to {asked}", answer.operation())));
                 }
+                // It was not asked to answer later, and nobody would poll for it.
+                ItemResult::Pending(_) => return Err(unreadable(format!("it answers {asked} later, unasked"))),
                 ItemResult::Undone(_) => {
                     Err(KsError::new(Class::RetrySame, format!("{asked} was undone by the key server")))
                 }

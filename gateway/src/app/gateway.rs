@@ -12,11 +12,12 @@ use keygate_kmip::{ProtocolVersion, ttlv};
 use super::{App, remote, token};
 use crate::{
     admin::chain,
-    config::{AuditReads, Config, Forbidden, GroupConfig, KeystoreConfig, NoEncoding, RngSeed},
+    config::{AuditReads, Config, Forbidden, GroupConfig, KeystoreConfig, NoEncoding, RngSeed, SplitKeyPolynomial},
     kmip::KmipFront,
     keystores::{OpenFailure, component, component_state},
-    operation::{self, Gateway, InUse, Keystores, Policy},
+    operation::{self, AsynchronousPolicy, Gateway, InUse, Keystores, Policy},
     provisioning::ProvisioningError,
+    sharing::Polynomial,
     seal::SecretText,
     telemetry::ComponentState,
 };
@@ -215,6 +216,18 @@ fn policy(config: &Config) -> Policy {
             RngSeed::AtMost(bytes) => operation::RngSeed::Some(i32::from(bytes)),
             RngSeed::None => operation::RngSeed::None,
             RngSeed::Refuse => operation::RngSeed::Refuse,
+        },
+        split_key_polynomial: match kmip.split_key_polynomial {
+            SplitKeyPolynomial::P283 => Polynomial::P283,
+            SplitKeyPolynomial::P285 => Polynomial::P285,
+        },
+        asynchronous: AsynchronousPolicy {
+            answer_within: kmip.async_answer,
+            begin_after: kmip.async_begin,
+            items_per_caller_max: limits.async_per_caller,
+            items_max: limits.async_total,
+            bytes_max: limits.async_bytes_max,
+            kept: limits.async_kept,
         },
         version_min: ProtocolVersion::new(kmip.version_min.0, kmip.version_min.1),
         name_bytes_max: limits.name_bytes_max,

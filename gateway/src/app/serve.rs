@@ -113,6 +113,7 @@ pub async fn serve<H: FrameHandler>(app: Arc<App>, gateway: Arc<Gateway>, handle
         tasks.spawn(registry.clone().sweep());
     }
     tasks.spawn(follow_directory(app.clone()));
+    let pending = Arc::clone(gateway.asynchronous());
     tasks.spawn(gateway::watch_keystores(app.clone(), gateway));
     tasks.spawn(keep_certificates(app.clone(), identity));
     tasks.spawn(refusals::write_refusals(app.clone()));
@@ -156,7 +157,11 @@ pub async fn serve<H: FrameHandler>(app: Arc<App>, gateway: Arc<Gateway>, handle
     // Receivers exist as long as the tasks run.
     let _ = stop.send(true);
     let _ = tokio::join!(accepting, administering, accepting_http.join_all());
-    let left = drain(registries, app.config.limits.drain).await;
+    let longest = app.config.limits.drain;
+    let (left, unfinished) = tokio::join!(drain(registries, longest), pending.drain(longest));
+    if unfinished > 0 {
+        tracing::warn!(requests = unfinished, "requests that are answered later were cut at the end of the drain");
+    }
     if left > 0 {
         tracing::warn!(connections = left, "connections were cut at the end of the drain");
     }

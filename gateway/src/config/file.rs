@@ -6,8 +6,8 @@ use keygate_pki::{BlockList, HttpUrl, SubjectAltName};
 use toml::Value;
 
 use super::{
-    AuditReads, Config, Forbidden, HttpConfig, KmipConfig, Limits, LogConfig, LogFormat, NoEncoding, OnLoss, RequestQuotas, RngSeed, UnsealConfig, keystore,
-    settings,
+    AuditReads, Config, Forbidden, HttpConfig, KmipConfig, Limits, LogConfig, LogFormat, NoEncoding, OnLoss, RequestQuotas, RngSeed, SplitKeyPolynomial,
+    UnsealConfig, keystore, settings,
 };
 use crate::store::{CertificateQuotas, ObjectQuotas};
 
@@ -93,6 +93,9 @@ impl FileConfig {
                 legacy_algorithms: self.flag("kmip.legacy_algorithms"),
                 rng_seed: self.rng_seed("kmip.rng_seed"),
                 log_operation: self.flag("kmip.log_operation"),
+                async_answer: self.milliseconds("kmip.async_answer_ms"),
+                async_begin: self.milliseconds("kmip.async_begin_ms"),
+                split_key_polynomial: self.choice("kmip.split_key_polynomial", &[("polynomial-285", SplitKeyPolynomial::P285), ("polynomial-283", SplitKeyPolynomial::P283)]),
                 unique_names: self.flag("kmip.unique_names"),
                 no_encoding: self.choice("kmip.no_encoding", &[("byte-string", NoEncoding::ByteString), ("key-material", NoEncoding::KeyMaterial)]),
             },
@@ -139,6 +142,10 @@ impl FileConfig {
             message_bytes_max: self.count("limits.message_bytes_max", 1024, 256 << 20),
             batch_items_max: self.count("limits.batch_items_max", 1, 1_000_000),
             depth_max: self.count("limits.depth_max", 4, 256),
+            async_per_caller: self.count("limits.async_per_caller", 1, 1_000_000),
+            async_total: self.count("limits.async_total", 1, 1_000_000),
+            async_bytes_max: self.count("limits.async_bytes_max", 1024, 64 << 30),
+            async_kept: self.seconds("limits.async_kept_seconds"),
             connections_max: self.count("limits.connections_max", 1, 1_000_000),
             http_connections_max: self.count("limits.http_connections_max", 1, 1_000_000),
             handshake: self.seconds("limits.handshake_seconds"),
@@ -249,6 +256,10 @@ impl FileConfig {
 
     fn seconds(&mut self, key: &str) -> Duration {
         Duration::from_secs(self.count(key, 1, 86_400) as u64)
+    }
+
+    fn milliseconds(&mut self, key: &str) -> Duration {
+        Duration::from_millis(self.count(key, 0, 3_600_000) as u64)
     }
 
     fn choice<T: Copy>(&mut self, key: &str, choices: &[(&str, T)]) -> T {

@@ -89,10 +89,25 @@ pub struct KmipConfig {
     pub rng_seed: RngSeed,
     /// Whether the Log operation is served.
     pub log_operation: bool,
+    /// How long a request that may be answered later is waited for.
+    pub async_answer: Duration,
+    /// How long after Operation Pending a request begins.
+    pub async_begin: Duration,
+    /// By which polynomial GF(2^8) is in split keys.
+    pub split_key_polynomial: SplitKeyPolynomial,
     /// Whether a Name is unique among the objects of an owner.
     pub unique_names: bool,
     /// What the Key Value of a key wrapped with No Encoding is.
     pub no_encoding: NoEncoding,
+}
+
+/// By which polynomial GF(2^8) is in split keys (KMIP 3.0, Split Key Polynomial).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SplitKeyPolynomial {
+    /// x^8+x^4+x^3+x+1.
+    P283,
+    /// x^8+x^4+x^3+x^2+1.
+    P285,
 }
 
 /// What the Key Value of a key wrapped with No Encoding is (KMIP 2.1 §3.2, §11.19).
@@ -184,6 +199,14 @@ pub struct Limits {
     pub message_bytes_max: usize,
     /// Most items of a request message.
     pub batch_items_max: usize,
+    /// Most batch items of a caller that are pending or whose answers are kept.
+    pub async_per_caller: usize,
+    /// Of all callers.
+    pub async_total: usize,
+    /// Most octets that are kept for them.
+    pub async_bytes_max: usize,
+    /// How long an answer is kept.
+    pub async_kept: Duration,
     /// Deepest nesting of structures.
     pub depth_max: usize,
     /// Most KMIP connections at a time.

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use keygate_kmip::ttlv::Writer;
 use keygate_kmip::{
-    AsynchronousIndicator, BatchErrorContinuationOption, ItemResult, Operation, RequestItem, RequestMessage, ResponseItem,
-    ResultReason, ResultStatus,
+    BatchErrorContinuationOption, ItemResult, Operation, RequestItem, RequestMessage, RequestPayload, ResponseItem, ResultReason,
+    ResultStatus,
 };
 
-use super::{KmipFront, decode_reason, refuse, write_response};
+use super::{KmipFront, asynchronous, decode_reason, refuse, write_response};
 use crate::identity::Caller;
 use crate::listen::PeerInfo;
 use crate::operation::{Exchange, OperationError, perform as perform_operation};
@@ -16,6 +16,14 @@ use crate::respond::result_reason;
 
 /// How often a message is executed again because another request was faster.
 const ATTEMPTS_MAX: u32 = 8;
+
+/// What a message is executed with besides.
+pub(super) struct Run<'a> {
+    /// Which items were canceled; none where it is empty.
+    pub(super) canceled: &'a [bool],
+    /// Whether there is room for an answer of so many octets. Nothing may have happened that the client is not told.
+    pub(super) room: &'a (dyn Fn(usize) -> Result<(), OperationError> + Sync),
+}
 
 /// Executes a message and writes its response.
 pub(super) async fn perform(
@@ -26,31 +34,46 @@ pub(super) async fn perform(
     now: i64,
     writer: &mut Writer,
 ) {
-    let version = message.header.protocol_version;
     if let Err((reason, text)) = check(message) {
-        return refuse(writer, version, now, reason, text);
+        return refuse(writer, message.header.protocol_version, now, reason, text);
     }
+    // KMIP 2.1 §9.13: "Maximum Response Size [...] indicates the maximum size of a response that the requester will accept".
+    let room = |octets: usize| if is_too_large(message, octets) { Err(OperationError::ResponseTooLarge) } else { Ok(()) };
+    run(front, caller, peer, message, now, &Run { canceled: &[], room: &room }, writer).await;
+}
+
+/// Executes a message: its answers, which are written, too.
+pub(super) async fn run(
+    front: &KmipFront,
+    caller: &Arc<Caller>,
+    peer: PeerInfo,
+    message: &RequestMessage<'_>,
+    now: i64,
+    run: &Run<'_>,
+    writer: &mut Writer,
+) -> Vec<ResponseItem> {
+    let version = message.header.protocol_version;
     let started = writer.bytes().len();
     let mut names_taken = false;
-    for attempt in 1..=ATTEMPTS_MAX {
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
         let mut exchange = Exchange::new(&front.gateway, caller, peer.address.ip(), version, now);
         if names_taken {
             exchange.check_names();
         }
-        let mut items = execute(&mut exchange, message).await;
+        let mut items = execute(front, &mut exchange, message, run.canceled).await;
         write_response(writer, version, now, &items);
-        // KMIP 2.1 §9.13: "Maximum Response Size [...] indicates the maximum size of a response that the requester will
-        // accept". Nothing may have happened that the client is not told.
-        if is_too_large(message, writer.bytes().len() - started) {
+        if let Err(error) = (run.room)(writer.bytes().len() - started) {
             exchange.undo();
-            items = fail_all(message, &OperationError::ResponseTooLarge);
+            items = fail_all(message, &error);
             writer.truncate(started);
             write_response(writer, version, now, &items);
         }
         let error = match exchange.finish().await {
             Ok(()) => {
                 count(front, peer, &items);
-                return;
+                return items;
             }
             Err(error) => error,
         };
@@ -61,7 +84,8 @@ pub(super) async fn perform(
             error => {
                 let items = fail_all(message, &error);
                 count(front, peer, &items);
-                return write_response(writer, version, now, &items);
+                write_response(writer, version, now, &items);
+                return items;
             }
         }
     }
@@ -82,7 +106,7 @@ pub(super) fn refuse_all(
 }
 
 /// What must hold of the whole message.
-fn check(message: &RequestMessage<'_>) -> Result<(), (ResultReason, String)> {
+pub(super) fn check(message: &RequestMessage<'_>) -> Result<(), (ResultReason, String)> {
     let items = &message.items;
     if items.is_empty() {
         return Err((ResultReason::InvalidMessage, "the message has no batch item".to_owned()));
@@ -93,20 +117,19 @@ fn check(message: &RequestMessage<'_>) -> Result<(), (ResultReason, String)> {
     if identifiers.windows(2).any(|pair| pair[0] == pair[1]) {
         return Err((ResultReason::InvalidMessage, "two batch items have the same Unique Batch Item ID".to_owned()));
     }
-    if message.header.asynchronous_indicator == Some(AsynchronousIndicator::Mandatory) {
-        return Err((ResultReason::FeatureNotSupported, "operations are answered at once, not asynchronously".to_owned()));
-    }
     Ok(())
 }
 
-async fn execute(exchange: &mut Exchange<'_>, message: &RequestMessage<'_>) -> Vec<ResponseItem> {
+async fn execute(front: &KmipFront, exchange: &mut Exchange<'_>, message: &RequestMessage<'_>, canceled: &[bool]) -> Vec<ResponseItem> {
     // KMIP 2.1 §9.6: "If not specified, then Stop is assumed".
     let option = message.header.batch_error_continuation_option.unwrap_or(BatchErrorContinuationOption::Stop);
     let mut answers = Vec::with_capacity(message.items.len());
-    for item in &message.items {
-        let result = execute_item(exchange, item).await;
+    for (number, item) in message.items.iter().enumerate() {
+        let is_canceled = canceled.get(number).is_some_and(|canceled| *canceled);
+        let (operation, result) = execute_item(front, exchange, item, is_canceled).await;
         let failed = matches!(result, ItemResult::Failed { .. });
-        answers.push(answer(item, result));
+        // A Poll is answered as the operation it asks about.
+        answers.push(ResponseItem { operation: operation.or(item.operation.ok()), ..answer(item, result) });
         if failed && option == BatchErrorContinuationOption::Undo {
             undo(exchange, &mut answers);
             break;
@@ -118,32 +141,49 @@ async fn execute(exchange: &mut Exchange<'_>, message: &RequestMessage<'_>) -> V
     answers
 }
 
-async fn execute_item(exchange: &mut Exchange<'_>, item: &RequestItem<'_>) -> ItemResult {
+/// The result of an item, and the operation it is of if that is not the item's.
+async fn execute_item(
+    front: &KmipFront,
+    exchange: &mut Exchange<'_>,
+    item: &RequestItem<'_>,
+    is_canceled: bool,
+) -> (Option<Operation>, ItemResult) {
     exchange.begin_item();
     let action = item.operation.ok().and_then(crate::operation::action);
+    let version = exchange.version;
+    let refused = |error: &OperationError| failed(result_reason(error, version), error.to_string());
     // KMIP 2.1 §9.14: "If the Criticality Indicator is true and the recipient does not understand the extension [...] the
     // operation SHALL fail".
     let critical = item.message_extensions.iter().any(|extension| extension.criticality_indicator);
-    let outcome = if critical {
-        Err(failed(result_reason(&OperationError::UnknownExtension, exchange.version), OperationError::UnknownExtension.to_string()))
+    let outcome = if is_canceled {
+        Err(refused(&OperationError::Canceled))
+    } else if critical {
+        Err(refused(&OperationError::UnknownExtension))
     } else {
         match item.payload() {
-            Err(error) => Err(failed(decode_reason(&error, exchange.version), error.to_string())),
+            Err(error) => Err(failed(decode_reason(&error, version), error.to_string())),
+            Ok(RequestPayload::Poll(request)) => match asynchronous::poll(front, exchange.caller, &request) {
+                Ok((operation, result)) => {
+                    exchange.item_done(action);
+                    return (Some(operation), result);
+                }
+                Err(error) => Err(refused(&error)),
+            },
             Ok(payload) => match perform_operation(exchange, payload).await {
                 Ok(payload) => exchange.check_names_of_item().await.and_then(|()| exchange.check_quotas_of_item()).map(|()| payload),
                 Err(error) => Err(error),
             }
-            .map_err(|error| failed(result_reason(&error, exchange.version), error.to_string())),
+            .map_err(|error| refused(&error)),
         }
     };
     match outcome {
         Ok(payload) => {
             exchange.item_done(action);
-            ItemResult::Success(payload)
+            (None, ItemResult::Success(payload))
         }
         Err((reason, result)) => {
             exchange.item_failed(action, reason.code());
-            result
+            (None, result)
         }
     }
 }
@@ -152,7 +192,7 @@ fn failed(reason: ResultReason, message: String) -> (ResultReason, ItemResult) {
     (reason, ItemResult::Failed { status: ResultStatus::OperationFailed, reason, message, payload: None })
 }
 
-fn answer(item: &RequestItem<'_>, result: ItemResult) -> ResponseItem {
+pub(super) fn answer(item: &RequestItem<'_>, result: ItemResult) -> ResponseItem {
     ResponseItem {
         operation: item.operation.ok(),
         unique_batch_item_id: item.unique_batch_item_id.map(<[u8]>::to_vec),
@@ -176,7 +216,7 @@ fn placeholder() -> ItemResult {
     failed(ResultReason::GeneralFailure, String::new()).1
 }
 
-fn is_too_large(message: &RequestMessage<'_>, bytes: usize) -> bool {
+pub(super) fn is_too_large(message: &RequestMessage<'_>, bytes: usize) -> bool {
     message.header.maximum_response_size.is_some_and(|maximum| usize::try_from(maximum).is_ok_and(|maximum| bytes > maximum))
 }
 

@@ -1,8 +1,10 @@
 //! The KMIP front: bytes of a request message -> operations -> bytes of a response message. It translates; it decides
 //! nothing.
 //!
-//! Serves KMIP 2.1 §8 and §9 (1.4 §6, §7): versions, authentication, batches, ID placeholder, maximum response size.
+//! Serves KMIP 2.1 §8 and §9 (1.4 §6, §7): versions, authentication, batches, ID placeholder, maximum response size, answers that come
+//! later.
 
+mod asynchronous;
 mod batch;
 
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use crate::quota::RequestBuckets;
 use crate::telemetry::Metrics;
 
 /// Answers KMIP request messages.
+#[derive(Clone)]
 pub struct KmipFront {
     gateway: Arc<Gateway>,
     users: Arc<Users>,
@@ -72,7 +75,7 @@ impl KmipFront {
                 return refuse(writer, claimed, now, ResultReason::AuthenticationNotSuccessful, message);
             }
         };
-        batch::perform(self, &caller, peer, &message, now, writer).await;
+        asynchronous::perform(self, &caller, peer, (bytes, &message), now, writer).await;
     }
 }
 

@@ -95,12 +95,13 @@ pub(super) async fn delete_attribute(exchange: &mut Exchange<'_>, request: Delet
     Ok(DeleteAttributeResponse { unique_identifier: settled(exchange, &permit, name), attribute: deleted })
 }
 
-fn checked(exchange: &Exchange<'_>, permit: &Permit, change: AttributeChange, name: &AttributeName) -> Result<(), OperationError> {
+/// Whether the caller's kind of change is allowed now.
+pub(super) fn checked(exchange: &Exchange<'_>, permit: &Permit, change: AttributeChange, name: &AttributeName) -> Result<(), OperationError> {
     check_change(change, name, exchange.object(permit), exchange.version, exchange.now)
 }
 
 /// What follows from a change: dates drive states, and sensitivity is remembered.
-fn settled(exchange: &mut Exchange<'_>, permit: &Permit, name: AttributeName) -> keygate_kmip::UniqueIdentifier {
+pub(super) fn settled(exchange: &mut Exchange<'_>, permit: &Permit, name: AttributeName) -> keygate_kmip::UniqueIdentifier {
     use keygate_kmip::Tag;
     let now = exchange.now;
     let object = exchange.change(permit);

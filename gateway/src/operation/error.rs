@@ -69,6 +69,18 @@ pub enum OperationError {
     /// The Name belongs to another object of the owner.
     #[error("the name is taken by another object")]
     NameTaken,
+    /// An adjusted value is beyond its type.
+    #[error("{0}")]
+    NumericRange(String),
+    /// A value of a type that it must not have.
+    #[error("{0}")]
+    InvalidDataType(String),
+    /// No request of the caller's has this Asynchronous Correlation Value.
+    #[error("no request has this Asynchronous Correlation Value")]
+    UnknownCorrelation,
+    /// The batch item was canceled before it began.
+    #[error("the request was canceled")]
+    Canceled,
     /// The server has no such operation in this version.
     #[error("{0}")]
     OperationNotSupported(String),

@@ -5,12 +5,15 @@
 //! translate to them and back.
 
 mod activate;
+mod adjust_attribute;
 mod admin;
 mod archive;
+pub(crate) mod asynchronous;
 mod change_attribute;
 mod check;
 mod create;
 mod create_key_pair;
+mod create_split_key;
 mod decrypt;
 mod derive_key;
 mod destroy;
@@ -24,6 +27,7 @@ mod get_usage_allocation;
 mod hash;
 mod import;
 pub(crate) mod intent;
+mod join_split_key;
 mod key;
 mod keystores;
 mod locate;
@@ -42,6 +46,7 @@ mod revoke;
 mod rng;
 mod sign;
 mod signature_verify;
+mod split_key;
 mod stream;
 mod wrap;
 
@@ -53,7 +58,7 @@ pub use exchange::Exchange;
 pub use import::{Fingerprints, Imported, ImportedObject};
 pub use intent::{InFlight, Reconciled, reconcile};
 pub use keystores::{InUse, Keystores};
-pub use policy::{Policy, RngSeed};
+pub use policy::{AsynchronousPolicy, Policy, RngSeed};
 
 use std::sync::Arc;
 
@@ -86,6 +91,8 @@ pub struct Gateway {
     prepared_keys: key::PreparedKeys,
     /// Operations in parts that are under way.
     streams: Arc<stream::Streams>,
+    /// Requests that are answered later.
+    asynchronous: Arc<asynchronous::Asynchronous>,
     /// What clients have seeded.
     seed_pool: rng::SeedPool,
     grants: ArcSwap<Grants>,
@@ -97,6 +104,7 @@ impl Gateway {
     pub fn new(store: Store, keyring: Arc<Keyring>, keystores: Keystores, policy: Policy) -> Self {
         let grants = ArcSwap::from_pointee(Grants::from_directory(&store.directory()));
         let in_flight = Arc::default();
+        let asynchronous = Arc::new(asynchronous::Asynchronous::new(policy.asynchronous));
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
             store,
@@ -108,16 +116,24 @@ impl Gateway {
             slow_work: Semaphore::new(processors),
             prepared_keys: key::PreparedKeys::new(),
             streams: Arc::default(),
+            asynchronous,
             seed_pool: rng::SeedPool::default(),
             grants,
         }
     }
 
-    /// Forgets every key kept in memory, and with them every operation in parts that is under way.
+    /// Forgets every key kept in memory, and with them every operation in parts that is under way and every answer that
+    /// waits to be polled for.
     pub fn flush_keys(&self) {
         self.prepared_keys.flush();
         self.streams.flush();
+        self.asynchronous.flush();
         self.store.flush_cache();
+    }
+
+    /// Requests that are answered later.
+    pub(crate) fn asynchronous(&self) -> &Arc<asynchronous::Asynchronous> {
+        &self.asynchronous
     }
 
     /// The grants in force: read anew when the directory has changed.
@@ -142,10 +158,13 @@ pub async fn perform(exchange: &mut Exchange<'_>, request: RequestPayload) -> Re
     Ok(match request {
         RequestPayload::Activate(request) => activate::activate(exchange, request).await?.into(),
         RequestPayload::AddAttribute(request) => change_attribute::add_attribute(exchange, request).await?.into(),
+        RequestPayload::AdjustAttribute(request) => adjust_attribute::adjust_attribute(exchange, request).await?.into(),
         RequestPayload::Archive(request) => archive::archive(exchange, request).await?.into(),
+        RequestPayload::Cancel(request) => asynchronous::cancel(exchange, request).into(),
         RequestPayload::Check(request) => check::check(exchange, request).await?.into(),
         RequestPayload::Create(request) => create::create(exchange, request).await?.into(),
         RequestPayload::CreateKeyPair(request) => create_key_pair::create_key_pair(exchange, request).await?.into(),
+        RequestPayload::CreateSplitKey(request) => create_split_key::create_split_key(exchange, request).await?.into(),
         RequestPayload::Deactivate(request) => revoke::deactivate(exchange, request).await?.into(),
         RequestPayload::Decrypt(request) => decrypt::decrypt(exchange, request).await?.into(),
         RequestPayload::DeleteAttribute(request) => change_attribute::delete_attribute(exchange, request).await?.into(),
@@ -156,9 +175,11 @@ pub async fn perform(exchange: &mut Exchange<'_>, request: RequestPayload) -> Re
         RequestPayload::Get(request) => get::get(exchange, request).await?.into(),
         RequestPayload::GetAttributeList(request) => get_attributes::get_attribute_list(exchange, request).await?.into(),
         RequestPayload::GetAttributes(request) => get_attributes::get_attributes(exchange, request).await?.into(),
+        RequestPayload::GetConstraints(request) => query::get_constraints(request).into(),
         RequestPayload::GetUsageAllocation(request) => get_usage_allocation::get_usage_allocation(exchange, request).await?.into(),
         RequestPayload::Hash(request) => hash::hash(exchange, request)?.into(),
         RequestPayload::Interop(request) => query::interop(exchange, request)?.into(),
+        RequestPayload::JoinSplitKey(request) => join_split_key::join_split_key(exchange, request).await?.into(),
         RequestPayload::Locate(request) => locate::locate(exchange, request).await?.into(),
         RequestPayload::Log(request) => query::log(exchange, request)?.into(),
         RequestPayload::Mac(request) => mac::mac(exchange, request).await?.into(),
@@ -167,7 +188,11 @@ pub async fn perform(exchange: &mut Exchange<'_>, request: RequestPayload) -> Re
         RequestPayload::Obliterate(request) => destroy::obliterate(exchange, request).await?.into(),
         RequestPayload::ObtainLease(request) => obtain_lease::obtain_lease(exchange, request).await?.into(),
         RequestPayload::Ping(request) => query::ping(request).into(),
+        // What a Poll is answered is the answer to another operation: the protocol front gives it.
+        RequestPayload::Poll(_) => return Err(OperationError::UnknownCorrelation),
+        RequestPayload::Process(request) => asynchronous::process(exchange, request).await?.into(),
         RequestPayload::Query(request) => query::query(exchange, request).into(),
+        RequestPayload::QueryAsynchronousRequests(request) => asynchronous::query(exchange, &request).into(),
         RequestPayload::ReKey(request) => re_key::re_key(exchange, request).await?.into(),
         RequestPayload::ReKeyKeyPair(request) => re_key_key_pair::re_key_key_pair(exchange, request).await?.into(),
         RequestPayload::Recover(request) => archive::recover(exchange, request).await?.into(),
@@ -176,6 +201,7 @@ pub async fn perform(exchange: &mut Exchange<'_>, request: RequestPayload) -> Re
         RequestPayload::RngRetrieve(request) => rng::rng_retrieve(exchange, &request)?.into(),
         RequestPayload::RngSeed(request) => rng::rng_seed(exchange, &request)?.into(),
         RequestPayload::SetAttribute(request) => change_attribute::set_attribute(exchange, request).await?.into(),
+        RequestPayload::SetEndpointRole(request) => query::set_endpoint_role(request)?.into(),
         RequestPayload::Sign(request) => sign::sign(exchange, request).await?.into(),
         RequestPayload::SignatureVerify(request) => signature_verify::signature_verify(exchange, request).await?.into(),
     })
@@ -187,10 +213,13 @@ pub fn action(operation: Operation) -> Option<Action> {
     Some(match operation {
         Operation::Activate => Action::Activate,
         Operation::AddAttribute => Action::AddAttribute,
+        Operation::AdjustAttribute => Action::AdjustAttribute,
         Operation::Archive => Action::Archive,
+        Operation::Cancel => Action::Cancel,
         Operation::Check => Action::Check,
         Operation::Create => Action::Create,
         Operation::CreateKeyPair => Action::CreateKeyPair,
+        Operation::CreateSplitKey => Action::CreateSplitKey,
         Operation::Deactivate => Action::Deactivate,
         Operation::Decrypt => Action::Decrypt,
         Operation::DeleteAttribute => Action::DeleteAttribute,
@@ -201,6 +230,7 @@ pub fn action(operation: Operation) -> Option<Action> {
         Operation::GetAttributeList => Action::GetAttributeList,
         Operation::GetAttributes => Action::GetAttributes,
         Operation::GetUsageAllocation => Action::GetUsageAllocation,
+        Operation::JoinSplitKey => Action::JoinSplitKey,
         Operation::Locate => Action::Locate,
         Operation::Log => Action::Log,
         Operation::Mac => Action::Mac,

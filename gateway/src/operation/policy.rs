@@ -1,8 +1,11 @@
 //! Settings that operations obey.
 
+use std::time::Duration;
+
 use keygate_kmip::ProtocolVersion;
 
 use super::OperationError;
+use crate::sharing::Polynomial;
 
 /// How much of a seed RNG Seed accepts. KMIP 2.1 §6.1.52: "The server MAY elect to ignore the information provided".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,6 +19,37 @@ pub enum RngSeed {
     /// The operation is refused.
     #[default]
     Refuse,
+}
+
+/// Requests that are answered later. KMIP 2.1 §11.3: "The method or policy by which the server determines whether or not to process an
+/// individual batch item asynchronously is a decision of the server".
+#[derive(Clone, Copy, Debug)]
+pub struct AsynchronousPolicy {
+    /// How long a request that may be answered later is waited for (`kmip.async_answer_ms`).
+    pub answer_within: Duration,
+    /// How long after Operation Pending a request begins, unless it is polled or processed before (`kmip.async_begin_ms`).
+    pub begin_after: Duration,
+    /// Batch items of one caller that are pending or kept (`limits.async_per_caller`).
+    pub items_per_caller_max: usize,
+    /// Of all callers (`limits.async_total`).
+    pub items_max: usize,
+    /// Bytes of requests and answers that are kept (`limits.async_bytes_max`).
+    pub bytes_max: usize,
+    /// How long an answer is kept (`limits.async_kept_seconds`).
+    pub kept: Duration,
+}
+
+impl Default for AsynchronousPolicy {
+    fn default() -> Self {
+        Self {
+            answer_within: Duration::from_secs(1),
+            begin_after: Duration::ZERO,
+            items_per_caller_max: 64,
+            items_max: 4_096,
+            bytes_max: 64 << 20,
+            kept: Duration::from_secs(3600),
+        }
+    }
 }
 
 /// Settings that operations obey. The defaults are the safe ones.
@@ -37,6 +71,10 @@ pub struct Policy {
     pub wrapped_key_material: bool,
     /// What RNG Seed does (`kmip.rng_seed`).
     pub rng_seed: RngSeed,
+    /// Polynomial of GF(2^8) in split keys (`kmip.split_key_polynomial`).
+    pub(crate) split_key_polynomial: Polynomial,
+    /// Requests that are answered later.
+    pub asynchronous: AsynchronousPolicy,
     /// Oldest version served (`kmip.version_min`).
     pub version_min: ProtocolVersion,
     /// Bytes of a name (`limits.name_bytes_max`).
@@ -62,6 +100,8 @@ impl Default for Policy {
             unique_names: true,
             wrapped_key_material: false,
             rng_seed: RngSeed::Refuse,
+            split_key_polynomial: Polynomial::P285,
+            asynchronous: AsynchronousPolicy::default(),
             version_min: ProtocolVersion::V1_0,
             name_bytes_max: 255,
             attribute_bytes_max: 64 * 1024,

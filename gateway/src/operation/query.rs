@@ -1,11 +1,12 @@
-//! Query, Discover Versions, Ping, Log and Interop: what the server says of itself. KMIP 2.1 §6.1.42, §6.1.13, §6.1.36,
-//! §6.1.31, §6.1.29.
+//! Query, Discover Versions, Ping, Log, Interop, Get Constraints and Set Endpoint Role: what the server says of itself. KMIP 2.1
+//! §6.1.40, §6.1.15, §6.1.36, §6.1.31, §6.1.26, §6.1.22, §6.1.54.
 
 use keygate_kmip::{
-    CapabilityInformation, DestroyAction, DiscoverVersionsRequest, DiscoverVersionsResponse, InteropRequest,
+    CapabilityInformation, Constraints, DestroyAction, DiscoverVersionsRequest, DiscoverVersionsResponse, EndpointRole,
+    GetConstraintsRequest, GetConstraintsResponse, InteropRequest,
     InteropResponse, LogRequest, LogResponse, OPERATIONS, ObjectType, Operation, PingRequest, PingResponse,
     ProfileInformation, ProfileName, ProtectionStorageMask, ProtectionStorageMasks, ProtocolVersion, QueryFunction, QueryRequest, QueryResponse, RngMode,
-    ServerInformation, ShreddingAlgorithm, UnwrapMode,
+    ServerInformation, SetEndpointRoleRequest, SetEndpointRoleResponse, ShreddingAlgorithm, UnwrapMode,
 };
 
 use super::{Exchange, OperationError, create};
@@ -137,7 +138,7 @@ fn object_types(version: ProtocolVersion) -> Vec<ObjectType> {
 fn capabilities() -> CapabilityInformation {
     CapabilityInformation {
         streaming: Some(true),
-        asynchronous: Some(false),
+        asynchronous: Some(true),
         attestation: Some(false),
         batch_undo: Some(true),
         batch_continue: Some(true),
@@ -185,4 +186,20 @@ pub(super) fn interop(exchange: &Exchange<'_>, request: InteropRequest) -> Resul
     }
     tracing::debug!(function = %request.function, "interop");
     Ok(InteropResponse {})
+}
+
+/// The constraints on new objects: there are none, since nobody can set any here (Set Constraints is not served).
+pub(super) fn get_constraints(_: GetConstraintsRequest) -> GetConstraintsResponse {
+    GetConstraintsResponse { constraints: Constraints::default() }
+}
+
+/// Takes the role that a client asks of the server on this connection: it is the server already, and stays it.
+///
+/// # Errors
+/// [`OperationError::FeatureNotSupported`] for the client's role: there is nothing that this server asks of a client.
+pub(super) fn set_endpoint_role(request: SetEndpointRoleRequest) -> Result<SetEndpointRoleResponse, OperationError> {
+    match request.endpoint_role {
+        EndpointRole::Server => Ok(SetEndpointRoleResponse { endpoint_role: EndpointRole::Server }),
+        other => Err(OperationError::FeatureNotSupported(format!("the server does not take the role {other}: it asks clients nothing"))),
+    }
 }

@@ -7,7 +7,7 @@ use keygate_kmip::{
 };
 use zeroize::Zeroizing;
 
-use super::{Exchange, OperationError, generate, new_object};
+use super::{Exchange, OperationError, generate, new_object, split_key};
 use crate::object::{Material, Object, key_block};
 use crate::store::Custody;
 
@@ -28,6 +28,9 @@ pub(super) async fn register(exchange: &mut Exchange<'_>, request: RegisterReque
         let limit = exchange.gateway.policy.object_bytes_max;
         return Err(OperationError::InvalidField(format!("object of {size} bytes is over the limit of {limit}")));
     }
+    if let ManagedObject::SplitKey(part) = &request.object {
+        split_key::check_registered(part)?;
+    }
     let given = new_object::expand(exchange, request.attributes).await?;
     let (object, material) = take_in(exchange, given, request.object).await?;
     let id = object.id;
@@ -36,7 +39,7 @@ pub(super) async fn register(exchange: &mut Exchange<'_>, request: RegisterReque
     Ok(RegisterResponse { unique_identifier: id.to_string().into(), attributes: None })
 }
 
-/// The object record and its material. Shared with Derive Key.
+/// The object record and its material. Shared with Derive Key and those of split keys.
 pub(super) async fn take_in(
     exchange: &mut Exchange<'_>,
     given: Vec<AttributeInstance>,

@@ -1,8 +1,8 @@
-//! Get Attributes, Get Attribute List, Add, Modify, Set and Delete Attribute: KMIP 2.1 §6.1.21, §6.1.22, §6.1.2,
-//! §6.1.32, §6.1.55, §6.1.12.
+//! Get Attributes, Get Attribute List, Add, Adjust, Modify, Set and Delete Attribute: KMIP 2.1 §6.1.21, §6.1.22, §6.1.2,
+//! §6.1.3, §6.1.32, §6.1.55, §6.1.12.
 
-use crate::codec::structure;
-use crate::{AttributeInstance, AttributeName, Attributes, ProtocolVersion, UniqueIdentifier};
+use crate::codec::{AnyValue, structure};
+use crate::{AdjustmentType, AttributeInstance, AttributeName, Attributes, ProtocolVersion, UniqueIdentifier};
 
 const V1_4: ProtocolVersion = ProtocolVersion::V1_4;
 const V2_0: ProtocolVersion = ProtocolVersion::V2_0;
@@ -62,6 +62,28 @@ structure! {
         unique_identifier: required UniqueIdentifier = UNIQUE_IDENTIFIER;
         /// The attribute as added.
         attribute: optional AttributeInstance = ATTRIBUTE in ..=V1_4;
+    }
+}
+
+structure! {
+    /// Adjust Attribute request.
+    AdjustAttributeRequest {
+        /// The object; the ID placeholder if absent.
+        unique_identifier: optional UniqueIdentifier = UNIQUE_IDENTIFIER;
+        /// The attribute to adjust.
+        name: required AttributeName = ATTRIBUTE_REFERENCE;
+        /// Adjustment Type.
+        adjustment_type: required AdjustmentType = ADJUSTMENT_TYPE;
+        /// Adjustment Value, of the attribute's type; 1 if absent.
+        adjustment_value: optional AnyValue = ADJUSTMENT_VALUE;
+    }
+}
+
+structure! {
+    /// Adjust Attribute response.
+    AdjustAttributeResponse {
+        /// The object.
+        unique_identifier: required UniqueIdentifier = UNIQUE_IDENTIFIER;
     }
 }
 

@@ -2,19 +2,23 @@
 //!
 //! Field order is the specification's. A field that a version lacks is neither read nor written in it.
 
+mod asynchronous;
 mod attributes;
 mod create;
 mod cryptography;
 mod lifecycle;
 mod retrieve;
 mod server;
+mod split_key;
 
+pub use asynchronous::*;
 pub use attributes::*;
 pub use create::*;
 pub use cryptography::*;
 pub use lifecycle::*;
 pub use retrieve::*;
 pub use server::*;
+pub use split_key::*;
 
 use crate::codec::Field;
 use crate::ttlv::{DecodeError, DecodeErrorKind, Item, Writer};
@@ -151,10 +155,13 @@ macro_rules! operations {
 operations! {
     Activate(ActivateRequest, ActivateResponse) since V1_0;
     AddAttribute(AddAttributeRequest, AddAttributeResponse) since V1_0;
+    AdjustAttribute(AdjustAttributeRequest, AdjustAttributeResponse) since V2_0;
     Archive(ArchiveRequest, ArchiveResponse) since V1_0;
+    Cancel(CancelRequest, CancelResponse) since V1_0;
     Check(CheckRequest, CheckResponse) since V1_0;
     Create(CreateRequest, CreateResponse) since V1_0;
     CreateKeyPair(CreateKeyPairRequest, CreateKeyPairResponse) since V1_0;
+    CreateSplitKey(CreateSplitKeyRequest, CreateSplitKeyResponse) since V1_2;
     Deactivate(DeactivateRequest, DeactivateResponse) since V3_0;
     Decrypt(DecryptRequest, DecryptResponse) since V1_2;
     DeleteAttribute(DeleteAttributeRequest, DeleteAttributeResponse) since V1_0;
@@ -165,9 +172,11 @@ operations! {
     Get(GetRequest, GetResponse) since V1_0;
     GetAttributeList(GetAttributeListRequest, GetAttributeListResponse) since V1_0;
     GetAttributes(GetAttributesRequest, GetAttributesResponse) since V1_0;
+    GetConstraints(GetConstraintsRequest, GetConstraintsResponse) since V2_1;
     GetUsageAllocation(GetUsageAllocationRequest, GetUsageAllocationResponse) since V1_0;
     Hash(HashRequest, HashResponse) since V1_2;
     Interop(InteropRequest, InteropResponse) since V2_0;
+    JoinSplitKey(JoinSplitKeyRequest, JoinSplitKeyResponse) since V1_2;
     Locate(LocateRequest, LocateResponse) since V1_0;
     Log(LogRequest, LogResponse) since V2_0;
     Mac(MacRequest, MacResponse) since V1_2;
@@ -176,7 +185,10 @@ operations! {
     Obliterate(ObliterateRequest, ObliterateResponse) since V3_0;
     ObtainLease(ObtainLeaseRequest, ObtainLeaseResponse) since V1_0;
     Ping(PingRequest, PingResponse) since V2_1;
+    Poll(PollRequest, PollResponse) since V1_0;
+    Process(ProcessRequest, ProcessResponse) since V2_1;
     Query(QueryRequest, QueryResponse) since V1_0;
+    QueryAsynchronousRequests(QueryAsynchronousRequestsRequest, QueryAsynchronousRequestsResponse) since V2_1;
     ReKey(ReKeyRequest, ReKeyResponse) since V1_0;
     ReKeyKeyPair(ReKeyKeyPairRequest, ReKeyKeyPairResponse) since V1_1;
     Recover(RecoverRequest, RecoverResponse) since V1_0;
@@ -185,6 +197,7 @@ operations! {
     RngRetrieve(RngRetrieveRequest, RngRetrieveResponse) since V1_2;
     RngSeed(RngSeedRequest, RngSeedResponse) since V1_2;
     SetAttribute(SetAttributeRequest, SetAttributeResponse) since V2_0;
+    SetEndpointRole(SetEndpointRoleRequest, SetEndpointRoleResponse) since V2_0;
     Sign(SignRequest, SignResponse) since V1_2;
     SignatureVerify(SignatureVerifyRequest, SignatureVerifyResponse) since V1_2;
 }

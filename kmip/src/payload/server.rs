@@ -1,9 +1,10 @@
-//! Query, Discover Versions, Ping, Log, Interop: KMIP 2.1 §6.1.42, §6.1.13, §6.1.36, §6.1.31, §6.1.29.
+//! Query, Discover Versions, Ping, Log, Interop, Get Constraints, Set Endpoint Role: KMIP 2.1 §6.1.40, §6.1.15, §6.1.36, §6.1.31,
+//! §6.1.26, §6.1.22, §6.1.54.
 
 use crate::codec::{Field, OtherItem, structure};
 use crate::ttlv::{DecodeError, Item, Writer};
 use crate::{
-    AttestationType, Attributes, ClientRegistrationMethod, DestroyAction, InteropFunction, ObjectType, Operation,
+    AttestationType, Attributes, ClientRegistrationMethod, DestroyAction, EndpointRole, InteropFunction, ObjectType, Operation,
     ProfileName, ProtectionStorageMasks, ProtocolVersion, QueryFunction, RngMode, RngParameters, ShreddingAlgorithm,
     Tag, UnwrapMode, ValidationAuthorityType, ValidationType,
 };
@@ -303,4 +304,62 @@ structure! {
 structure! {
     /// Interop response.
     InteropResponse {}
+}
+
+structure! {
+    /// Get Constraints request.
+    GetConstraintsRequest {}
+}
+
+structure! {
+    /// Get Constraints response.
+    GetConstraintsResponse {
+        /// Constraints.
+        constraints: required Constraints = CONSTRAINTS;
+    }
+}
+
+structure! {
+    /// Constraints, KMIP 2.1 §7.7.
+    #[derive(Default)]
+    Constraints {
+        /// What new objects must be like.
+        constraints: repeated Constraint = CONSTRAINT;
+    }
+}
+
+structure! {
+    /// Constraint, KMIP 2.1 §7.6.
+    Constraint {
+        /// Object Types it is for.
+        object_types: optional ObjectTypes = OBJECT_TYPES;
+        /// Object Groups it is for.
+        object_groups: optional ObjectGroups = OBJECT_GROUPS;
+        /// Attributes that such an object has.
+        attributes: optional Attributes = ATTRIBUTES;
+    }
+}
+
+structure! {
+    /// Object Types, KMIP 2.1 §7.24.
+    ObjectTypes {
+        /// The types.
+        object_types: repeated ObjectType = OBJECT_TYPE;
+    }
+}
+
+structure! {
+    /// Set Endpoint Role request.
+    SetEndpointRoleRequest {
+        /// The role that the server is to have on this connection.
+        endpoint_role: required EndpointRole = ENDPOINT_ROLE;
+    }
+}
+
+structure! {
+    /// Set Endpoint Role response.
+    SetEndpointRoleResponse {
+        /// The role that the server has.
+        endpoint_role: required EndpointRole = ENDPOINT_ROLE;
+    }
 }

@@ -67,7 +67,8 @@ fn failures_and_undone_items_are_read_as_they_were_written() {
             payload: None,
         };
         let undone = ItemResult::Undone(ActivateResponse::sample(maker).into());
-        for result in [failed(ResultReason::ItemNotFound), undone] {
+        let pending = ItemResult::Pending(vec![1, 2, 3]);
+        for result in [failed(ResultReason::ItemNotFound), undone, pending] {
             let item = ResponseItem {
                 operation: Some(Operation::Activate),
                 unique_batch_item_id: (maker.version() < ProtocolVersion::V3_0).then(|| b"QLKC\xFF".to_vec()),

@@ -101,6 +101,7 @@ pub fn markdown(all: &[Outcome]) -> String {
             let _ = writeln!(out, "- `{}/{}/{}` step {}: {what}", entry.version, entry.set, entry.file, failure.step);
         }
     }
+    out.push_str(NOT_SERVED);
     out
 }
 
@@ -171,6 +172,19 @@ pub fn json(outcomes: &[Outcome]) -> serde_json::Value {
         .collect();
     json!({ "passed": passed(outcomes), "all": outcomes.len(), "cases": cases })
 }
+
+const NOT_SERVED: &str = "
+## Operations that are not served
+
+Which operations a server has is left to profiles: \"An implementation is a conforming KMIP Server if the implementation meets the conditions specified in one
+or more server profiles\" (KMIP 2.1, Implementation Conformance); none of the profiles that this server claims asks for these. Query does not list them.
+
+- Set Constraints, Set Defaults (2.1 §6.1.52, §6.1.53): one client would decide what objects all clients of the server may make, and like what; that is an administrator's to
+  do, and here it is done by settings. Get Constraints is served: there are none.
+- Re-Provision (2.0 §6.1.44, 2.1 §6.1.48): a client would replace its own credential over KMIP. Certificates are renewed by EST, where the provisioning key and its limits are asked.
+- Set Endpoint Role (2.0, 2.1) is served for the role that the server has; the role of a client is refused, for there is nothing that the server asks clients over their own connections.
+- Create Credential, Create Group, Create User, Deactivate, Obliterate: of 3.0 (committee draft), which is not spoken.
+";
 
 const HEAD: &str = "# Conformance to the OASIS KMIP test cases
 

@@ -112,6 +112,11 @@ pub fn setup(entry: &Entry) -> Setup {
     if entry.case.starts_with("TC-111") {
         setup = setup.set("kmip.forbidden", "permission-denied");
     }
+    // TC-32: "with the message header Asynchronous Indicator-field set to True. If the server returns an asynchronous response": it
+    // does, and begins when it is polled for, so that what is not can be canceled.
+    if entry.case.starts_with("TC-32") {
+        setup = setup.set("kmip.async_answer_ms", "0").set("kmip.async_begin_ms", "60000");
+    }
     let seed = match entry.case.as_str() {
         "CS-RNG-O-2" => "16",
         "CS-RNG-O-3" => "none",

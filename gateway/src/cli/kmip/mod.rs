@@ -123,6 +123,6 @@ fn ask(peer: &Peer, payload: RequestPayload) -> Result<ResponsePayload, Failure>
     match message.items.into_iter().next().map(|item| item.result) {
         Some(ItemResult::Success(payload)) => Ok(payload),
         Some(ItemResult::Failed { reason, message, .. }) => Err(Failure::new(code::FAILED, format!("{reason:?}: {message}"))),
-        Some(ItemResult::Undone(_)) | None => Err(unexpected()),
+        Some(ItemResult::Undone(_) | ItemResult::Pending(_)) | None => Err(unexpected()),
     }
 }

@@ -1,5 +1,6 @@
 //! Stories of callers and their keys. Each test has its own store; one keystore keeps keys in the store, one is a device.
 
+mod adjustments;
 mod cryptography;
 mod derivation;
 mod device;
@@ -7,6 +8,7 @@ mod devices;
 mod lives;
 mod quotas;
 mod rehome;
+mod split_keys;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
