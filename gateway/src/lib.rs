@@ -29,4 +29,5 @@ pub mod seal;
 pub mod store;
 pub mod telemetry;
 mod throttle;
+pub mod ticket;
 pub mod wiping;

@@ -93,6 +93,12 @@ pub struct KmipConfig {
     pub unique_names: bool,
     /// What the Key Value of a key wrapped with No Encoding is.
     pub no_encoding: NoEncoding,
+    /// Whether Certify and Re-certify are served, by a CA of their own.
+    pub certify: bool,
+    /// Days that a certificate of Certify is valid.
+    pub certify_days: u32,
+    /// Seconds that a ticket of Login lives at most.
+    pub ticket_seconds_max: u32,
 }
 
 /// What the Key Value of a key wrapped with No Encoding is (KMIP 2.1 §3.2, §11.19).

@@ -3,18 +3,26 @@
 //! Field order is the specification's. A field that a version lacks is neither read nor written in it.
 
 mod attributes;
+mod certify;
 mod create;
 mod cryptography;
 mod lifecycle;
+mod pkcs11;
 mod retrieve;
 mod server;
+mod ticket;
+mod transfer;
 
 pub use attributes::*;
+pub use certify::*;
 pub use create::*;
 pub use cryptography::*;
 pub use lifecycle::*;
+pub use pkcs11::*;
 pub use retrieve::*;
 pub use server::*;
+pub use ticket::*;
+pub use transfer::*;
 
 use crate::codec::Field;
 use crate::ttlv::{DecodeError, DecodeErrorKind, Item, Writer};
@@ -152,29 +160,37 @@ operations! {
     Activate(ActivateRequest, ActivateResponse) since V1_0;
     AddAttribute(AddAttributeRequest, AddAttributeResponse) since V1_0;
     Archive(ArchiveRequest, ArchiveResponse) since V1_0;
+    Certify(CertifyRequest, CertifyResponse) since V1_0;
     Check(CheckRequest, CheckResponse) since V1_0;
     Create(CreateRequest, CreateResponse) since V1_0;
     CreateKeyPair(CreateKeyPairRequest, CreateKeyPairResponse) since V1_0;
     Decrypt(DecryptRequest, DecryptResponse) since V1_2;
+    DelegatedLogin(DelegatedLoginRequest, DelegatedLoginResponse) since V2_0;
     DeleteAttribute(DeleteAttributeRequest, DeleteAttributeResponse) since V1_0;
     DeriveKey(DeriveKeyRequest, DeriveKeyResponse) since V1_0;
     Destroy(DestroyRequest, DestroyResponse) since V1_0;
     DiscoverVersions(DiscoverVersionsRequest, DiscoverVersionsResponse) since V1_1;
     Encrypt(EncryptRequest, EncryptResponse) since V1_2;
+    Export(ExportRequest, ExportResponse) since V1_4;
     Get(GetRequest, GetResponse) since V1_0;
     GetAttributeList(GetAttributeListRequest, GetAttributeListResponse) since V1_0;
     GetAttributes(GetAttributesRequest, GetAttributesResponse) since V1_0;
     GetUsageAllocation(GetUsageAllocationRequest, GetUsageAllocationResponse) since V1_0;
     Hash(HashRequest, HashResponse) since V1_2;
+    Import(ImportRequest, ImportResponse) since V1_4;
     Interop(InteropRequest, InteropResponse) since V2_0;
     Locate(LocateRequest, LocateResponse) since V1_0;
     Log(LogRequest, LogResponse) since V2_0;
+    Login(LoginRequest, LoginResponse) since V2_0;
+    Logout(LogoutRequest, LogoutResponse) since V2_0;
     Mac(MacRequest, MacResponse) since V1_2;
     MacVerify(MacVerifyRequest, MacVerifyResponse) since V1_2;
     ModifyAttribute(ModifyAttributeRequest, ModifyAttributeResponse) since V1_0;
     ObtainLease(ObtainLeaseRequest, ObtainLeaseResponse) since V1_0;
     Ping(PingRequest, PingResponse) since V2_1;
+    Pkcs11(Pkcs11Request, Pkcs11Response) since V2_0;
     Query(QueryRequest, QueryResponse) since V1_0;
+    ReCertify(ReCertifyRequest, ReCertifyResponse) since V1_0;
     ReKey(ReKeyRequest, ReKeyResponse) since V1_0;
     ReKeyKeyPair(ReKeyKeyPairRequest, ReKeyKeyPairResponse) since V1_1;
     Recover(RecoverRequest, RecoverResponse) since V1_0;
@@ -185,4 +201,5 @@ operations! {
     SetAttribute(SetAttributeRequest, SetAttributeResponse) since V2_0;
     Sign(SignRequest, SignResponse) since V1_2;
     SignatureVerify(SignatureVerifyRequest, SignatureVerifyResponse) since V1_2;
+    Validate(ValidateRequest, ValidateResponse) since V1_0;
 }
