@@ -510,6 +510,9 @@ mod tests {
         assert_eq!(config.kmip.version_min, (1, 2));
         assert_eq!(config.limits.idle, Duration::from_secs(5));
         assert_eq!(config.kmip.rng_seed, RngSeed::AtMost(16));
+        let policies = config.kmip.policies();
+        assert_eq!((policies["kmip.rng_seed"].as_str(), policies["kmip.version_min"].as_str()), ("16", "1.2"));
+        assert_eq!((policies["kmip.certify"].as_str(), policies["kmip.interop"].as_str()), ("off", "false"));
         for refused in ["keystore.hsm.pin=1234", "seal.passphrase=x", "admin.password=x", "kmip.lisen=1", "x"] {
             assert!(check("", &[refused]).is_err(), "{refused} was accepted");
         }

@@ -62,7 +62,6 @@ pub(super) async fn validate(exchange: &mut Exchange<'_>, request: ValidateReque
         Verdict::Unknown => ValidityIndicator::Unknown,
         Verdict::Invalid => ValidityIndicator::Invalid,
     };
-    exchange.set_placeholder(None);
     Ok(ValidateResponse { validity_indicator })
 }
 

@@ -154,6 +154,7 @@ fn mend(name: &str, text: String) -> String {
         // public key of 1.0. From 1.2 on the case expects what was registered.
         name if name.starts_with("TC_ECC_3_10") || name.starts_with("TC_ECC_3_11") => answer_what_was_registered(&text),
         name if name.contains("TC-RNG-ATTR-2-13") => text.replace("$UNIQUE_IDENTIFIER_1", "$UNIQUE_IDENTIFIER_0"),
+        "TC-DLOGIN-2-20.xml" => text.replace("\"NotAuthorized\"", "\"NotAuthorised\""),
         "CS-AC-M-3-12.xml" => name_the_nameless_attribute(&text),
         _ => text,
     };
