@@ -1,12 +1,12 @@
 //! The gateway's own certificate authorities and server certificate, kept as sealed settings in the store.
 //!
-//! Names: `ca.root`, `ca.server`, `ca.client`, `ca.admin`, `tls.server`. Private keys are in the heap for the moment they sign,
+//! Names: `ca.root`, `ca.server`, `ca.client`, `ca.admin`, `ca.kmip-certify` (where `kmip.certify` asks for it), `tls.server`. Private keys are in the heap for the moment they sign,
 //! otherwise in secret pages, and on disk only inside sealed rows. Left to others: what a certificate says (pki), who is told (admin).
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use keygate_pki::{
-    Certificate, Days, DistinguishedName, Issuer, OffsetDateTime, Order, PkiError, PrivateKey, Profile, PublicKey,
-    SignatureAlgorithm, Signer, SubjectAltName, SystemSerials,
+    Certificate, CheckedRequest, Days, DistinguishedName, Draft, Issuer, OffsetDateTime, Order, PkiError, PrivateKey, Profile, PublicKey,
+    SignatureAlgorithm, Signer, SubjectAltName, SystemSerials, Window,
 };
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, Zeroizing};
@@ -69,6 +69,7 @@ fn setting_name(profile: Profile) -> &'static str {
     match profile {
         Profile::AdminCa | Profile::AdminCertificate => "ca.admin",
         Profile::ClientCertificate | Profile::ClientIssuer => "ca.client",
+        Profile::KmipCertifyCa => "ca.kmip-certify",
         Profile::RootCa => "ca.root",
         Profile::ServerCa => "ca.server",
         Profile::ServerCertificate => "tls.server",
@@ -93,6 +94,33 @@ pub async fn create_missing(store: &Store, now: OffsetDateTime, actor: &Actor) -
         save(store, profile, &Credential { key, chain: vec![certificate] }, now, actor).await?;
     }
     Ok(())
+}
+
+/// Makes the CA of KMIP's Certify if it is missing: a root of its own. No listener takes what it signs for a caller, because none
+/// knows it; it signs nothing but what clients ask to be certified.
+pub async fn create_certify_ca(store: &Store, now: OffsetDateTime, actor: &Actor) -> Result<(), AuthorityError> {
+    let profile = Profile::KmipCertifyCa;
+    if find(&store.directory(), profile).is_some() {
+        return Ok(());
+    }
+    let key = PrivateKey::generate(SignatureAlgorithm::EcdsaP256Sha256)?;
+    let subject = DistinguishedName::new(None, "Keygate KMIP Certify CA")?;
+    let certificate = Issuer::self_signed(profile, &subject, &key, now, &mut SystemSerials)?;
+    save(store, profile, &Credential { key, chain: vec![certificate] }, now, actor).await
+}
+
+/// Certifies what a KMIP client asks for, under the name it asks for, for so many days.
+pub fn certify(
+    directory: &Directory,
+    subject: &DistinguishedName,
+    request: &CheckedRequest,
+    days: Days,
+    now: OffsetDateTime,
+) -> Result<Certificate, AuthorityError> {
+    let signer = credential(directory, Profile::KmipCertifyCa)?;
+    let own = signer.chain.first().ok_or(AuthorityError::Damaged(setting_name(Profile::KmipCertifyCa)))?;
+    let draft = Draft::requested(subject, request, Window::days(now, days)?);
+    Ok(Issuer::new(own, &signer.key)?.certify(&draft, &mut SystemSerials)?)
 }
 
 /// The certificate of an authority.

@@ -83,7 +83,10 @@ impl Grants {
     pub fn permit(&self, caller: &Caller, operation: Operation, object: &Object) -> Option<Permit> {
         let own = object.owner == caller.principal();
         let same_organisation = object.organisation == caller.organisation;
-        let allowed = same_organisation
+        // A ticket takes away, it never adds: whoever it stands for must be permitted all the same.
+        let by_ticket = caller.ticket.as_ref().is_none_or(|by| by.ticket.allows_on(operation, object));
+        let allowed = by_ticket
+            && same_organisation
             && (own
                 || self.is_given(GrantScope::Object(object.id), caller, operation)
                 || self.is_given(GrantScope::Owner(object.owner), caller, operation));

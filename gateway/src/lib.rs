@@ -30,4 +30,5 @@ mod sharing;
 pub mod store;
 pub mod telemetry;
 mod throttle;
+pub mod ticket;
 pub mod wiping;

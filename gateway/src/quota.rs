@@ -111,6 +111,7 @@ mod tests {
             users_required: false,
             groups: Box::default(),
             keystore_default: None,
+            ticket: None,
         }
     }
 

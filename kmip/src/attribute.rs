@@ -424,7 +424,7 @@ impl AttributeName {
                 return Self::Custom { vendor: vendor.to_owned(), name: name.to_owned() };
             }
         }
-        match standard_tag(text).filter(|tag| version_has(*tag, version)) {
+        match standard_tag(text).or_else(|| certificate_field(text)).filter(|tag| version_has(*tag, version)) {
             Some(tag) => Self::Standard(tag),
             None => Self::Unknown(text.to_owned()),
         }
@@ -643,7 +643,7 @@ macro_rules! attributes {
         pub fn version_has(attribute: Tag, version: ProtocolVersion) -> bool {
             match attribute {
                 $(Tag::$tag => std::ops::RangeBounds::contains(&($versions), &version),)*
-                tag => is_certificate_field(tag) && version >= V2_0,
+                tag => is_certificate_field(tag) && version >= V1_4,
             }
         }
 
@@ -721,12 +721,17 @@ attributes! {
     X509CertificateSubject(X509CertificateSubject) = X_509_CERTIFICATE_SUBJECT, "X.509 Certificate Subject", V1_1..;
 }
 
-/// The Certificate Subject and Issuer fields of 2.x, KMIP 2.1 §4.6.
+/// The Certificate Subject and Issuer fields, KMIP 2.1 §4.6; 1.4 has their tags already (1.4 §9.1.3.1).
 fn is_certificate_field(tag: Tag) -> bool {
     (0x42_0108..=0x42_011F).contains(&tag.0)
         && tag
             .entry()
             .is_some_and(|e| e.name.starts_with("Certificate Subject ") || e.name.starts_with("Certificate Issuer "))
+}
+
+/// One of them by the name of its tag.
+fn certificate_field(name: &str) -> Option<Tag> {
+    (0x42_0108..=0x42_011F).map(Tag).find(|tag| is_certificate_field(*tag) && tag.entry().is_some_and(|entry| entry.name == name))
 }
 
 impl Attribute {

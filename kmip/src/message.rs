@@ -7,7 +7,7 @@ use crate::codec::{AnyValue, DateTime, Field, SecretText, structure};
 use crate::ttlv::{DecodeError, DecodeErrorKind, Frame, Item, Type, Writer};
 use crate::{
     AttestationType, BatchErrorContinuationOption, CredentialType, Operation, ProtocolVersion, RequestPayload,
-    ResponsePayload, ResultReason, ResultStatus, Tag,
+    ResponsePayload, ResultReason, ResultStatus, Tag, Ticket,
 };
 
 const V1_2: ProtocolVersion = ProtocolVersion::V1_2;
@@ -33,6 +33,8 @@ pub enum Credential {
         /// Password.
         password: Option<SecretText>,
     },
+    /// A ticket that Login or Delegated Login answered.
+    Ticket(Ticket),
     /// A credential of another type, which is not looked into.
     Other(CredentialType),
 }
@@ -43,10 +45,16 @@ impl Field for Credential {
         let credential_type = CredentialType::decode(fields.required(Tag::CREDENTIAL_TYPE)?, version)?;
         let value = fields.required(Tag::CREDENTIAL_VALUE)?;
         fields.finish()?;
-        if credential_type != CredentialType::UsernameAndPassword {
-            return Ok(Self::Other(credential_type));
-        }
-        let mut fields = value.structure()?;
+        let mut fields = match credential_type {
+            CredentialType::UsernameAndPassword => value.structure()?,
+            CredentialType::Ticket if version >= V2_0 => {
+                let mut fields = value.structure()?;
+                let ticket = Ticket::decode(fields.required(Tag::TICKET)?, version)?;
+                fields.finish()?;
+                return Ok(Self::Ticket(ticket));
+            }
+            other => return Ok(Self::Other(other)),
+        };
         let username = fields.required(Tag::USERNAME)?.text()?.to_owned();
         let password = fields.optional(Tag::PASSWORD).map(|item| SecretText::decode(item, version)).transpose()?;
         fields.finish()?;
@@ -63,6 +71,10 @@ impl Field for Credential {
                         password.encode(Tag::PASSWORD, writer, version);
                     }
                 });
+            }
+            Self::Ticket(ticket) => {
+                CredentialType::Ticket.encode(Tag::CREDENTIAL_TYPE, writer, version);
+                writer.structure(Tag::CREDENTIAL_VALUE, |writer| ticket.encode(Tag::TICKET, writer, version));
             }
             Self::Other(credential_type) => {
                 credential_type.encode(Tag::CREDENTIAL_TYPE, writer, version);

@@ -399,6 +399,7 @@ impl Sample for Credential {
             CredentialType::UsernameAndPassword => {
                 Self::UsernameAndPassword { username: text(maker), password: sample_slot!(optional, maker, true) }
             }
+            CredentialType::Ticket if maker.version() >= ProtocolVersion::V2_0 => Self::Ticket(Sample::sample(maker)),
             other => Self::Other(other),
         }
     }

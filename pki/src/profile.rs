@@ -1,7 +1,7 @@
 //! What each kind of certificate of the hierarchy says, in one table.
 //!
 //! root CA -> server CA -> server certificate; root CA -> client issuer -> client certificate; admin CA -> admin
-//! certificate. The admin CA is a root of its own and signs nothing else.
+//! certificate. The admin CA is a root of its own and signs nothing else; so is the CA of KMIP's Certify.
 
 use const_oid::{
     ObjectIdentifier,
@@ -24,6 +24,8 @@ pub enum Profile {
     ClientCertificate,
     /// The built-in issuer of client certificates.
     ClientIssuer,
+    /// Self-signed CA of what KMIP clients ask to be certified. It signs nothing else, and nobody of ours trusts it.
+    KmipCertifyCa,
     /// Self-signed CA on top of the server CA and the client issuer.
     RootCa,
     /// The issuer of the gateway's own server certificates.
@@ -38,7 +40,7 @@ impl Profile {
         match self {
             // The root leaves room for an organisation's issuer and the issuing CAs of its provisioning keys.
             Self::RootCa => Some(2),
-            Self::AdminCa | Self::ClientIssuer | Self::ServerCa => Some(0),
+            Self::AdminCa | Self::ClientIssuer | Self::KmipCertifyCa | Self::ServerCa => Some(0),
             Self::AdminCertificate | Self::ClientCertificate | Self::ServerCertificate => None,
         }
     }
@@ -54,6 +56,7 @@ impl Profile {
             Self::AdminCa | Self::AdminCertificate => Self::AdminCa,
             Self::ClientCertificate => Self::ClientIssuer,
             Self::ClientIssuer | Self::RootCa | Self::ServerCa => Self::RootCa,
+            Self::KmipCertifyCa => Self::KmipCertifyCa,
             Self::ServerCertificate => Self::ServerCa,
         }
     }
@@ -61,7 +64,7 @@ impl Profile {
     /// Days of validity where nothing else is asked for.
     pub fn days(self) -> Days {
         match self {
-            Self::AdminCa | Self::RootCa => 7300,
+            Self::AdminCa | Self::KmipCertifyCa | Self::RootCa => 7300,
             Self::ClientIssuer | Self::ServerCa => 3650,
             Self::AdminCertificate | Self::ClientCertificate => 397,
             Self::ServerCertificate => 90,
@@ -73,7 +76,7 @@ impl Profile {
         match self {
             Self::AdminCertificate | Self::ClientCertificate | Self::ClientIssuer => Some(ID_KP_CLIENT_AUTH),
             Self::ServerCa | Self::ServerCertificate => Some(ID_KP_SERVER_AUTH),
-            Self::AdminCa | Self::RootCa => None,
+            Self::AdminCa | Self::KmipCertifyCa | Self::RootCa => None,
         }
     }
 

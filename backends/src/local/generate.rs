@@ -86,11 +86,14 @@ pub fn is_legacy(algorithm: CryptographicAlgorithm) -> bool {
     matches!(algorithm, A::Des | A::Des3 | A::Blowfish | A::Cast5 | A::Idea | A::Rc2 | A::Rc4 | A::Rc5 | A::Skipjack)
 }
 
+/// The only RSA modulus below what NIST SP 800-131A Rev. 2 table 2 allows (112 bits of strength) that is generated at all: whoever asks
+/// for keys decides whether it may be.
+pub const RSA_BITS_LEGACY: u32 = 1024;
+
 /// RSA moduli that are generated.
 pub(crate) fn check_rsa_bits(bits: u32) -> Result<()> {
     match bits {
-        2048 | 3072 | 4096 => Ok(()),
-        // NIST SP 800-131A Rev. 2 table 2: key pairs of less than 112 bits of strength are disallowed.
+        RSA_BITS_LEGACY | 2048 | 3072 | 4096 => Ok(()),
         other => Err(KsError::parameters(format!("RSA of {other} bits is not generated; 2048, 3072 and 4096 are"))),
     }
 }

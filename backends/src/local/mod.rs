@@ -28,7 +28,7 @@ pub use components::{EcPrivate, EcPublic, RsaPrivate, RsaPublic};
 pub use derive::{DERIVED_MAX, Derivation, PBKDF2_ITERATIONS_MAX, derive};
 pub use form::{KeyValueForm, Role};
 pub(crate) use generate::{check_rsa_bits, symmetric_octets};
-pub use generate::{generate, generate_pair, is_legacy};
+pub use generate::{RSA_BITS_LEGACY, generate, generate_pair, is_legacy};
 pub use hash::{HashStream, hash, hash_len};
 pub use kem::{decapsulate, encapsulate};
 pub use keystore::LocalKeystore;

@@ -39,7 +39,7 @@ impl Expiry {
     /// Authorities and the server, then the certificate of each enabled client that lasts longest.
     fn ends(&self) -> Vec<(String, i64)> {
         let directory = self.store.directory();
-        let own = [Profile::RootCa, Profile::ServerCa, Profile::ClientIssuer, Profile::AdminCa, Profile::ServerCertificate];
+        let own = [Profile::RootCa, Profile::ServerCa, Profile::ClientIssuer, Profile::AdminCa, Profile::KmipCertifyCa, Profile::ServerCertificate];
         let mut ends: Vec<(String, i64)> = own
             .into_iter()
             .filter_map(|profile| Some((format!("{profile:?}"), authority::certificate(&directory, profile).ok()?.not_after())))

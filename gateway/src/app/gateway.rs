@@ -229,6 +229,8 @@ fn policy(config: &Config) -> Policy {
             bytes_max: limits.async_bytes_max,
             kept: limits.async_kept,
         },
+        certify_days: kmip.certify.then_some(kmip.certify_days),
+        ticket_seconds_max: kmip.ticket_seconds_max,
         version_min: ProtocolVersion::new(kmip.version_min.0, kmip.version_min.1),
         name_bytes_max: limits.name_bytes_max,
         attribute_bytes_max: limits.attribute_bytes_max,

@@ -63,6 +63,18 @@ pub enum AppError {
     /// Rows of certificate provisioning.
     #[error("certificate provisioning cannot be read")]
     Provisioning(#[from] ProvisioningError),
+    /// The CA of KMIP's Certify could not be made or read.
+    #[error(transparent)]
+    Authority(#[from] authority::AuthorityError),
+    /// The CA's certificate could not be written.
+    #[error("cannot write {path}")]
+    CertifyCa {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
 }
 
 /// An open data directory.
@@ -126,7 +138,7 @@ fn provisioning(
     let port = config.http.public.map_or(0, |address| address.port());
     let url = config.public_url(port).or_else(|| NO_PUBLIC_URL.parse().ok());
     let stored = store.directory();
-    let own = [Profile::RootCa, Profile::ServerCa, Profile::ClientIssuer, Profile::AdminCa];
+    let own = [Profile::RootCa, Profile::ServerCa, Profile::ClientIssuer, Profile::AdminCa, Profile::KmipCertifyCa];
     Provisioning::new(provisioning::Parts {
         store: store.clone(),
         directory: directory.clone(),
@@ -139,6 +151,18 @@ fn provisioning(
         clock: Arc::new(OffsetDateTime::now_utc),
     })
 }
+
+/// The CA of KMIP's Certify, and its certificate as a file for those who are to trust it.
+async fn certify_ca(store: &Store, dir: &DataDir) -> Result<(), AppError> {
+    authority::create_certify_ca(store, OffsetDateTime::now_utc(), &crate::audit::Actor::System).await?;
+    let certificate = authority::certificate(&store.directory(), Profile::KmipCertifyCa)?;
+    let path = dir.path().join(CERTIFY_CA_FILE);
+    let pem = certificate.to_pem().map_err(authority::AuthorityError::from)?;
+    std::fs::write(&path, pem).map_err(|source| AppError::CertifyCa { path, source })
+}
+
+/// Where the certificate of the CA of KMIP's Certify is put, in the data directory.
+const CERTIFY_CA_FILE: &str = "kmip-certify-ca.pem";
 
 impl App {
     /// Opens the store of a data directory that this process has locked.
@@ -156,6 +180,9 @@ impl App {
         let seal_format = AtomicU32::new(seal.format());
         let id = seal.store_id();
         let store = Store::open(dir.path(), id, unsealed.root.clone(), options).await.map_err(AppError::Open)?;
+        if config.kmip.certify {
+            certify_ca(&store, &dir).await?;
+        }
         let directory = Arc::new(DirectoryHandle::new(DirectoryContent::from_store(&store)));
         let readiness = Arc::new(Readiness::default());
         readiness.set("store", ComponentState::Up);

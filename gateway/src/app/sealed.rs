@@ -102,7 +102,7 @@ async fn wait_for_shares(
     });
     let answering = tokio::spawn(socket.run(sealed.clone(), stopped.clone()));
     let text = serde_json::to_string(&listeners).unwrap_or_default();
-    let info = StatusInfo { version: env!("CARGO_PKG_VERSION"), listeners, started: now_ms() / 1000 };
+    let info = StatusInfo { version: env!("CARGO_PKG_VERSION"), listeners, started: now_ms() / 1000, policies: config.kmip.policies() };
     let reporting = tokio::spawn(status.run(Arc::new(Metrics::default()), readiness.clone(), info, stopped));
     write_secret(&dir.listeners(), format!("{text}\n").as_bytes())?;
     tracing::warn!(listeners = text, "sealed: waiting for `keygate unseal`");

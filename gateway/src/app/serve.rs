@@ -137,7 +137,7 @@ pub async fn serve<H: FrameHandler>(app: Arc<App>, gateway: Arc<Gateway>, handle
     if let Err(error) = app.keystores.report_absent().await {
         tracing::error!(error = &error as &dyn std::error::Error, "objects of keystores cannot be counted");
     }
-    let info = StatusInfo { version: env!("CARGO_PKG_VERSION"), listeners: addresses.clone(), started: app.now().unix_timestamp() };
+    let info = StatusInfo { version: env!("CARGO_PKG_VERSION"), listeners: addresses.clone(), started: app.now().unix_timestamp(), policies: app.config.kmip.policies() };
     let accepting = tokio::spawn(listener.run(stopped.clone()));
     let accepting_http = http.run(&stopped);
     let administering = tokio::spawn(admin.run(app.clone(), stopped.clone()));

@@ -276,6 +276,11 @@ pub enum Details {
         /// The other object.
         object: ObjectId,
     },
+    /// Done with a ticket that another client showed: the actor delegated it.
+    Ticket {
+        /// The client that showed it.
+        shown_by: ClientId,
+    },
     /// Reads released since then may be missing from the record.
     Since {
         /// Milliseconds since 1970.

@@ -164,6 +164,7 @@ fn objects(event: &Event) -> Vec<String> {
         Details::Grant { id, grantee, .. } => names.extend([id.to_string(), grantee.to_string()]),
         Details::Attribute { name } => names.push(name.clone()),
         Details::With { object } => names.push(object.to_string()),
+        Details::Ticket { shown_by } => names.push(shown_by.to_string()),
         Details::Seal { id } | Details::Share { slot: id, .. } => names.push(id.clone()),
         Details::Keystore { id, name, .. } => names.extend([id.to_string(), name.clone()]),
         Details::Rehome { from, to } => names.extend([from.to_string(), to.to_string()]),

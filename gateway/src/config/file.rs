@@ -98,6 +98,9 @@ impl FileConfig {
                 split_key_polynomial: self.choice("kmip.split_key_polynomial", &[("polynomial-285", SplitKeyPolynomial::P285), ("polynomial-283", SplitKeyPolynomial::P283)]),
                 unique_names: self.flag("kmip.unique_names"),
                 no_encoding: self.choice("kmip.no_encoding", &[("byte-string", NoEncoding::ByteString), ("key-material", NoEncoding::KeyMaterial)]),
+                certify: self.choice("kmip.certify", &[("off", false), ("own", true)]),
+                certify_days: u32::try_from(self.count("kmip.certify_days", 1, 3650)).unwrap_or(1),
+                ticket_seconds_max: u32::try_from(self.count("kmip.ticket_seconds_max", 1, 604_800)).unwrap_or(1),
             },
             status_listen: self.address("status.listen"),
             tls_hosts: self.hosts("tls.hosts"),
@@ -518,6 +521,9 @@ mod tests {
         assert_eq!(config.kmip.version_min, (1, 2));
         assert_eq!(config.limits.idle, Duration::from_secs(5));
         assert_eq!(config.kmip.rng_seed, RngSeed::AtMost(16));
+        let policies = config.kmip.policies();
+        assert_eq!((policies["kmip.rng_seed"].as_str(), policies["kmip.version_min"].as_str()), ("16", "1.2"));
+        assert_eq!((policies["kmip.certify"].as_str(), policies["kmip.interop"].as_str()), ("off", "false"));
         for refused in ["keystore.hsm.pin=1234", "seal.passphrase=x", "admin.password=x", "kmip.lisen=1", "x"] {
             assert!(check("", &[refused]).is_err(), "{refused} was accepted");
         }

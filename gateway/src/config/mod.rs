@@ -10,7 +10,7 @@ mod keystore;
 mod remote_keystore;
 mod settings;
 
-use std::{net::{IpAddr, SocketAddr}, path::{Path, PathBuf}, time::Duration};
+use std::{collections::BTreeMap, net::{IpAddr, SocketAddr}, path::{Path, PathBuf}, time::Duration};
 
 use keygate_pki::{BlockList, HttpUrl, SubjectAltName, provisioning::SourceRanges};
 
@@ -99,6 +99,44 @@ pub struct KmipConfig {
     pub unique_names: bool,
     /// What the Key Value of a key wrapped with No Encoding is.
     pub no_encoding: NoEncoding,
+    /// Whether Certify and Re-certify are served, by a CA of their own.
+    pub certify: bool,
+    /// Days that a certificate of Certify is valid.
+    pub certify_days: u32,
+    /// Seconds that a ticket of Login lives at most.
+    pub ticket_seconds_max: u32,
+}
+
+impl KmipConfig {
+    /// What decides what clients may do, as it is set, by the names of the settings: for `/status`.
+    pub fn policies(&self) -> BTreeMap<&'static str, String> {
+        let forbidden = match self.forbidden {
+            Forbidden::NotFound => "not-found",
+            Forbidden::PermissionDenied => "permission-denied",
+        };
+        let rng_seed = match self.rng_seed {
+            RngSeed::All => "all".into(),
+            RngSeed::AtMost(bytes) => bytes.to_string(),
+            RngSeed::None => "none".into(),
+            RngSeed::Refuse => "refuse".into(),
+        };
+        let no_encoding = match self.no_encoding {
+            NoEncoding::ByteString => "byte-string",
+            NoEncoding::KeyMaterial => "key-material",
+        };
+        BTreeMap::from([
+            ("kmip.certify", if self.certify { "own" } else { "off" }.into()),
+            ("kmip.forbidden", forbidden.into()),
+            ("kmip.interop", self.interop.to_string()),
+            ("kmip.legacy_algorithms", self.legacy_algorithms.to_string()),
+            ("kmip.log_operation", self.log_operation.to_string()),
+            ("kmip.no_encoding", no_encoding.into()),
+            ("kmip.rng_seed", rng_seed),
+            ("kmip.ticket_seconds_max", self.ticket_seconds_max.to_string()),
+            ("kmip.unique_names", self.unique_names.to_string()),
+            ("kmip.version_min", format!("{}.{}", self.version_min.0, self.version_min.1)),
+        ])
+    }
 }
 
 /// By which polynomial GF(2^8) is in split keys (KMIP 3.0, Split Key Polynomial).

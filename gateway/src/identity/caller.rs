@@ -1,6 +1,7 @@
 //! The verified party behind a request.
 
 use crate::store::{ClientId, EntryId, KeystoreId, OrganisationId};
+use crate::ticket::ByTicket;
 
 /// A verified party: a client, or a user of a client that has users.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -19,6 +20,8 @@ pub struct Caller {
     pub groups: Box<[EntryId]>,
     /// Keystore of the client's new keys, where the client has one of its own.
     pub keystore_default: Option<KeystoreId>,
+    /// The ticket that the request showed: nothing beyond it is permitted.
+    pub ticket: Option<ByTicket>,
 }
 
 /// A user of a client: of KMIP, or of the REST key server.
@@ -33,6 +36,11 @@ pub struct CallerUser {
 }
 
 impl Caller {
+    /// Whether it may begin an operation at all: the ticket that it acts with, if any, decides.
+    pub fn may_begin(&self, operation: keygate_kmip::Operation) -> bool {
+        self.ticket.as_ref().is_none_or(|by| by.ticket.allows(operation))
+    }
+
     /// `client` or `client/user`, for logs and audit.
     pub fn label(&self) -> String {
         match &self.user {

@@ -177,6 +177,7 @@ pub struct Directory {
     entries: Vec<Entry>,
     by_credential: HashMap<CredentialId, usize>,
     by_fingerprint: HashMap<Fingerprint, usize>,
+    by_client: HashMap<ClientId, Vec<usize>>,
     users: HashMap<ClientId, Vec<UserRecord>>,
     enrolled: Option<Enrolled>,
     admins: HashMap<Fingerprint, AdminEntry>,
@@ -221,6 +222,7 @@ impl Directory {
                 users_required: !client.users.is_empty(),
                 groups: client.groups.into(),
                 keystore_default: client.keystore_default,
+                ticket: None,
             };
             clients.insert(client.id, (client.enabled, Arc::new(caller)));
             directory.users.insert(client.id, client.users);
@@ -255,6 +257,7 @@ impl Directory {
         let index = self.entries.len();
         self.by_credential.insert(credential.clone(), index);
         self.by_fingerprint.insert(certificate.fingerprint, index);
+        self.by_client.entry(caller.client).or_default().push(index);
         self.entries.push(Entry {
             credential,
             enabled,
@@ -286,6 +289,21 @@ impl Directory {
     /// Users of a client.
     pub fn users(&self, client: ClientId) -> &[UserRecord] {
         self.users.get(&client).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether a client has this user, not disabled.
+    pub fn has_user(&self, client: ClientId, user: EntryId) -> bool {
+        self.users(client).iter().any(|known| known.id == user && known.verifier.is_some())
+    }
+
+    /// A client as it stands now, if one of its certificates is let in at `now`, seconds since 1970.
+    pub fn standing(&self, caller: &Caller, now: i64) -> Option<Caller> {
+        let unix = u64::try_from(now).ok()?;
+        let mut own = self.by_client.get(&caller.client).into_iter().flatten();
+        if let Some(admitted) = own.find_map(|index| self.entries[*index].admit(unix).ok()) {
+            return Some((*admitted.caller).clone());
+        }
+        self.enrolled.as_ref().and_then(|enrolled| enrolled.standing(&Arc::new(caller.clone()), unix))
     }
 
     /// A user of the REST key server.

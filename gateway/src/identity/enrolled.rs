@@ -57,8 +57,17 @@ impl Enrolled {
             users_required: false,
             groups: self.groups.get(&client).cloned().unwrap_or_default().into(),
             keystore_default: None,
+            ticket: None,
         });
         Some(self.recheck(&serial, &caller, now))
+    }
+
+    /// A client as it stands, if one of its certificates is let in at `now`, seconds since 1970.
+    pub(super) fn standing(&self, caller: &Arc<Caller>, now: u64) -> Option<Caller> {
+        let serials: Vec<Serial> = self.store.with_issued(|index| index.of_client(caller.client).map(|facts| facts.serial).collect());
+        let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(now));
+        let admitted = serials.iter().find_map(|serial| self.recheck(serial, caller, now).ok())?;
+        Some((*admitted.caller).clone())
     }
 
     /// Asks the index and the state of the key.

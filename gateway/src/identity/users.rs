@@ -9,6 +9,7 @@ use std::sync::{
 
 use super::{
     caller::{Caller, CallerUser},
+    directory::Directory,
     handle::DirectoryHandle,
     password::{CheckError, PasswordChecks, PasswordVerifier},
 };
@@ -71,6 +72,11 @@ impl Users {
         Ok(Arc::new(Caller { user: Some(CallerUser { id: user, name: name.into(), owns: true }), ..Caller::clone(client) }))
     }
 
+    /// Who is let in, as of now.
+    pub fn directory(&self) -> Arc<Directory> {
+        self.directory.load()
+    }
+
     /// Credentials ignored since the start.
     pub fn ignored(&self) -> u64 {
         self.ignored.load(Ordering::Relaxed)
@@ -130,6 +136,7 @@ mod tests {
             users_required,
             groups: Box::default(),
             keystore_default: None,
+            ticket: None,
         })
     }
 

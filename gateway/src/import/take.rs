@@ -160,6 +160,7 @@ fn owner(gateway: &Gateway, organisation: OrganisationId, name: &str) -> Result<
         users_required: false,
         groups: Box::default(),
         keystore_default: client.keystore,
+        ticket: None,
     })
 }
 

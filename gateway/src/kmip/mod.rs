@@ -14,7 +14,7 @@ use keygate_kmip::ttlv::{DecodeError, DecodeErrorKind, Frame, Limits, Writer};
 use keygate_kmip::xml;
 use keygate_kmip::{
     Credential, DateTime, Field, ItemResult, ProtocolVersion, RequestHeader, RequestMessage, ResponseHeader, ResponseItem,
-    ResponseMessage, ResultReason, ResultStatus, Tag, batch_count_in, claimed_version,
+    ResponseMessage, ResultReason, ResultStatus, Tag, Ticket, batch_count_in, claimed_version,
 };
 
 use crate::identity::{Caller, Users};
@@ -22,6 +22,7 @@ use crate::listen::{Disposition, FrameHandler, PeerInfo, Unreadable};
 use crate::operation::{Gateway, OperationError};
 use crate::quota::RequestBuckets;
 use crate::telemetry::Metrics;
+use crate::ticket::TicketRefused;
 
 /// Answers KMIP request messages.
 #[derive(Clone)]
@@ -68,14 +69,24 @@ impl KmipFront {
             self.metrics.request_over_quota(over.whose);
             return batch::refuse_all(self, peer, &message, &OperationError::LimitExceeded(over.to_string()), now, writer);
         }
-        let caller = match self.users.caller(caller, credential(&message.header)).await {
+        let caller = match self.authenticate(caller, &message.header, now).await {
             Ok(caller) => caller,
-            Err(_) => {
-                let message = "authentication not successful".to_owned();
-                return refuse(writer, claimed, now, ResultReason::AuthenticationNotSuccessful, message);
-            }
+            Err((reason, text)) => return refuse(writer, claimed, now, reason, text),
         };
         asynchronous::perform(self, &caller, peer, (bytes, &message), now, writer).await;
+    }
+
+    /// Who the request is made for: as its ticket says, if it shows one, else as its user name and password say.
+    async fn authenticate(&self, caller: &Arc<Caller>, header: &RequestHeader, now: i64) -> Result<Arc<Caller>, (ResultReason, String)> {
+        if let Some(ticket) = ticket(header) {
+            let presented = self.gateway.tickets.present(ticket.value.expose_bytes(), caller, &self.users.directory(), now);
+            return presented.map(Arc::new).map_err(|refused| match refused {
+                TicketRefused::Invalid => (ResultReason::InvalidTicket, refused.to_string()),
+                TicketRefused::UsedUp => (ResultReason::UsageLimitExceeded, refused.to_string()),
+            });
+        }
+        let refused = |_| (ResultReason::AuthenticationNotSuccessful, "authentication not successful".to_owned());
+        self.users.caller(caller, credential(header)).await.map_err(refused)
     }
 }
 
@@ -138,6 +149,7 @@ fn decode_reason(error: &DecodeError, version: ProtocolVersion) -> ResultReason 
     let in_two = version >= ProtocolVersion::V2_0;
     match &error.kind {
         DecodeErrorKind::UnknownValue { tag: Tag::OPERATION, .. } => ResultReason::OperationNotSupported,
+        DecodeErrorKind::UnknownValue { tag: Tag::PKCS_11_FUNCTION, .. } if in_two => ResultReason::Pkcs11InvalidFunction,
         DecodeErrorKind::UnknownValue { .. } if in_two => ResultReason::UnknownEnumeration,
         DecodeErrorKind::UnknownValue { .. } | DecodeErrorKind::BadValue { .. } => ResultReason::InvalidField,
         DecodeErrorKind::UnknownAttribute(_) if in_two => ResultReason::UnsupportedAttribute,
@@ -154,7 +166,15 @@ fn credential(header: &RequestHeader) -> Option<(&str, &[u8])> {
             let password = password.as_ref().map_or(&b""[..], |password| password.expose_text().as_bytes());
             Some((username.as_str(), password))
         }
-        Credential::Other(_) => None,
+        Credential::Ticket(_) | Credential::Other(_) => None,
+    })
+}
+
+/// The first ticket of the request.
+fn ticket(header: &RequestHeader) -> Option<&Ticket> {
+    header.authentication.as_ref()?.credentials.iter().find_map(|credential| match credential {
+        Credential::Ticket(ticket) => Some(ticket),
+        Credential::UsernameAndPassword { .. } | Credential::Other(_) => None,
     })
 }
 

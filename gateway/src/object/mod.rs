@@ -17,7 +17,7 @@ use keygate_kmip::{Attribute, AttributeInstance, DateTime, ObjectClass, ObjectTy
 pub use attributes::AttributeSet;
 pub use facts::facts;
 pub use material::{Material, MaterialError, OpenedRecord};
-pub use rules::{Change as AttributeChange, check_change, check_initial};
+pub use rules::{Change as AttributeChange, check_change, check_imported, check_initial};
 pub use state::{Lifecycle, WrongState};
 
 use crate::operation::OperationError;

@@ -36,6 +36,18 @@ pub fn check_initial(attribute: &Attribute, object_type: ObjectType, version: Pr
     applies(rule, &name, object_type)
 }
 
+/// Whether an imported object of this type may have this attribute, whoever sets it otherwise.
+///
+/// # Errors
+/// An attribute that the version does not know, or that is not of this type of object.
+pub fn check_imported(attribute: &Attribute, object_type: ObjectType, version: ProtocolVersion) -> Result<(), OperationError> {
+    let name = attribute.name();
+    if matches!(name, AttributeName::Custom { .. }) {
+        return Ok(());
+    }
+    applies(rule_of(&name, version)?, &name, object_type)
+}
+
 /// Whether a client may change this attribute of this object now.
 ///
 /// # Errors

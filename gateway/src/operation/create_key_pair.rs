@@ -1,8 +1,9 @@
 //! Create Key Pair. KMIP 2.1 §6.1.9, KMIP 1.4 §4.2.
 
+use keygate_backends::local::RSA_BITS_LEGACY;
 use keygate_kmip::{
-    Attribute, AttributeInstance, Attributes, CreateKeyPairRequest, CreateKeyPairResponse, DateTime, KeyFormatType, LinkType,
-    ObjectType,
+    Attribute, AttributeInstance, Attributes, CreateKeyPairRequest, CreateKeyPairResponse, CryptographicAlgorithm, DateTime, KeyFormatType,
+    LinkType, ObjectType,
 };
 
 use super::{Exchange, OperationError, create, generate, new_object, register};
@@ -60,6 +61,10 @@ async fn generate_pair(exchange: &mut Exchange<'_>, private: &Object, public: &O
     let algorithm = algorithm.ok_or_else(|| OperationError::InvalidMessage("Cryptographic Algorithm is missing".to_owned()))?;
     let bits = from_either(&|object| object.attributes.cryptographic_length());
     let bits = bits.map(u32::try_from).transpose().map_err(|_| OperationError::InvalidField("Cryptographic Length is negative".to_owned()))?;
+    if algorithm == CryptographicAlgorithm::Rsa && bits == Some(RSA_BITS_LEGACY) && !exchange.gateway.policy.legacy_algorithms {
+        let text = format!("RSA of {RSA_BITS_LEGACY} bits is not generated; 2048, 3072 and 4096 are (kmip.legacy_algorithms)");
+        return Err(OperationError::InvalidField(text));
+    }
     let curve = private.attributes.recommended_curve().or_else(|| public.attributes.recommended_curve());
     generate::pair(exchange, private.keystore, algorithm, bits, curve).await
 }

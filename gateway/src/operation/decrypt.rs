@@ -31,7 +31,7 @@ pub(super) async fn decrypt(exchange: &mut Exchange<'_>, request: DecryptRequest
     }
     let data = request.data.as_deref().unwrap_or_default();
     let given = request.cryptographic_parameters.clone();
-    let key = UsableKey::acquire(exchange, request.unique_identifier.as_ref(), &USE, given, Charge::default()).await?;
+    let key = UsableKey::acquire(exchange, request.unique_identifier.as_ref(), &USE, given, Charge { bytes: data.len(), objects: i64::from(part.begins()) }).await?;
     exchange.release_material();
     match part {
         Part::Whole => whole(exchange, &key, &request, data).await,

@@ -126,7 +126,7 @@ async fn by_encryption(
     len: usize,
 ) -> Result<SecretBytes, OperationError> {
     let legacy = exchange.gateway.policy.legacy_algorithms;
-    let key = UsableKey::of_permit(exchange, base, &USE, parameters.cryptographic.clone(), Charge::default())?;
+    let key = UsableKey::of_permit(exchange, base, &USE, parameters.cryptographic.clone(), Charge { bytes: 0, objects: 1 })?;
     let scheme = resolve::encryption(key.kind, &scheme_parameters(&key.parameters)?)?;
     let iv = encrypt::initial_vector(&key, &scheme, parameters.iv.as_deref())?;
     let mut derived = SecretBytes::new(key.encrypt(EncryptOp { scheme: &scheme, iv, aad: &[], data, legacy }).await?.data);

@@ -18,6 +18,27 @@ pub enum OperationError {
     /// The user's credential was refused.
     #[error("authentication not successful")]
     NotAuthenticated,
+    /// The ticket that the caller acts with is not for this.
+    #[error("the ticket gives no right to this")]
+    NotAuthorised,
+    /// A ticket that is not in force, or not the caller's.
+    #[error("the ticket is not valid")]
+    InvalidTicket,
+    /// What a ticket may be used for is used up.
+    #[error("the ticket's limits are used up")]
+    TicketUsedUp,
+    /// An object with the identifier is there already.
+    #[error("an object with this identifier exists")]
+    ObjectExists,
+    /// A certificate request that is none, or asks for what is not given.
+    #[error("{0}")]
+    InvalidCsr(String),
+    /// Parameters of a PKCS#11 function that cannot be read.
+    #[error("{0}")]
+    Pkcs11Codec(String),
+    /// A PKCS#11 interface that is not served.
+    #[error("{0}")]
+    Pkcs11Interface(String),
     /// The caller's object is in a state that forbids it.
     #[error("{0}")]
     WrongState(String),

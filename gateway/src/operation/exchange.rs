@@ -16,6 +16,7 @@ use crate::authorize::{Grants, Permit};
 use crate::identity::Caller;
 use crate::object::{Lifecycle, Material, Object, OpenedRecord, Unreadable, index_token};
 use crate::store::{Change, Commit, CommitError, LocateQuery, ObjectId, ObjectRow, Version, Underway};
+use crate::ticket::{Amounts, Spent};
 
 /// A request message while it is executed.
 pub struct Exchange<'a> {
@@ -46,6 +47,9 @@ pub struct Exchange<'a> {
     acts: Vec<DeviceAct>,
     /// How many of them there were when the current batch item began.
     acts_before_item: usize,
+    /// What was taken off the caller's ticket, given back unless the message succeeds.
+    spent: Vec<Spent>,
+    spent_before_item: usize,
     checks_names: bool,
     /// Whom the record names instead of the caller.
     actor: Option<Actor>,
@@ -106,6 +110,8 @@ impl<'a> Exchange<'a> {
             after_commit: Vec::new(),
             acts: Vec::new(),
             acts_before_item: 0,
+            spent: Vec::new(),
+            spent_before_item: 0,
             checks_names: false,
             actor: None,
             next_id: None,
@@ -190,6 +196,10 @@ impl<'a> Exchange<'a> {
         if slot.gone {
             return Err(self.gateway.policy.forbidden());
         }
+        // Whoever holds a ticket knows what it is for: the answer tells nothing of the object.
+        if self.caller.ticket.as_ref().is_some_and(|by| !by.ticket.allows_on(operation, &slot.object)) {
+            return Err(OperationError::NotAuthorised);
+        }
         let permit = self.grants.permit(self.caller, operation, &slot.object);
         let permit = permit.ok_or_else(|| self.gateway.policy.forbidden())?;
         self.subject.get_or_insert(id);
@@ -271,6 +281,19 @@ impl<'a> Exchange<'a> {
         let slot = self.working.get_mut(&id).expect("a permit is made from an object of this working set");
         (slot.changed, slot.gone) = (true, true);
         self.erases = true;
+        }
+    /// Replaces the object that a permit is for, its value included, by another with its identifier.
+    pub(super) fn replace(&mut self, permit: &Permit, object: Object, material: Material) {
+        self.change(permit);
+        if let Some(slot) = self.working.get_mut(&permit.object()) {
+            (slot.object, slot.material) = (object, Some(material));
+            self.erases = true;
+        }
+    }
+
+    /// Whether an object with this identifier has been looked at in this message: it exists, whoever it belongs to.
+    pub(super) fn has_met(&self, id: ObjectId) -> bool {
+        self.working.contains_key(&id)
     }
 
     /// Adds a new object, which becomes the subject of the audit event.
@@ -284,6 +307,19 @@ impl<'a> Exchange<'a> {
     /// Sets the ID placeholder for the following items; `None` if an operation ended with no object for it.
     pub fn set_placeholder(&mut self, id: Option<ObjectId>) {
         self.placeholder = id.map_or(Placeholder::Empty, Placeholder::Object);
+    }
+
+    /// Takes what a use of a key needs off the ticket that the caller acts with.
+    ///
+    /// # Errors
+    /// [`OperationError::TicketUsedUp`].
+    pub(super) fn spend(&mut self, permit: &Permit, amounts: Amounts) -> Result<(), OperationError> {
+        if let Some(by) = &self.caller.ticket {
+            let object = &self.working[&permit.object()].object;
+            let spent = by.ticket.spend(permit.operation(), object, amounts);
+            self.spent.push(spent.ok_or(OperationError::TicketUsedUp)?);
+        }
+        Ok(())
     }
 
     /// Says more about the operation in its audit event.
@@ -327,6 +363,7 @@ impl<'a> Exchange<'a> {
     pub fn begin_item(&mut self) {
         self.before_item.clear();
         self.acts_before_item = self.acts.len();
+        self.spent_before_item = self.spent.len();
         self.subject = None;
         self.details = Details::None;
     }
@@ -398,12 +435,16 @@ impl<'a> Exchange<'a> {
             };
         }
         self.acts.truncate(self.acts_before_item);
+        self.spent.truncate(self.spent_before_item);
         self.items.push(None);
         self.record(action, Outcome::Refused(reason));
     }
 
     fn record(&mut self, action: Option<Action>, outcome: Outcome) {
         let Some(action) = action else { return };
+        if let (Details::None, Some(shown_by)) = (&self.details, self.caller.ticket.as_ref().and_then(|by| by.shown_by)) {
+            self.details = Details::Ticket { shown_by };
+        }
         let actor = match (&self.actor, &self.caller.user) {
             (Some(actor), _) => actor.clone(),
             (None, Some(user)) => Actor::ClientUser(self.caller.client, user.id),
@@ -426,6 +467,7 @@ impl<'a> Exchange<'a> {
         self.working.clear();
         self.after_commit.clear();
         self.acts.clear();
+        self.spent.clear();
         self.erases = false;
         for event in &mut self.events {
             if event.outcome == Outcome::Done {
@@ -465,6 +507,7 @@ impl<'a> Exchange<'a> {
             }
             changed.into_iter().for_each(|object| gateway.prepared_keys.forget(object));
         }
+        self.spent.into_iter().for_each(Spent::keep);
         for action in self.after_commit {
             action();
         }

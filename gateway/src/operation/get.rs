@@ -24,32 +24,38 @@ const FETCH_DEADLINE: Duration = Duration::from_secs(10);
 /// wrapping key that may not be used.
 pub(super) async fn get(exchange: &mut Exchange<'_>, request: GetRequest) -> Result<GetResponse, OperationError> {
     let permit = exchange.permit(request.unique_identifier.as_ref(), Operation::Get).await?;
-    exchange.object(&permit).check_present()?;
-    let mut held = match exchange.material(&permit)? {
+    let object = hand_out(exchange, &permit, request).await?;
+    mark_served(exchange, &permit);
+    exchange.set_placeholder(Some(permit.object()));
+    Ok(GetResponse { object_type: object.object_type(), unique_identifier: permit.object().to_string().into(), object })
+}
+
+/// The object as it is asked for, if it may leave like this. Shared with Export.
+pub(super) async fn hand_out(exchange: &mut Exchange<'_>, permit: &Permit, request: GetRequest) -> Result<ManagedObject, OperationError> {
+    exchange.object(permit).check_present()?;
+    let mut held = match exchange.material(permit)? {
         Material::Held(held) => *held,
-        Material::Referenced(key) => fetch(exchange, &permit, &key).await?,
+        Material::Referenced(key) => fetch(exchange, permit, &key).await?,
         Material::None => return Err(OperationError::KeyValueNotPresent),
     };
-    let object = exchange.object(&permit);
+    let object = exchange.object(permit);
     check_release(object, &held, &request)?;
     check_compression(&held, request.key_compression_type)?;
     let secret = is_secret(object.object_type);
     let form = wrap::Form::of(&held);
     if is_wrapped(&held) && (request.key_wrap_type == Some(KeyWrapType::NotWrapped) || request.key_wrapping_specification.is_some()) {
-        held = wrap::unwrap_registered(exchange, &permit, held).await?;
+        held = wrap::unwrap_registered(exchange, permit.object(), held).await?;
     }
     if let Some(format) = request.key_format_type {
-        held = key_block::convert(held, format, &exchange.object(&permit).attributes)?;
+        held = key_block::convert(held, format, &exchange.object(permit).attributes)?;
     }
     if let Some(specification) = request.key_wrapping_specification {
-        held = wrap::wrap(exchange, &permit, held, form, specification).await?;
+        held = wrap::wrap(exchange, permit, held, form, specification).await?;
     }
     if secret {
         exchange.release_material();
     }
-    mark_served(exchange, &permit);
-    exchange.set_placeholder(Some(permit.object()));
-    Ok(GetResponse { object_type: held.object_type(), unique_identifier: permit.object().to_string().into(), object: held })
+    Ok(held)
 }
 
 /// The value of a key that lives in a key server, where that hands it out and the key may leave at all.
@@ -74,10 +80,8 @@ async fn fetch(exchange: &Exchange<'_>, permit: &Permit, key: &KeyRef) -> Result
 
 /// KMIP 2.1 §4.22: a key that is not Extractable does not leave. §4.54: "If True then the object MUST be wrapped" to leave.
 fn check_release(object: &Object, held: &ManagedObject, request: &GetRequest) -> Result<(), OperationError> {
-    if !is_secret(object.object_type) {
-        return Ok(());
-    }
-    if object.attributes.has_tag(Tag::EXTRACTABLE) && !object.attributes.flag(Tag::EXTRACTABLE) {
+    // A client may say of a public key that it is sensitive; that it is not extractable makes no difference to anybody.
+    if is_secret(object.object_type) && object.attributes.has_tag(Tag::EXTRACTABLE) && !object.attributes.flag(Tag::EXTRACTABLE) {
         return Err(OperationError::NotExtractable);
     }
     let leaves_wrapped = request.key_wrapping_specification.is_some()
@@ -110,6 +114,6 @@ fn is_secret(object_type: ObjectType) -> bool {
     )
 }
 
-fn is_wrapped(held: &ManagedObject) -> bool {
+pub(super) fn is_wrapped(held: &ManagedObject) -> bool {
     held.key_block().is_some_and(|block| block.key_wrapping_data.is_some())
 }

@@ -54,7 +54,7 @@ pub(super) async fn get_attribute_list(
 }
 
 /// Attributes that the version of the request can say.
-fn visible(exchange: &Exchange<'_>, permit: &Permit) -> Vec<AttributeInstance> {
+pub(super) fn visible(exchange: &Exchange<'_>, permit: &Permit) -> Vec<AttributeInstance> {
     let version = exchange.version;
     let all = exchange.object(permit).all_attributes().filter(|instance| instance.attribute.is_in(version));
     all.map(|AttributeInstance { index, attribute }| AttributeInstance { index: told_index(index, version), attribute })

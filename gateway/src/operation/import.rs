@@ -200,6 +200,7 @@ impl Gateway {
             users_required: false,
             groups: Box::default(),
             keystore_default: None,
+            ticket: None,
         };
         let mut exchange = self.exchange_for(&owner, by);
         exchange.begin_item();

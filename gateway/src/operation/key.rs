@@ -26,6 +26,7 @@ use super::{Exchange, Gateway, OperationError};
 use crate::authorize::Permit;
 use crate::object::{Lifecycle, Material, Object, key_block};
 use crate::store::{ObjectId, ObjectRow};
+use crate::ticket::Amounts;
 
 /// How long a device may take to use a key.
 const USE_DEADLINE: Duration = Duration::from_secs(10);
@@ -103,6 +104,8 @@ impl UsableKey {
         check_use(exchange, permit, wanted)?;
         let parameters = merged(given, exchange.object(permit).attributes.cryptographic_parameters());
         let (kind, holder) = hold(exchange, permit)?;
+        let bytes = i64::try_from(charge.bytes).map_err(|_| OperationError::UsageLimitExceeded)?;
+        exchange.spend(permit, Amounts { bytes, objects: charge.objects })?;
         if wanted.effect == Effect::Protect {
             take_from_limits(exchange, permit, charge)?;
         }

@@ -25,7 +25,7 @@ pub(super) async fn mac_verify(exchange: &mut Exchange<'_>, request: MacVerifyRe
     let part = Part::of(request.init_indicator, request.final_indicator, request.correlation_value.as_deref())?;
     let data = part_data(&part, request.data.as_deref())?;
     let given = request.cryptographic_parameters.clone();
-    let key = UsableKey::acquire(exchange, request.unique_identifier.as_ref(), &USE, given, Charge::default()).await?;
+    let key = UsableKey::acquire(exchange, request.unique_identifier.as_ref(), &USE, given, Charge { bytes: data.len(), objects: i64::from(part.begins()) }).await?;
     let scheme = scheme(&key)?;
     let answer = |valid: Option<bool>, correlation_value| MacVerifyResponse {
         unique_identifier: key.object.to_string().into(),

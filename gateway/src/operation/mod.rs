@@ -9,6 +9,7 @@ mod adjust_attribute;
 mod admin;
 mod archive;
 pub(crate) mod asynchronous;
+mod certify;
 mod change_attribute;
 mod check;
 mod create;
@@ -20,21 +21,25 @@ mod destroy;
 mod encrypt;
 mod error;
 mod exchange;
+mod export;
 mod generate;
 mod get;
 mod get_attributes;
 mod get_usage_allocation;
 mod hash;
 mod import;
+mod import_object;
 pub(crate) mod intent;
 mod join_split_key;
 mod key;
 mod keystores;
 mod locate;
+mod login;
 mod mac;
 mod mac_verify;
 mod new_object;
 mod obtain_lease;
+mod pkcs11;
 mod policy;
 mod proof;
 mod query;
@@ -48,6 +53,7 @@ mod sign;
 mod signature_verify;
 mod split_key;
 mod stream;
+mod validate;
 mod wrap;
 
 #[cfg(test)]
@@ -70,6 +76,7 @@ use crate::audit::Action;
 use crate::authorize::Grants;
 use crate::seal::Keyring;
 use crate::store::Store;
+use crate::ticket::Tickets;
 
 /// What operations work with.
 pub struct Gateway {
@@ -95,6 +102,10 @@ pub struct Gateway {
     asynchronous: Arc<asynchronous::Asynchronous>,
     /// What clients have seeded.
     seed_pool: rng::SeedPool,
+    /// What clients log in with for a while.
+    pub tickets: Arc<Tickets>,
+    /// Applications that call PKCS#11 functions.
+    applications: pkcs11::Applications,
     grants: ArcSwap<Grants>,
 }
 
@@ -118,6 +129,8 @@ impl Gateway {
             streams: Arc::default(),
             asynchronous,
             seed_pool: rng::SeedPool::default(),
+            tickets: Arc::default(),
+            applications: pkcs11::Applications::default(),
             grants,
         }
     }
@@ -155,44 +168,55 @@ impl Gateway {
 /// # Errors
 /// Why it did not happen; what it had begun is taken back by the caller.
 pub async fn perform(exchange: &mut Exchange<'_>, request: RequestPayload) -> Result<ResponsePayload, OperationError> {
+    if !exchange.caller.may_begin(request.operation()) {
+        return Err(OperationError::NotAuthorised);
+    }
     Ok(match request {
         RequestPayload::Activate(request) => activate::activate(exchange, request).await?.into(),
         RequestPayload::AddAttribute(request) => change_attribute::add_attribute(exchange, request).await?.into(),
         RequestPayload::AdjustAttribute(request) => adjust_attribute::adjust_attribute(exchange, request).await?.into(),
         RequestPayload::Archive(request) => archive::archive(exchange, request).await?.into(),
         RequestPayload::Cancel(request) => asynchronous::cancel(exchange, request).into(),
+        RequestPayload::Certify(request) => certify::certify(exchange, request).await?.into(),
         RequestPayload::Check(request) => check::check(exchange, request).await?.into(),
         RequestPayload::Create(request) => create::create(exchange, request).await?.into(),
         RequestPayload::CreateKeyPair(request) => create_key_pair::create_key_pair(exchange, request).await?.into(),
         RequestPayload::CreateSplitKey(request) => create_split_key::create_split_key(exchange, request).await?.into(),
         RequestPayload::Deactivate(request) => revoke::deactivate(exchange, request).await?.into(),
         RequestPayload::Decrypt(request) => decrypt::decrypt(exchange, request).await?.into(),
+        RequestPayload::DelegatedLogin(request) => login::delegated_login(exchange, request)?.into(),
         RequestPayload::DeleteAttribute(request) => change_attribute::delete_attribute(exchange, request).await?.into(),
         RequestPayload::DeriveKey(request) => derive_key::derive_key(exchange, request).await?.into(),
         RequestPayload::Destroy(request) => destroy::destroy(exchange, request).await?.into(),
         RequestPayload::DiscoverVersions(request) => query::discover_versions(exchange, request).into(),
         RequestPayload::Encrypt(request) => encrypt::encrypt(exchange, request).await?.into(),
+        RequestPayload::Export(request) => export::export(exchange, request).await?.into(),
         RequestPayload::Get(request) => get::get(exchange, request).await?.into(),
         RequestPayload::GetAttributeList(request) => get_attributes::get_attribute_list(exchange, request).await?.into(),
         RequestPayload::GetAttributes(request) => get_attributes::get_attributes(exchange, request).await?.into(),
         RequestPayload::GetConstraints(request) => query::get_constraints(request).into(),
         RequestPayload::GetUsageAllocation(request) => get_usage_allocation::get_usage_allocation(exchange, request).await?.into(),
         RequestPayload::Hash(request) => hash::hash(exchange, request)?.into(),
+        RequestPayload::Import(request) => import_object::import_object(exchange, request).await?.into(),
         RequestPayload::Interop(request) => query::interop(exchange, request)?.into(),
         RequestPayload::JoinSplitKey(request) => join_split_key::join_split_key(exchange, request).await?.into(),
         RequestPayload::Locate(request) => locate::locate(exchange, request).await?.into(),
         RequestPayload::Log(request) => query::log(exchange, request)?.into(),
+        RequestPayload::Login(request) => login::login(exchange, &request)?.into(),
+        RequestPayload::Logout(request) => login::logout(exchange, &request)?.into(),
         RequestPayload::Mac(request) => mac::mac(exchange, request).await?.into(),
         RequestPayload::MacVerify(request) => mac_verify::mac_verify(exchange, request).await?.into(),
         RequestPayload::ModifyAttribute(request) => change_attribute::modify_attribute(exchange, request).await?.into(),
         RequestPayload::Obliterate(request) => destroy::obliterate(exchange, request).await?.into(),
         RequestPayload::ObtainLease(request) => obtain_lease::obtain_lease(exchange, request).await?.into(),
         RequestPayload::Ping(request) => query::ping(request).into(),
+        RequestPayload::Pkcs11(request) => pkcs11::pkcs11(exchange, request)?.into(),
         // What a Poll is answered is the answer to another operation: the protocol front gives it.
         RequestPayload::Poll(_) => return Err(OperationError::UnknownCorrelation),
         RequestPayload::Process(request) => asynchronous::process(exchange, request).await?.into(),
         RequestPayload::Query(request) => query::query(exchange, request).into(),
         RequestPayload::QueryAsynchronousRequests(request) => asynchronous::query(exchange, &request).into(),
+        RequestPayload::ReCertify(request) => certify::re_certify(exchange, request).await?.into(),
         RequestPayload::ReKey(request) => re_key::re_key(exchange, request).await?.into(),
         RequestPayload::ReKeyKeyPair(request) => re_key_key_pair::re_key_key_pair(exchange, request).await?.into(),
         RequestPayload::Recover(request) => archive::recover(exchange, request).await?.into(),
@@ -204,6 +228,7 @@ pub async fn perform(exchange: &mut Exchange<'_>, request: RequestPayload) -> Re
         RequestPayload::SetEndpointRole(request) => query::set_endpoint_role(request)?.into(),
         RequestPayload::Sign(request) => sign::sign(exchange, request).await?.into(),
         RequestPayload::SignatureVerify(request) => signature_verify::signature_verify(exchange, request).await?.into(),
+        RequestPayload::Validate(request) => validate::validate(exchange, request).await?.into(),
     })
 }
 
@@ -216,28 +241,36 @@ pub fn action(operation: Operation) -> Option<Action> {
         Operation::AdjustAttribute => Action::AdjustAttribute,
         Operation::Archive => Action::Archive,
         Operation::Cancel => Action::Cancel,
+        Operation::Certify => Action::Certify,
         Operation::Check => Action::Check,
         Operation::Create => Action::Create,
         Operation::CreateKeyPair => Action::CreateKeyPair,
         Operation::CreateSplitKey => Action::CreateSplitKey,
         Operation::Deactivate => Action::Deactivate,
         Operation::Decrypt => Action::Decrypt,
+        Operation::DelegatedLogin => Action::DelegatedLogin,
         Operation::DeleteAttribute => Action::DeleteAttribute,
         Operation::DeriveKey => Action::DeriveKey,
         Operation::Destroy => Action::Destroy,
         Operation::Encrypt => Action::Encrypt,
+        Operation::Export => Action::Export,
         Operation::Get => Action::Get,
         Operation::GetAttributeList => Action::GetAttributeList,
         Operation::GetAttributes => Action::GetAttributes,
         Operation::GetUsageAllocation => Action::GetUsageAllocation,
+        Operation::Import => Action::Import,
         Operation::JoinSplitKey => Action::JoinSplitKey,
         Operation::Locate => Action::Locate,
         Operation::Log => Action::Log,
+        Operation::Login => Action::Login,
+        Operation::Logout => Action::Logout,
         Operation::Mac => Action::Mac,
         Operation::MacVerify => Action::MacVerify,
         Operation::ModifyAttribute => Action::ModifyAttribute,
         Operation::Obliterate => Action::Obliterate,
         Operation::ObtainLease => Action::ObtainLease,
+        Operation::Pkcs11 => Action::Pkcs11,
+        Operation::ReCertify => Action::Recertify,
         Operation::ReKey => Action::ReKey,
         Operation::ReKeyKeyPair => Action::ReKeyKeyPair,
         Operation::Recover => Action::Recover,
@@ -248,6 +281,7 @@ pub fn action(operation: Operation) -> Option<Action> {
         Operation::SetAttribute => Action::SetAttribute,
         Operation::Sign => Action::Sign,
         Operation::SignatureVerify => Action::SignatureVerify,
+        Operation::Validate => Action::Validate,
         _ => return None,
     })
 }

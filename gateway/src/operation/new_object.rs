@@ -2,7 +2,7 @@
 //! and those the server sets.
 
 use keygate_kmip::{
-    Attribute, AttributeInstance, Attributes, CustomAttribute, DateTime, Digest, HashingAlgorithm, Interval,
+    Attribute, AttributeInstance, Attributes, CustomAttribute, DateTime, Digest, HashingAlgorithm, Interval, KeyFormatType,
     Link, LinkType, ManagedObject, Name, ObjectType, Operation, ProtectionStorageMask, ProtocolVersion, Tag, UniqueIdentifier,
 };
 
@@ -154,12 +154,14 @@ pub(super) fn set_digest(object: &mut Object, value: &[u8]) {
         Attribute::KeyFormatType(format) => Some(*format),
         _ => None,
     });
+    object.attributes.remove_tag(Tag::DIGEST);
+    object.attributes.set(digest_of(value, key_format_type));
+}
+
+/// The digest of a value in a format.
+pub(super) fn digest_of(value: &[u8], key_format_type: Option<KeyFormatType>) -> Attribute {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, value);
-    object.attributes.set(Attribute::Digest(Digest {
-        hashing_algorithm: HashingAlgorithm::Sha256,
-        digest_value: Some(digest.as_ref().to_vec()),
-        key_format_type,
-    }));
+    Attribute::Digest(Digest { hashing_algorithm: HashingAlgorithm::Sha256, digest_value: Some(digest.as_ref().to_vec()), key_format_type })
 }
 
 /// The rules that hold wherever a client gives an attribute: it may, and the value is within the limits.
@@ -211,7 +213,7 @@ pub(super) fn complete(attribute: Attribute) -> Result<Attribute, OperationError
     }
 }
 
-fn is_multiple(attribute: &Attribute, version: ProtocolVersion) -> bool {
+pub(super) fn is_multiple(attribute: &Attribute, version: ProtocolVersion) -> bool {
     let Some(tag) = attribute.tag() else {
         // KMIP 1.4 §3.39: custom attributes may have several instances.
         return true;

@@ -63,7 +63,8 @@ pub struct Policy {
     pub interop: bool,
     /// The Log operation is served (`kmip.log_operation`).
     pub log_operation: bool,
-    /// Ciphers of 64-bit blocks may encrypt, and keys for them and for broken ciphers be made (`kmip.legacy_algorithms`).
+    /// Ciphers of 64-bit blocks may encrypt, and keys for them and for broken ciphers be made, and RSA pairs of 1024 bits
+    /// (`kmip.legacy_algorithms`).
     pub legacy_algorithms: bool,
     /// A Name is unique among the objects of an owner (`kmip.unique_names`).
     pub unique_names: bool,
@@ -75,6 +76,10 @@ pub struct Policy {
     pub(crate) split_key_polynomial: Polynomial,
     /// Requests that are answered later.
     pub asynchronous: AsynchronousPolicy,
+    /// Days that a certificate is valid which Certify makes; `None`: it makes none (`kmip.certify`, `kmip.certify_days`).
+    pub certify_days: Option<u32>,
+    /// Seconds that a ticket lives at most (`kmip.ticket_seconds_max`).
+    pub ticket_seconds_max: u32,
     /// Oldest version served (`kmip.version_min`).
     pub version_min: ProtocolVersion,
     /// Bytes of a name (`limits.name_bytes_max`).
@@ -102,6 +107,8 @@ impl Default for Policy {
             rng_seed: RngSeed::Refuse,
             split_key_polynomial: Polynomial::P285,
             asynchronous: AsynchronousPolicy::default(),
+            certify_days: None,
+            ticket_seconds_max: 3_600,
             version_min: ProtocolVersion::V1_0,
             name_bytes_max: 255,
             attribute_bytes_max: 64 * 1024,

@@ -108,6 +108,7 @@ const PROFILES: &[(ProfileName, ProtocolVersion, bool)] = {
 fn operations(exchange: &Exchange<'_>) -> Vec<Operation> {
     let policy = &exchange.gateway.policy;
     let served = |operation: Operation| match operation {
+        Operation::Certify | Operation::ReCertify => policy.certify_days.is_some(),
         Operation::Interop => policy.interop,
         Operation::Log => policy.log_operation,
         _ => true,

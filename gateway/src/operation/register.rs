@@ -2,7 +2,7 @@
 
 use keygate_kmip::ttlv::Writer;
 use keygate_kmip::{
-    Attribute, AttributeInstance, Field, KeyMaterial, KeyValue, ManagedObject, ObjectType, ProtocolVersion,
+    Attribute, AttributeInstance, Field, KeyFormatType, KeyMaterial, KeyValue, ManagedObject, ObjectType, ProtocolVersion,
     RegisterRequest, RegisterResponse, Tag,
 };
 use zeroize::Zeroizing;
@@ -23,20 +23,28 @@ pub(super) async fn register(exchange: &mut Exchange<'_>, request: RegisterReque
             request.object.object_type()
         )));
     }
-    let size = request.object.to_stored_bytes().len();
-    if size > exchange.gateway.policy.object_bytes_max {
-        let limit = exchange.gateway.policy.object_bytes_max;
-        return Err(OperationError::InvalidField(format!("object of {size} bytes is over the limit of {limit}")));
-    }
-    if let ManagedObject::SplitKey(part) = &request.object {
-        split_key::check_registered(part)?;
-    }
+    check_given(exchange, &request.object)?;
     let given = new_object::expand(exchange, request.attributes).await?;
     let (object, material) = take_in(exchange, given, request.object).await?;
     let id = object.id;
     exchange.insert(object, material);
     exchange.set_placeholder(Some(id));
     Ok(RegisterResponse { unique_identifier: id.to_string().into(), attributes: None })
+}
+
+/// Whether an object is within the server's limit and, if it is a part of a split key, one that can be.
+///
+/// # Errors
+/// [`OperationError::InvalidField`].
+pub(super) fn check_given(exchange: &Exchange<'_>, object: &ManagedObject) -> Result<(), OperationError> {
+    let (size, limit) = (object.to_stored_bytes().len(), exchange.gateway.policy.object_bytes_max);
+    if size > limit {
+        return Err(OperationError::InvalidField(format!("object of {size} bytes is over the limit of {limit}")));
+    }
+    match object {
+        ManagedObject::SplitKey(part) => split_key::check_registered(part),
+        _ => Ok(()),
+    }
 }
 
 /// The object record and its material. Shared with Derive Key and those of split keys.
@@ -46,7 +54,16 @@ pub(super) async fn take_in(
     object: ManagedObject,
 ) -> Result<(Object, Material), OperationError> {
     let keystore = new_object::keystore_of(exchange, &given)?;
-    let mut record = new_object::build(exchange, object.object_type(), given, (keystore, Custody::Envelope))?;
+    let record = new_object::build(exchange, object.object_type(), given, (keystore, Custody::Envelope))?;
+    keep(exchange, record, object).await
+}
+
+/// Completes a record by what its value tells, and takes the value to the record's keystore. Shared with Import.
+pub(super) async fn keep(
+    exchange: &mut Exchange<'_>,
+    mut record: Object,
+    object: ManagedObject,
+) -> Result<(Object, Material), OperationError> {
     describe(exchange, &mut record, &object)?;
     if let ManagedObject::Template(template) = &object {
         // The attributes of a template are what it is: they are found and read as its own.
@@ -58,7 +75,7 @@ pub(super) async fn take_in(
     }
     let imports = matches!(record.object_type, ObjectType::SymmetricKey | ObjectType::PrivateKey);
     if imports {
-        let (custody, material) = generate::import(exchange, keystore, object, &record.attributes).await?;
+        let (custody, material) = generate::import(exchange, record.keystore, object, &record.attributes).await?;
         record.custody = custody;
         if matches!(material, Material::Referenced(_)) {
             super::create::stays_in_the_device(&mut record);
@@ -85,6 +102,9 @@ fn describe(exchange: &Exchange<'_>, record: &mut Object, object: &ManagedObject
     }
     if let Some(bytes) = value_bytes(object) {
         new_object::set_digest(record, &bytes);
+        if exchange.version >= ProtocolVersion::V2_0 {
+            add_digest_of_default_format(record, object);
+        }
     }
     // KMIP 1.4 §3.41: the attribute tells that the value is not here; where it is, it goes without saying.
     if object.key_block().is_some_and(|block| block.key_value.is_none()) {
@@ -92,6 +112,20 @@ fn describe(exchange: &Exchange<'_>, record: &mut Object, object: &ManagedObject
     }
     record.advance(exchange.now);
     Ok(())
+}
+
+/// KMIP 2.1 §4.21: "it SHALL have a mandatory attribute instance computed with the SHA-256 hashing algorithm and the default
+/// Key Value Format for this object type and algorithm"; of an RSA key that is PKCS#1 (§11.25).
+fn add_digest_of_default_format(record: &mut Object, object: &ManagedObject) {
+    let format = object.key_block().map(|block| block.key_format_type);
+    let transparent = [KeyFormatType::TransparentRsaPrivateKey, KeyFormatType::TransparentRsaPublicKey];
+    if !format.is_some_and(|format| transparent.contains(&format)) {
+        return;
+    }
+    let converted = key_block::convert(object.clone(), KeyFormatType::Pkcs1, &record.attributes);
+    if let Some(bytes) = converted.ok().as_ref().and_then(value_bytes) {
+        record.attributes.add(new_object::digest_of(&bytes, Some(KeyFormatType::Pkcs1)));
+    }
 }
 
 /// EC, ECDSA and ECDH name the same keys.

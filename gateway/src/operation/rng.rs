@@ -15,7 +15,7 @@ use super::policy::RngSeed;
 use super::{Exchange, OperationError};
 
 /// Bytes that one RNG Retrieve hands out at most.
-const RETRIEVE_BYTES_MAX: i32 = 65_536;
+pub(super) const RETRIEVE_BYTES_MAX: i32 = 65_536;
 
 /// What clients have seeded, hashed.
 #[derive(Default)]
@@ -60,9 +60,14 @@ pub(super) fn rng_retrieve(exchange: &mut Exchange<'_>, request: &RngRetrieveReq
     }
     let length = usize::try_from(request.data_length).ok().filter(|length| *length > 0);
     let length = length.ok_or_else(|| OperationError::InvalidField("Data Length is not positive".to_owned()))?;
+    Ok(RngRetrieveResponse { data: octets(exchange, length)? })
+}
+
+/// Random octets for a client.
+pub(super) fn octets(exchange: &mut Exchange<'_>, length: usize) -> Result<Secret, OperationError> {
     exchange.release_material();
     let data = exchange.gateway.seed_pool.add_to(local::random(length)?)?;
-    Ok(RngRetrieveResponse { data: Secret::new(data.into_exposed()) })
+    Ok(Secret::new(data.into_exposed()))
 }
 
 /// Takes a seed, as far as the policy goes.

@@ -29,7 +29,7 @@ pub(super) async fn signature_verify(
     let part = Part::of(request.init_indicator, request.final_indicator, request.correlation_value.as_deref())?;
     let data = request.data.as_deref().unwrap_or_default();
     let given = request.cryptographic_parameters.clone();
-    let key = UsableKey::acquire(exchange, request.unique_identifier.as_ref(), &USE, given, Charge::default()).await?;
+    let key = UsableKey::acquire(exchange, request.unique_identifier.as_ref(), &USE, given, Charge { bytes: data.len(), objects: i64::from(part.begins()) }).await?;
     let answer = |valid: Option<bool>, correlation_value| SignatureVerifyResponse {
         unique_identifier: key.object.to_string().into(),
         validity_indicator: valid.map(indicator),

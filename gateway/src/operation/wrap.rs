@@ -14,6 +14,7 @@ use keygate_kmip::{
 use super::key::{Charge, Effect, Use, UsableKey, scheme_parameters};
 use super::{Exchange, OperationError, encrypt};
 use crate::authorize::Permit;
+use crate::store::ObjectId;
 
 /// Whoever wraps under a key must be permitted to encrypt with it.
 const WRAP: Use = Use {
@@ -109,7 +110,7 @@ pub(super) async fn wrap(
 /// An object that was registered wrapped, unwrapped by its wrapping key, which is to be here.
 pub(super) async fn unwrap_registered(
     exchange: &mut Exchange<'_>,
-    permit: &Permit,
+    id: ObjectId,
     mut object: ManagedObject,
 ) -> Result<ManagedObject, OperationError> {
     let Some(block) = object.key_block() else { return Ok(object) };
@@ -138,7 +139,7 @@ pub(super) async fn unwrap_registered(
         },
         _ => decoded(exchange, plain.expose())?,
     };
-    tracing::debug!(object.id = %permit.object(), "unwrapped a key that was registered wrapped");
+    tracing::debug!(object.id = %id, "unwrapped a key that was registered wrapped");
     if let Some(block) = object.key_block_mut() {
         block.key_value = Some(key_value);
         block.key_wrapping_data = None;

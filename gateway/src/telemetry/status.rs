@@ -23,6 +23,8 @@ pub struct StatusInfo {
     pub listeners: std::collections::BTreeMap<&'static str, SocketAddr>,
     /// Unix time of the start.
     pub started: i64,
+    /// Settings that decide what KMIP clients may do, by name.
+    pub policies: std::collections::BTreeMap<&'static str, String>,
 }
 
 /// A bound status listener.

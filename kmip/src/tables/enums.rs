@@ -1061,6 +1061,362 @@ enumeration! {
 }
 
 enumeration! {
+    /// PKCS#11 Function Enumeration, KMIP 2.1 §7.26.
+    Pkcs11Function, PKCS11_FUNCTION_VALUES, {
+        /// C_Initialize.
+        CInitialize = 0x00000001, "C_Initialize", ProtocolVersion::V2_0, None;
+        /// C_Finalize.
+        CFinalize = 0x00000002, "C_Finalize", ProtocolVersion::V2_0, None;
+        /// C_GetInfo.
+        CGetInfo = 0x00000003, "C_GetInfo", ProtocolVersion::V2_0, None;
+        /// C_GetFunctionList.
+        CGetFunctionList = 0x00000004, "C_GetFunctionList", ProtocolVersion::V2_0, None;
+        /// C_GetSlotList.
+        CGetSlotList = 0x00000005, "C_GetSlotList", ProtocolVersion::V2_0, None;
+        /// C_GetSlotInfo.
+        CGetSlotInfo = 0x00000006, "C_GetSlotInfo", ProtocolVersion::V2_0, None;
+        /// C_GetTokenInfo.
+        CGetTokenInfo = 0x00000007, "C_GetTokenInfo", ProtocolVersion::V2_0, None;
+        /// C_GetMechanismList.
+        CGetMechanismList = 0x00000008, "C_GetMechanismList", ProtocolVersion::V2_0, None;
+        /// C_GetMechanismInfo.
+        CGetMechanismInfo = 0x00000009, "C_GetMechanismInfo", ProtocolVersion::V2_0, None;
+        /// C_InitToken.
+        CInitToken = 0x0000000A, "C_InitToken", ProtocolVersion::V2_0, None;
+        /// C_InitPIN.
+        CInitPin = 0x0000000B, "C_InitPIN", ProtocolVersion::V2_0, None;
+        /// C_SetPIN.
+        CSetPin = 0x0000000C, "C_SetPIN", ProtocolVersion::V2_0, None;
+        /// C_OpenSession.
+        COpenSession = 0x0000000D, "C_OpenSession", ProtocolVersion::V2_0, None;
+        /// C_CloseSession.
+        CCloseSession = 0x0000000E, "C_CloseSession", ProtocolVersion::V2_0, None;
+        /// C_CloseAllSessions.
+        CCloseAllSessions = 0x0000000F, "C_CloseAllSessions", ProtocolVersion::V2_0, None;
+        /// C_GetSessionInfo.
+        CGetSessionInfo = 0x00000010, "C_GetSessionInfo", ProtocolVersion::V2_0, None;
+        /// C_GetOperationState.
+        CGetOperationState = 0x00000011, "C_GetOperationState", ProtocolVersion::V2_0, None;
+        /// C_SetOperationState.
+        CSetOperationState = 0x00000012, "C_SetOperationState", ProtocolVersion::V2_0, None;
+        /// C_Login.
+        CLogin = 0x00000013, "C_Login", ProtocolVersion::V2_0, None;
+        /// C_Logout.
+        CLogout = 0x00000014, "C_Logout", ProtocolVersion::V2_0, None;
+        /// C_CreateObject.
+        CCreateObject = 0x00000015, "C_CreateObject", ProtocolVersion::V2_0, None;
+        /// C_CopyObject.
+        CCopyObject = 0x00000016, "C_CopyObject", ProtocolVersion::V2_0, None;
+        /// C_DestroyObject.
+        CDestroyObject = 0x00000017, "C_DestroyObject", ProtocolVersion::V2_0, None;
+        /// C_GetObjectSize.
+        CGetObjectSize = 0x00000018, "C_GetObjectSize", ProtocolVersion::V2_0, None;
+        /// C_GetAttributeValue.
+        CGetAttributeValue = 0x00000019, "C_GetAttributeValue", ProtocolVersion::V2_0, None;
+        /// C_SetAttributeValue.
+        CSetAttributeValue = 0x0000001A, "C_SetAttributeValue", ProtocolVersion::V2_0, None;
+        /// C_FindObjectsInit.
+        CFindObjectsInit = 0x0000001B, "C_FindObjectsInit", ProtocolVersion::V2_0, None;
+        /// C_FindObjects.
+        CFindObjects = 0x0000001C, "C_FindObjects", ProtocolVersion::V2_0, None;
+        /// C_FindObjectsFinal.
+        CFindObjectsFinal = 0x0000001D, "C_FindObjectsFinal", ProtocolVersion::V2_0, None;
+        /// C_EncryptInit.
+        CEncryptInit = 0x0000001E, "C_EncryptInit", ProtocolVersion::V2_0, None;
+        /// C_Encrypt.
+        CEncrypt = 0x0000001F, "C_Encrypt", ProtocolVersion::V2_0, None;
+        /// C_EncryptUpdate.
+        CEncryptUpdate = 0x00000020, "C_EncryptUpdate", ProtocolVersion::V2_0, None;
+        /// C_EncryptFinal.
+        CEncryptFinal = 0x00000021, "C_EncryptFinal", ProtocolVersion::V2_0, None;
+        /// C_DecryptInit.
+        CDecryptInit = 0x00000022, "C_DecryptInit", ProtocolVersion::V2_0, None;
+        /// C_Decrypt.
+        CDecrypt = 0x00000023, "C_Decrypt", ProtocolVersion::V2_0, None;
+        /// C_DecryptUpdate.
+        CDecryptUpdate = 0x00000024, "C_DecryptUpdate", ProtocolVersion::V2_0, None;
+        /// C_DecryptFinal.
+        CDecryptFinal = 0x00000025, "C_DecryptFinal", ProtocolVersion::V2_0, None;
+        /// C_DigestInit.
+        CDigestInit = 0x00000026, "C_DigestInit", ProtocolVersion::V2_0, None;
+        /// C_Digest.
+        CDigest = 0x00000027, "C_Digest", ProtocolVersion::V2_0, None;
+        /// C_DigestUpdate.
+        CDigestUpdate = 0x00000028, "C_DigestUpdate", ProtocolVersion::V2_0, None;
+        /// C_DigestKey.
+        CDigestKey = 0x00000029, "C_DigestKey", ProtocolVersion::V2_0, None;
+        /// C_DigestFinal.
+        CDigestFinal = 0x0000002A, "C_DigestFinal", ProtocolVersion::V2_0, None;
+        /// C_SignInit.
+        CSignInit = 0x0000002B, "C_SignInit", ProtocolVersion::V2_0, None;
+        /// C_Sign.
+        CSign = 0x0000002C, "C_Sign", ProtocolVersion::V2_0, None;
+        /// C_SignUpdate.
+        CSignUpdate = 0x0000002D, "C_SignUpdate", ProtocolVersion::V2_0, None;
+        /// C_SignFinal.
+        CSignFinal = 0x0000002E, "C_SignFinal", ProtocolVersion::V2_0, None;
+        /// C_SignRecoverInit.
+        CSignRecoverInit = 0x0000002F, "C_SignRecoverInit", ProtocolVersion::V2_0, None;
+        /// C_SignRecover.
+        CSignRecover = 0x00000030, "C_SignRecover", ProtocolVersion::V2_0, None;
+        /// C_VerifyInit.
+        CVerifyInit = 0x00000031, "C_VerifyInit", ProtocolVersion::V2_0, None;
+        /// C_Verify.
+        CVerify = 0x00000032, "C_Verify", ProtocolVersion::V2_0, None;
+        /// C_VerifyUpdate.
+        CVerifyUpdate = 0x00000033, "C_VerifyUpdate", ProtocolVersion::V2_0, None;
+        /// C_VerifyFinal.
+        CVerifyFinal = 0x00000034, "C_VerifyFinal", ProtocolVersion::V2_0, None;
+        /// C_VerifyRecoverInit.
+        CVerifyRecoverInit = 0x00000035, "C_VerifyRecoverInit", ProtocolVersion::V2_0, None;
+        /// C_VerifyRecover.
+        CVerifyRecover = 0x00000036, "C_VerifyRecover", ProtocolVersion::V2_0, None;
+        /// C_DigestEncryptUpdate.
+        CDigestEncryptUpdate = 0x00000037, "C_DigestEncryptUpdate", ProtocolVersion::V2_0, None;
+        /// C_DecryptDigestUpdate.
+        CDecryptDigestUpdate = 0x00000038, "C_DecryptDigestUpdate", ProtocolVersion::V2_0, None;
+        /// C_SignEncryptUpdate.
+        CSignEncryptUpdate = 0x00000039, "C_SignEncryptUpdate", ProtocolVersion::V2_0, None;
+        /// C_DecryptVerifyUpdate.
+        CDecryptVerifyUpdate = 0x0000003A, "C_DecryptVerifyUpdate", ProtocolVersion::V2_0, None;
+        /// C_GenerateKey.
+        CGenerateKey = 0x0000003B, "C_GenerateKey", ProtocolVersion::V2_0, None;
+        /// C_GenerateKeyPair.
+        CGenerateKeyPair = 0x0000003C, "C_GenerateKeyPair", ProtocolVersion::V2_0, None;
+        /// C_WrapKey.
+        CWrapKey = 0x0000003D, "C_WrapKey", ProtocolVersion::V2_0, None;
+        /// C_UnwrapKey.
+        CUnwrapKey = 0x0000003E, "C_UnwrapKey", ProtocolVersion::V2_0, None;
+        /// C_DeriveKey.
+        CDeriveKey = 0x0000003F, "C_DeriveKey", ProtocolVersion::V2_0, None;
+        /// C_SeedRandom.
+        CSeedRandom = 0x00000040, "C_SeedRandom", ProtocolVersion::V2_0, None;
+        /// C_GenerateRandom.
+        CGenerateRandom = 0x00000041, "C_GenerateRandom", ProtocolVersion::V2_0, None;
+        /// C_GetFunctionStatus.
+        CGetFunctionStatus = 0x00000042, "C_GetFunctionStatus", ProtocolVersion::V2_0, None;
+        /// C_CancelFunction.
+        CCancelFunction = 0x00000043, "C_CancelFunction", ProtocolVersion::V2_0, None;
+        /// C_WaitForSlotEvent.
+        CWaitForSlotEvent = 0x00000044, "C_WaitForSlotEvent", ProtocolVersion::V2_0, None;
+    }
+}
+
+enumeration! {
+    /// PKCS#11 Return Code Enumeration, KMIP 2.1 §7.30.
+    Pkcs11ReturnCode, PKCS11_RETURN_CODE_VALUES, {
+        /// CKR_OK.
+        Ok = 0x00000000, "OK", ProtocolVersion::V2_0, None;
+        /// CKR_CANCEL.
+        Cancel = 0x00000001, "CANCEL", ProtocolVersion::V2_0, None;
+        /// CKR_HOST_MEMORY.
+        HostMemory = 0x00000002, "HOST_MEMORY", ProtocolVersion::V2_0, None;
+        /// CKR_SLOT_ID_INVALID.
+        SlotIdInvalid = 0x00000003, "SLOT_ID_INVALID", ProtocolVersion::V2_0, None;
+        /// CKR_GENERAL_ERROR.
+        GeneralError = 0x00000005, "GENERAL_ERROR", ProtocolVersion::V2_0, None;
+        /// CKR_FUNCTION_FAILED.
+        FunctionFailed = 0x00000006, "FUNCTION_FAILED", ProtocolVersion::V2_0, None;
+        /// CKR_ARGUMENTS_BAD.
+        ArgumentsBad = 0x00000007, "ARGUMENTS_BAD", ProtocolVersion::V2_0, None;
+        /// CKR_NO_EVENT.
+        NoEvent = 0x00000008, "NO_EVENT", ProtocolVersion::V2_0, None;
+        /// CKR_NEED_TO_CREATE_THREADS.
+        NeedToCreateThreads = 0x00000009, "NEED_TO_CREATE_THREADS", ProtocolVersion::V2_0, None;
+        /// CKR_CANT_LOCK.
+        CantLock = 0x0000000A, "CANT_LOCK", ProtocolVersion::V2_0, None;
+        /// CKR_ATTRIBUTE_READ_ONLY.
+        AttributeReadOnly = 0x00000010, "ATTRIBUTE_READ_ONLY", ProtocolVersion::V2_0, None;
+        /// CKR_ATTRIBUTE_SENSITIVE.
+        AttributeSensitive = 0x00000011, "ATTRIBUTE_SENSITIVE", ProtocolVersion::V2_0, None;
+        /// CKR_ATTRIBUTE_TYPE_INVALID.
+        AttributeTypeInvalid = 0x00000012, "ATTRIBUTE_TYPE_INVALID", ProtocolVersion::V2_0, None;
+        /// CKR_ATTRIBUTE_VALUE_INVALID.
+        AttributeValueInvalid = 0x00000013, "ATTRIBUTE_VALUE_INVALID", ProtocolVersion::V2_0, None;
+        /// CKR_ACTION_PROHIBITED.
+        ActionProhibited = 0x0000001B, "ACTION_PROHIBITED", ProtocolVersion::V2_0, None;
+        /// CKR_DATA_INVALID.
+        DataInvalid = 0x00000020, "DATA_INVALID", ProtocolVersion::V2_0, None;
+        /// CKR_DATA_LEN_RANGE.
+        DataLenRange = 0x00000021, "DATA_LEN_RANGE", ProtocolVersion::V2_0, None;
+        /// CKR_DEVICE_ERROR.
+        DeviceError = 0x00000030, "DEVICE_ERROR", ProtocolVersion::V2_0, None;
+        /// CKR_DEVICE_MEMORY.
+        DeviceMemory = 0x00000031, "DEVICE_MEMORY", ProtocolVersion::V2_0, None;
+        /// CKR_DEVICE_REMOVED.
+        DeviceRemoved = 0x00000032, "DEVICE_REMOVED", ProtocolVersion::V2_0, None;
+        /// CKR_ENCRYPTED_DATA_INVALID.
+        EncryptedDataInvalid = 0x00000040, "ENCRYPTED_DATA_INVALID", ProtocolVersion::V2_0, None;
+        /// CKR_ENCRYPTED_DATA_LEN_RANGE.
+        EncryptedDataLenRange = 0x00000041, "ENCRYPTED_DATA_LEN_RANGE", ProtocolVersion::V2_0, None;
+        /// CKR_AEAD_DECRYPT_FAILED.
+        AeadDecryptFailed = 0x00000042, "AEAD_DECRYPT_FAILED", ProtocolVersion::V2_0, None;
+        /// CKR_FUNCTION_CANCELED.
+        FunctionCanceled = 0x00000050, "FUNCTION_CANCELED", ProtocolVersion::V2_0, None;
+        /// CKR_FUNCTION_NOT_PARALLEL.
+        FunctionNotParallel = 0x00000051, "FUNCTION_NOT_PARALLEL", ProtocolVersion::V2_0, None;
+        /// CKR_FUNCTION_NOT_SUPPORTED.
+        FunctionNotSupported = 0x00000054, "FUNCTION_NOT_SUPPORTED", ProtocolVersion::V2_0, None;
+        /// CKR_KEY_HANDLE_INVALID.
+        KeyHandleInvalid = 0x00000060, "KEY_HANDLE_INVALID", ProtocolVersion::V2_0, None;
+        /// CKR_KEY_SIZE_RANGE.
+        KeySizeRange = 0x00000062, "KEY_SIZE_RANGE", ProtocolVersion::V2_0, None;
+        /// CKR_KEY_TYPE_INCONSISTENT.
+        KeyTypeInconsistent = 0x00000063, "KEY_TYPE_INCONSISTENT", ProtocolVersion::V2_0, None;
+        /// CKR_KEY_NOT_NEEDED.
+        KeyNotNeeded = 0x00000064, "KEY_NOT_NEEDED", ProtocolVersion::V2_0, None;
+        /// CKR_KEY_CHANGED.
+        KeyChanged = 0x00000065, "KEY_CHANGED", ProtocolVersion::V2_0, None;
+        /// CKR_KEY_NEEDED.
+        KeyNeeded = 0x00000066, "KEY_NEEDED", ProtocolVersion::V2_0, None;
+        /// CKR_KEY_INDIGESTIBLE.
+        KeyIndigestible = 0x00000067, "KEY_INDIGESTIBLE", ProtocolVersion::V2_0, None;
+        /// CKR_KEY_FUNCTION_NOT_PERMITTED.
+        KeyFunctionNotPermitted = 0x00000068, "KEY_FUNCTION_NOT_PERMITTED", ProtocolVersion::V2_0, None;
+        /// CKR_KEY_NOT_WRAPPABLE.
+        KeyNotWrappable = 0x00000069, "KEY_NOT_WRAPPABLE", ProtocolVersion::V2_0, None;
+        /// CKR_KEY_UNEXTRACTABLE.
+        KeyUnextractable = 0x0000006A, "KEY_UNEXTRACTABLE", ProtocolVersion::V2_0, None;
+        /// CKR_MECHANISM_INVALID.
+        MechanismInvalid = 0x00000070, "MECHANISM_INVALID", ProtocolVersion::V2_0, None;
+        /// CKR_MECHANISM_PARAM_INVALID.
+        MechanismParamInvalid = 0x00000071, "MECHANISM_PARAM_INVALID", ProtocolVersion::V2_0, None;
+        /// CKR_OBJECT_HANDLE_INVALID.
+        ObjectHandleInvalid = 0x00000082, "OBJECT_HANDLE_INVALID", ProtocolVersion::V2_0, None;
+        /// CKR_OPERATION_ACTIVE.
+        OperationActive = 0x00000090, "OPERATION_ACTIVE", ProtocolVersion::V2_0, None;
+        /// CKR_OPERATION_NOT_INITIALIZED.
+        OperationNotInitialized = 0x00000091, "OPERATION_NOT_INITIALIZED", ProtocolVersion::V2_0, None;
+        /// CKR_PIN_INCORRECT.
+        PinIncorrect = 0x000000A0, "PIN_INCORRECT", ProtocolVersion::V2_0, None;
+        /// CKR_PIN_INVALID.
+        PinInvalid = 0x000000A1, "PIN_INVALID", ProtocolVersion::V2_0, None;
+        /// CKR_PIN_LEN_RANGE.
+        PinLenRange = 0x000000A2, "PIN_LEN_RANGE", ProtocolVersion::V2_0, None;
+        /// CKR_PIN_EXPIRED.
+        PinExpired = 0x000000A3, "PIN_EXPIRED", ProtocolVersion::V2_0, None;
+        /// CKR_PIN_LOCKED.
+        PinLocked = 0x000000A4, "PIN_LOCKED", ProtocolVersion::V2_0, None;
+        /// CKR_SESSION_CLOSED.
+        SessionClosed = 0x000000B0, "SESSION_CLOSED", ProtocolVersion::V2_0, None;
+        /// CKR_SESSION_COUNT.
+        SessionCount = 0x000000B1, "SESSION_COUNT", ProtocolVersion::V2_0, None;
+        /// CKR_SESSION_HANDLE_INVALID.
+        SessionHandleInvalid = 0x000000B3, "SESSION_HANDLE_INVALID", ProtocolVersion::V2_0, None;
+        /// CKR_SESSION_PARALLEL_NOT_SUPPORTED.
+        SessionParallelNotSupported = 0x000000B4, "SESSION_PARALLEL_NOT_SUPPORTED", ProtocolVersion::V2_0, None;
+        /// CKR_SESSION_READ_ONLY.
+        SessionReadOnly = 0x000000B5, "SESSION_READ_ONLY", ProtocolVersion::V2_0, None;
+        /// CKR_SESSION_EXISTS.
+        SessionExists = 0x000000B6, "SESSION_EXISTS", ProtocolVersion::V2_0, None;
+        /// CKR_SESSION_READ_ONLY_EXISTS.
+        SessionReadOnlyExists = 0x000000B7, "SESSION_READ_ONLY_EXISTS", ProtocolVersion::V2_0, None;
+        /// CKR_SESSION_READ_WRITE_SO_EXISTS.
+        SessionReadWriteSoExists = 0x000000B8, "SESSION_READ_WRITE_SO_EXISTS", ProtocolVersion::V2_0, None;
+        /// CKR_SIGNATURE_INVALID.
+        SignatureInvalid = 0x000000C0, "SIGNATURE_INVALID", ProtocolVersion::V2_0, None;
+        /// CKR_SIGNATURE_LEN_RANGE.
+        SignatureLenRange = 0x000000C1, "SIGNATURE_LEN_RANGE", ProtocolVersion::V2_0, None;
+        /// CKR_TEMPLATE_INCOMPLETE.
+        TemplateIncomplete = 0x000000D0, "TEMPLATE_INCOMPLETE", ProtocolVersion::V2_0, None;
+        /// CKR_TEMPLATE_INCONSISTENT.
+        TemplateInconsistent = 0x000000D1, "TEMPLATE_INCONSISTENT", ProtocolVersion::V2_0, None;
+        /// CKR_TOKEN_NOT_PRESENT.
+        TokenNotPresent = 0x000000E0, "TOKEN_NOT_PRESENT", ProtocolVersion::V2_0, None;
+        /// CKR_TOKEN_NOT_RECOGNIZED.
+        TokenNotRecognized = 0x000000E1, "TOKEN_NOT_RECOGNIZED", ProtocolVersion::V2_0, None;
+        /// CKR_TOKEN_WRITE_PROTECTED.
+        TokenWriteProtected = 0x000000E2, "TOKEN_WRITE_PROTECTED", ProtocolVersion::V2_0, None;
+        /// CKR_UNWRAPPING_KEY_HANDLE_INVALID.
+        UnwrappingKeyHandleInvalid = 0x000000F0, "UNWRAPPING_KEY_HANDLE_INVALID", ProtocolVersion::V2_0, None;
+        /// CKR_UNWRAPPING_KEY_SIZE_RANGE.
+        UnwrappingKeySizeRange = 0x000000F1, "UNWRAPPING_KEY_SIZE_RANGE", ProtocolVersion::V2_0, None;
+        /// CKR_UNWRAPPING_KEY_TYPE_INCONSISTENT.
+        UnwrappingKeyTypeInconsistent = 0x000000F2, "UNWRAPPING_KEY_TYPE_INCONSISTENT", ProtocolVersion::V2_0, None;
+        /// CKR_USER_ALREADY_LOGGED_IN.
+        UserAlreadyLoggedIn = 0x00000100, "USER_ALREADY_LOGGED_IN", ProtocolVersion::V2_0, None;
+        /// CKR_USER_NOT_LOGGED_IN.
+        UserNotLoggedIn = 0x00000101, "USER_NOT_LOGGED_IN", ProtocolVersion::V2_0, None;
+        /// CKR_USER_PIN_NOT_INITIALIZED.
+        UserPinNotInitialized = 0x00000102, "USER_PIN_NOT_INITIALIZED", ProtocolVersion::V2_0, None;
+        /// CKR_USER_TYPE_INVALID.
+        UserTypeInvalid = 0x00000103, "USER_TYPE_INVALID", ProtocolVersion::V2_0, None;
+        /// CKR_USER_ANOTHER_ALREADY_LOGGED_IN.
+        UserAnotherAlreadyLoggedIn = 0x00000104, "USER_ANOTHER_ALREADY_LOGGED_IN", ProtocolVersion::V2_0, None;
+        /// CKR_USER_TOO_MANY_TYPES.
+        UserTooManyTypes = 0x00000105, "USER_TOO_MANY_TYPES", ProtocolVersion::V2_0, None;
+        /// CKR_WRAPPED_KEY_INVALID.
+        WrappedKeyInvalid = 0x00000110, "WRAPPED_KEY_INVALID", ProtocolVersion::V2_0, None;
+        /// CKR_WRAPPED_KEY_LEN_RANGE.
+        WrappedKeyLenRange = 0x00000112, "WRAPPED_KEY_LEN_RANGE", ProtocolVersion::V2_0, None;
+        /// CKR_WRAPPING_KEY_HANDLE_INVALID.
+        WrappingKeyHandleInvalid = 0x00000113, "WRAPPING_KEY_HANDLE_INVALID", ProtocolVersion::V2_0, None;
+        /// CKR_WRAPPING_KEY_SIZE_RANGE.
+        WrappingKeySizeRange = 0x00000114, "WRAPPING_KEY_SIZE_RANGE", ProtocolVersion::V2_0, None;
+        /// CKR_WRAPPING_KEY_TYPE_INCONSISTENT.
+        WrappingKeyTypeInconsistent = 0x00000115, "WRAPPING_KEY_TYPE_INCONSISTENT", ProtocolVersion::V2_0, None;
+        /// CKR_RANDOM_SEED_NOT_SUPPORTED.
+        RandomSeedNotSupported = 0x00000120, "RANDOM_SEED_NOT_SUPPORTED", ProtocolVersion::V2_0, None;
+        /// CKR_RANDOM_NO_RNG.
+        RandomNoRng = 0x00000121, "RANDOM_NO_RNG", ProtocolVersion::V2_0, None;
+        /// CKR_DOMAIN_PARAMS_INVALID.
+        DomainParamsInvalid = 0x00000130, "DOMAIN_PARAMS_INVALID", ProtocolVersion::V2_0, None;
+        /// CKR_CURVE_NOT_SUPPORTED.
+        CurveNotSupported = 0x00000140, "CURVE_NOT_SUPPORTED", ProtocolVersion::V2_0, None;
+        /// CKR_BUFFER_TOO_SMALL.
+        BufferTooSmall = 0x00000150, "BUFFER_TOO_SMALL", ProtocolVersion::V2_0, None;
+        /// CKR_SAVED_STATE_INVALID.
+        SavedStateInvalid = 0x00000160, "SAVED_STATE_INVALID", ProtocolVersion::V2_0, None;
+        /// CKR_INFORMATION_SENSITIVE.
+        InformationSensitive = 0x00000170, "INFORMATION_SENSITIVE", ProtocolVersion::V2_0, None;
+        /// CKR_STATE_UNSAVEABLE.
+        StateUnsaveable = 0x00000180, "STATE_UNSAVEABLE", ProtocolVersion::V2_0, None;
+        /// CKR_CRYPTOKI_NOT_INITIALIZED.
+        CryptokiNotInitialized = 0x00000190, "CRYPTOKI_NOT_INITIALIZED", ProtocolVersion::V2_0, None;
+        /// CKR_CRYPTOKI_ALREADY_INITIALIZED.
+        CryptokiAlreadyInitialized = 0x00000191, "CRYPTOKI_ALREADY_INITIALIZED", ProtocolVersion::V2_0, None;
+        /// CKR_MUTEX_BAD.
+        MutexBad = 0x000001A0, "MUTEX_BAD", ProtocolVersion::V2_0, None;
+        /// CKR_MUTEX_NOT_LOCKED.
+        MutexNotLocked = 0x000001A1, "MUTEX_NOT_LOCKED", ProtocolVersion::V2_0, None;
+        /// CKR_NEW_PIN_MODE.
+        NewPinMode = 0x000001B0, "NEW_PIN_MODE", ProtocolVersion::V2_0, None;
+        /// CKR_NEXT_OTP.
+        NextOtp = 0x000001B1, "NEXT_OTP", ProtocolVersion::V2_0, None;
+        /// CKR_EXCEEDED_MAX_ITERATIONS.
+        ExceededMaxIterations = 0x000001B5, "EXCEEDED_MAX_ITERATIONS", ProtocolVersion::V2_0, None;
+        /// CKR_FIPS_SELF_TEST_FAILED.
+        FipsSelfTestFailed = 0x000001B6, "FIPS_SELF_TEST_FAILED", ProtocolVersion::V2_0, None;
+        /// CKR_LIBRARY_LOAD_FAILED.
+        LibraryLoadFailed = 0x000001B7, "LIBRARY_LOAD_FAILED", ProtocolVersion::V2_0, None;
+        /// CKR_PIN_TOO_WEAK.
+        PinTooWeak = 0x000001B8, "PIN_TOO_WEAK", ProtocolVersion::V2_0, None;
+        /// CKR_PUBLIC_KEY_INVALID.
+        PublicKeyInvalid = 0x000001B9, "PUBLIC_KEY_INVALID", ProtocolVersion::V2_0, None;
+        /// CKR_FUNCTION_REJECTED.
+        FunctionRejected = 0x00000200, "FUNCTION_REJECTED", ProtocolVersion::V2_0, None;
+        /// CKR_TOKEN_RESOURCE_EXCEEDED.
+        TokenResourceExceeded = 0x00000201, "TOKEN_RESOURCE_EXCEEDED", ProtocolVersion::V2_0, None;
+        /// CKR_OPERATION_CANCEL_FAILED.
+        OperationCancelFailed = 0x00000202, "OPERATION_CANCEL_FAILED", ProtocolVersion::V2_0, None;
+        /// CKR_KEY_EXHAUSTED.
+        KeyExhausted = 0x00000203, "KEY_EXHAUSTED", ProtocolVersion::V2_0, None;
+        /// CKR_PENDING.
+        Pending = 0x00000204, "PENDING", ProtocolVersion::V2_0, None;
+        /// CKR_SESSION_ASYNC_NOT_SUPPORTED.
+        SessionAsyncNotSupported = 0x00000205, "SESSION_ASYNC_NOT_SUPPORTED", ProtocolVersion::V2_0, None;
+        /// CKR_SEED_RANDOM_REQUIRED.
+        SeedRandomRequired = 0x00000206, "SEED_RANDOM_REQUIRED", ProtocolVersion::V2_0, None;
+        /// CKR_OPERATION_NOT_VALIDATED.
+        OperationNotValidated = 0x00000207, "OPERATION_NOT_VALIDATED", ProtocolVersion::V2_0, None;
+        /// CKR_TOKEN_NOT_INITIALIZED.
+        TokenNotInitialized = 0x00000208, "TOKEN_NOT_INITIALIZED", ProtocolVersion::V2_0, None;
+        /// CKR_PARAMETER_SET_NOT_SUPPORTED.
+        ParameterSetNotSupported = 0x00000209, "PARAMETER_SET_NOT_SUPPORTED", ProtocolVersion::V2_0, None;
+    }
+}
+
+enumeration! {
     /// Padding Method Enumeration, KMIP 2.1 §11.37.
     PaddingMethod, PADDING_METHOD_VALUES, {
         /// None.

@@ -96,7 +96,7 @@ fn required_fields_are_required() {
                 let (cut, at) = without(&bytes, *tag);
                 let frame = Frame::parse(&cut, &Limits::default()).expect("a frame");
                 let read = RequestPayload::decode(operation, frame.root(), version);
-                if operation == Operation::Register && row.tags.len() > 1 {
+                if matches!(operation, Operation::Import | Operation::Register) && row.tags.len() > 1 {
                     // The tables of 1.0 and 1.1 say "No", but there is nothing to register without an object.
                     assert!(read.is_err(), "{operation} of {version} without an object: {read:?}");
                     continue;
@@ -120,8 +120,17 @@ fn may_be_absent(operation: Operation, tag: Tag, version: ProtocolVersion) -> bo
         // "Yes for single-part, not in ...": what a part of a stream needs is decided by the operation.
         Tag::DATA | Tag::SIGNATURE_DATA | Tag::MAC_DATA => !matches!(operation, Operation::RngSeed),
         Tag::CRYPTOGRAPHIC_PARAMETERS => operation == Operation::Hash,
-        // Clients leave an empty list out.
-        Tag::ATTRIBUTES => operation == Operation::Locate && version >= ProtocolVersion::V2_0,
+        // Clients leave an empty list out; an object is imported with what is said of it, be it nothing.
+        Tag::ATTRIBUTES => {
+            matches!(operation, Operation::Import | Operation::Locate) && version >= ProtocolVersion::V2_0
+        }
+        Tag::ATTRIBUTE => operation == Operation::Import && version < ProtocolVersion::V2_0,
+        // The object itself tells it, as in 1.4.
+        Tag::OBJECT_TYPE => operation == Operation::Import,
+        // "Yes" in 1.0, "No" later: what may be certified without a request is decided by the operation.
+        Tag::CERTIFICATE_REQUEST_TYPE | Tag::CERTIFICATE_REQUEST => true,
+        // "If and only if the key object is wrapped", and then a default would do.
+        Tag::KEY_WRAP_TYPE => true,
         Tag::INTEROP_IDENTIFIER => true,
         Tag::QUERY_FUNCTION => true,
         _ => false,

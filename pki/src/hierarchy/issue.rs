@@ -47,6 +47,13 @@ impl<'a> Draft<'a> {
         Self { subject, key: request.public_key(), powers, names: request.names(), window, locations }
     }
 
+    /// What a KMIP client asks to be certified, under the name it asks for. The purposes of the key are left open: whoever trusts the
+    /// CA of these certificates knows what for.
+    pub fn requested(subject: &'a DistinguishedName, request: &'a CheckedRequest, window: Window) -> Self {
+        let (key, names) = (request.public_key(), request.names());
+        Self { subject, key, powers: Powers::leaf(Vec::new()), names, window, locations: &Locations::NONE }
+    }
+
     /// A delegated OCSP responder of the issuer that signs it (RFC 6960 §4.2.2.2).
     ///
     /// It carries id-pkix-ocsp-nocheck (§4.2.2.2.1), hence no addresses of its own: relying parties trust it for as long as

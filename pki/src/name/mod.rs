@@ -58,6 +58,11 @@ impl DistinguishedName {
         Self::new(Some(organisation), &format!("Issuer G{generation}"))
     }
 
+    /// Whether it has no parts at all.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(crate) fn as_name(&self) -> &Name {
         &self.0
     }

@@ -1,7 +1,7 @@
 //! PKCS#10 certification requests (RFC 2986), checked before anything is issued for them.
 //!
 //! Taken over from a request: the public key and checked subject alternative names. Everything else it asks for
-//! (subject, key usage, constraints) is ignored: the profile decides.
+//! (subject, key usage, constraints) is ignored: the profile decides. Only KMIP's Certify takes the subject as it is asked for.
 
 mod extensions;
 mod policy;
@@ -19,7 +19,7 @@ pub use policy::{CheckedRequest, RequestPolicy};
 use crate::{
     certificate::Certificate,
     error::{PkiError, RequestError},
-    name::SubjectAltName,
+    name::{DistinguishedName, SubjectAltName},
     public_key::PublicKey,
     verification::{self, SignatureFault},
     weak_key,
@@ -34,6 +34,7 @@ pub struct CertificateRequest {
     public_key: PublicKey,
     names: Vec<SubjectAltName>,
     common_name: Option<String>,
+    subject: Name,
     asks_to_be_ca: bool,
 }
 
@@ -72,6 +73,7 @@ impl CertificateRequest {
             names: extensions::names(&request.info.attributes)?,
             asks_to_be_ca: extensions::asks_to_be_ca(&request.info.attributes)?,
             common_name: common_name(&request.info.subject),
+            subject: request.info.subject,
             public_key,
         })
     }
@@ -87,6 +89,7 @@ impl CertificateRequest {
         Ok(Self {
             names: certificate.subject_alt_names(),
             common_name: certificate.common_name(),
+            subject: certificate.subject_name().clone(),
             asks_to_be_ca: false,
             public_key,
         })
@@ -113,6 +116,11 @@ impl CertificateRequest {
     /// The DNS names and addresses asked for.
     pub fn names(&self) -> &[SubjectAltName] {
         &self.names
+    }
+
+    /// The whole subject asked for. Certificates of clients of ours never carry it: their names are made from checked parts.
+    pub fn subject(&self) -> DistinguishedName {
+        DistinguishedName::from(self.subject.clone())
     }
 
     /// The common name asked for: the last one of the subject.

@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use keygate_kmip::ttlv::Limits;
+use keygate_kmip::{ResultStatus, Tag};
 use keygate_kmip::xml::{self, Masking};
 
 use super::compare::{self, Difference};
@@ -89,6 +90,7 @@ fn client_of<'a>(
 
 /// One request and its answer. A step marked `[REPEAT]` is sent again until the answer is the expected one.
 fn take(step: &Step, client: &mut Transport, state: &mut State) -> Result<Exchange, String> {
+    let given_before = state.given().clone();
     let request = state.request_item(&step.request)?;
     let attempts = if step.repeat { REPEATS } else { 1 };
     let mut last = None;
@@ -101,6 +103,10 @@ fn take(step: &Step, client: &mut Transport, state: &mut State) -> Result<Exchan
         let done = difference.is_none();
         if done || !step.repeat {
             *state = trial;
+        }
+        // A date of a request that was refused whole is on no object.
+        if is_refused(&actual) {
+            state.restore_given(given_before.clone());
         }
         last = Some(Exchange {
             request: Some(request.clone()),
@@ -117,6 +123,13 @@ fn take(step: &Step, client: &mut Transport, state: &mut State) -> Result<Exchan
         }
     }
     last.ok_or_else(|| "no attempt".to_owned())
+}
+
+/// Whether the first item failed, and with it all there is.
+fn is_refused(answer: &Item) -> bool {
+    let items = answer.fields().iter().filter(|field| field.tag == Tag::BATCH_ITEM.0);
+    let failed = ResultStatus::OperationFailed.code();
+    items.clone().count() == 1 && answer.find(Tag::RESULT_STATUS.0).and_then(Item::code) == Some(failed)
 }
 
 const REPEATS: usize = 50;

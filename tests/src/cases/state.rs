@@ -8,6 +8,9 @@ use super::file::Node;
 use crate::names;
 use crate::ttlv::{Item, Value};
 
+/// Dates that requests gave: by tag and text, the moments they stood for.
+pub type GivenDates = HashMap<(u32, String), Vec<i64>>;
+
 /// Knowledge gathered while a case runs.
 #[derive(Clone, Debug)]
 pub struct State {
@@ -21,7 +24,7 @@ pub struct State {
     /// Objects by unique identifier.
     objects: HashMap<String, Origin>,
     /// Dates that requests gave: by tag and the text in the case.
-    dates: HashMap<(u32, String), Vec<i64>>,
+    dates: GivenDates,
 }
 
 /// Where an object's material comes from, and how it is used.
@@ -85,6 +88,17 @@ impl State {
     #[must_use]
     pub fn given_dates(&self, tag: u32, text: &str) -> &[i64] {
         self.dates.get(&(tag, text.to_owned())).map_or(&[], Vec::as_slice)
+    }
+
+    /// The dates that requests gave so far.
+    #[must_use]
+    pub fn given(&self) -> &GivenDates {
+        &self.dates
+    }
+
+    /// Goes back to the dates given before.
+    pub fn restore_given(&mut self, dates: GivenDates) {
+        self.dates = dates;
     }
 
     /// The item a request node stands for.

@@ -1,14 +1,18 @@
 //! Stories of callers and their keys. Each test has its own store; one keystore keeps keys in the store, one is a device.
 
 mod adjustments;
+mod certificates;
 mod cryptography;
 mod derivation;
 mod device;
 mod devices;
 mod lives;
+mod pkcs11;
 mod quotas;
 mod rehome;
 mod split_keys;
+mod tickets;
+mod transfers;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -185,5 +189,6 @@ fn caller(name: &str) -> Caller {
         users_required: false,
         groups: Box::default(),
         keystore_default: None,
+        ticket: None,
     }
 }
