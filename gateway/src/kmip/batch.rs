@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use keygate_kmip::ttlv::Writer;
 use keygate_kmip::{
-    AsynchronousIndicator, BatchErrorContinuationOption, ItemResult, Operation, RequestItem, RequestMessage, ResponseItem,
-    ResultReason, ResultStatus,
+    AsynchronousIndicator, BatchErrorContinuationOption, EndpointRole, ItemResult, Operation, RequestItem, RequestMessage, ResponseItem,
+    ResponsePayload, ResultReason, ResultStatus,
 };
 
 use super::{KmipFront, decode_reason, refuse, write_response};
@@ -17,7 +17,7 @@ use crate::respond::result_reason;
 /// How often a message is executed again because another request was faster.
 const ATTEMPTS_MAX: u32 = 8;
 
-/// Executes a message and writes its response.
+/// Executes a message and writes its response. True: the connection is turned round from here on.
 pub(super) async fn perform(
     front: &KmipFront,
     caller: &Arc<Caller>,
@@ -25,15 +25,19 @@ pub(super) async fn perform(
     message: &RequestMessage<'_>,
     now: i64,
     writer: &mut Writer,
-) {
+) -> bool {
     let version = message.header.protocol_version;
     if let Err((reason, text)) = check(message) {
-        return refuse(writer, version, now, reason, text);
+        refuse(writer, version, now, reason, text);
+        return false;
     }
     let started = writer.bytes().len();
     let mut names_taken = false;
     for attempt in 1..=ATTEMPTS_MAX {
         let mut exchange = Exchange::new(&front.gateway, caller, peer.address.ip(), version, now);
+        if peer.can_turn && message.items.len() == 1 {
+            exchange.let_turn();
+        }
         if names_taken {
             exchange.check_names();
         }
@@ -50,7 +54,7 @@ pub(super) async fn perform(
         let error = match exchange.finish().await {
             Ok(()) => {
                 count(front, peer, &items);
-                return;
+                return matches!(&items[..], [item] if is_turned(item));
             }
             Err(error) => error,
         };
@@ -61,9 +65,19 @@ pub(super) async fn perform(
             error => {
                 let items = fail_all(message, &error);
                 count(front, peer, &items);
-                return write_response(writer, version, now, &items);
+                write_response(writer, version, now, &items);
+                return false;
             }
         }
+    }
+    false
+}
+
+/// KMIP 2.1 §6.1.54: "After successful completion of the operation the server assumes the client role".
+fn is_turned(item: &ResponseItem) -> bool {
+    match &item.result {
+        ItemResult::Success(ResponsePayload::SetEndpointRole(answer)) => answer.endpoint_role == EndpointRole::Client,
+        _ => false,
     }
 }
 
@@ -129,6 +143,10 @@ async fn execute_item(exchange: &mut Exchange<'_>, item: &RequestItem<'_>) -> It
     } else {
         match item.payload() {
             Err(error) => Err(failed(decode_reason(&error, exchange.version), error.to_string())),
+            Ok(payload) if exchange.gateway.policy.hidden_operations.contains(&payload.operation()) => {
+                let message = format!("{} is not served here", payload.operation());
+                Err(failed(ResultReason::OperationNotSupported, message))
+            }
             Ok(payload) => match perform_operation(exchange, payload).await {
                 Ok(payload) => exchange.check_names_of_item().await.and_then(|()| exchange.check_quotas_of_item()).map(|()| payload),
                 Err(error) => Err(error),

@@ -15,12 +15,14 @@ mod decrypt;
 mod derive_key;
 mod destroy;
 mod encrypt;
+mod endpoint_role;
 mod error;
 mod exchange;
 mod generate;
 mod get;
 mod get_attributes;
 mod get_usage_allocation;
+mod groups;
 mod hash;
 mod import;
 pub(crate) mod intent;
@@ -33,6 +35,7 @@ mod new_object;
 mod obtain_lease;
 mod policy;
 mod proof;
+pub(crate) mod push;
 mod query;
 mod re_key;
 mod re_key_key_pair;
@@ -53,7 +56,7 @@ pub use exchange::Exchange;
 pub use import::{Fingerprints, Imported, ImportedObject};
 pub use intent::{InFlight, Reconciled, reconcile};
 pub use keystores::{InUse, Keystores};
-pub use policy::{Policy, RngSeed};
+pub use policy::{GroupDefault, Policy, RngSeed};
 
 use std::sync::Arc;
 
@@ -63,6 +66,7 @@ use tokio::sync::Semaphore;
 
 use crate::audit::Action;
 use crate::authorize::Grants;
+use crate::notify::Notices;
 use crate::seal::Keyring;
 use crate::store::Store;
 
@@ -86,6 +90,10 @@ pub struct Gateway {
     prepared_keys: key::PreparedKeys,
     /// Operations in parts that are under way.
     streams: Arc<stream::Streams>,
+    /// Which member of a group was handed out last.
+    group_turns: Arc<groups::GroupTurns>,
+    /// Who is told what happens.
+    pub(crate) notices: Notices,
     /// What clients have seeded.
     seed_pool: rng::SeedPool,
     grants: ArcSwap<Grants>,
@@ -108,6 +116,8 @@ impl Gateway {
             slow_work: Semaphore::new(processors),
             prepared_keys: key::PreparedKeys::new(),
             streams: Arc::default(),
+            group_turns: Arc::default(),
+            notices: Notices::default(),
             seed_pool: rng::SeedPool::default(),
             grants,
         }
@@ -163,8 +173,11 @@ pub async fn perform(exchange: &mut Exchange<'_>, request: RequestPayload) -> Re
         RequestPayload::Mac(request) => mac::mac(exchange, request).await?.into(),
         RequestPayload::MacVerify(request) => mac_verify::mac_verify(exchange, request).await?.into(),
         RequestPayload::ModifyAttribute(request) => change_attribute::modify_attribute(exchange, request).await?.into(),
+        // KMIP 1.4 §5: sent by servers, and by nobody else.
+        RequestPayload::Notify(_) => return Err(sent_by_servers(Operation::Notify)),
         RequestPayload::ObtainLease(request) => obtain_lease::obtain_lease(exchange, request).await?.into(),
         RequestPayload::Ping(request) => query::ping(request).into(),
+        RequestPayload::Put(_) => return Err(sent_by_servers(Operation::Put)),
         RequestPayload::Query(request) => query::query(exchange, request).into(),
         RequestPayload::ReKey(request) => re_key::re_key(exchange, request).await?.into(),
         RequestPayload::ReKeyKeyPair(request) => re_key_key_pair::re_key_key_pair(exchange, request).await?.into(),
@@ -174,9 +187,14 @@ pub async fn perform(exchange: &mut Exchange<'_>, request: RequestPayload) -> Re
         RequestPayload::RngRetrieve(request) => rng::rng_retrieve(exchange, &request)?.into(),
         RequestPayload::RngSeed(request) => rng::rng_seed(exchange, &request)?.into(),
         RequestPayload::SetAttribute(request) => change_attribute::set_attribute(exchange, request).await?.into(),
+        RequestPayload::SetEndpointRole(request) => endpoint_role::set_endpoint_role(exchange, request)?.into(),
         RequestPayload::Sign(request) => sign::sign(exchange, request).await?.into(),
         RequestPayload::SignatureVerify(request) => signature_verify::signature_verify(exchange, request).await?.into(),
     })
+}
+
+fn sent_by_servers(operation: Operation) -> OperationError {
+    OperationError::OperationNotSupported(format!("{operation} is sent by servers to clients"))
 }
 
 /// The audit action of an operation; what touches no object and releases nothing has none.
@@ -212,6 +230,7 @@ pub fn action(operation: Operation) -> Option<Action> {
         Operation::RngRetrieve => Action::RngRetrieve,
         Operation::RngSeed => Action::RngSeed,
         Operation::SetAttribute => Action::SetAttribute,
+        Operation::SetEndpointRole => Action::SetEndpointRole,
         Operation::Sign => Action::Sign,
         Operation::SignatureVerify => Action::SignatureVerify,
         _ => return None,

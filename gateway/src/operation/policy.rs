@@ -1,6 +1,6 @@
 //! Settings that operations obey.
 
-use keygate_kmip::ProtocolVersion;
+use keygate_kmip::{Operation, ProtocolVersion};
 
 use super::OperationError;
 
@@ -16,6 +16,16 @@ pub enum RngSeed {
     /// The operation is refused.
     #[default]
     Refuse,
+}
+
+/// The default member of an object group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GroupDefault {
+    /// The newest.
+    #[default]
+    Newest,
+    /// The one after the member that was handed out last.
+    RoundRobin,
 }
 
 /// Settings that operations obey. The defaults are the safe ones.
@@ -35,6 +45,14 @@ pub struct Policy {
     pub unique_names: bool,
     /// A key wrapped with No Encoding is a structure, its Key Material the wrapped bytes (`kmip.no_encoding`).
     pub wrapped_key_material: bool,
+    /// Clients may turn their connections round (`kmip.endpoint_role`).
+    pub endpoint_role: bool,
+    /// What Locate finds comes oldest first (`kmip.locate_order`).
+    pub locate_oldest_first: bool,
+    /// The default member of an object group (`kmip.group_default`).
+    pub group_default: GroupDefault,
+    /// Operations that KMIP clients are not served (`kmip.hidden_operations`).
+    pub hidden_operations: Vec<Operation>,
     /// What RNG Seed does (`kmip.rng_seed`).
     pub rng_seed: RngSeed,
     /// Oldest version served (`kmip.version_min`).
@@ -61,6 +79,10 @@ impl Default for Policy {
             legacy_algorithms: false,
             unique_names: true,
             wrapped_key_material: false,
+            endpoint_role: false,
+            locate_oldest_first: false,
+            group_default: GroupDefault::Newest,
+            hidden_operations: Vec::new(),
             rng_seed: RngSeed::Refuse,
             version_min: ProtocolVersion::V1_0,
             name_bytes_max: 255,

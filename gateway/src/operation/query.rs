@@ -109,9 +109,14 @@ fn operations(exchange: &Exchange<'_>) -> Vec<Operation> {
     let served = |operation: Operation| match operation {
         Operation::Interop => policy.interop,
         Operation::Log => policy.log_operation,
+        // What servers send is no operation that a client may ask for.
+        Operation::Notify | Operation::Put => false,
+        Operation::SetEndpointRole => policy.endpoint_role,
         _ => true,
     };
-    let known = OPERATIONS.iter().filter(|(operation, first)| *first <= exchange.version && served(*operation));
+    let known = OPERATIONS
+        .iter()
+        .filter(|(operation, first)| *first <= exchange.version && served(*operation) && !policy.hidden_operations.contains(operation));
     let mut list: Vec<Operation> = known.map(|(operation, _)| *operation).collect();
     list.sort_by_key(|operation| operation.code());
     list

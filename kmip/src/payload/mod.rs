@@ -6,6 +6,7 @@ mod attributes;
 mod create;
 mod cryptography;
 mod lifecycle;
+mod push;
 mod retrieve;
 mod server;
 
@@ -13,6 +14,7 @@ pub use attributes::*;
 pub use create::*;
 pub use cryptography::*;
 pub use lifecycle::*;
+pub use push::*;
 pub use retrieve::*;
 pub use server::*;
 
@@ -36,7 +38,7 @@ macro_rules! operations {
             $(#[doc = stringify!($operation)] $operation($response),)*
         }
 
-        /// The operations this crate speaks and the first version of each.
+        /// The operations this crate speaks and the first version of each, those that servers send to clients among them.
         pub const OPERATIONS: &[(Operation, ProtocolVersion)] =
             &[$((Operation::$operation, ProtocolVersion::$first)),*];
 
@@ -172,8 +174,10 @@ operations! {
     Mac(MacRequest, MacResponse) since V1_2;
     MacVerify(MacVerifyRequest, MacVerifyResponse) since V1_2;
     ModifyAttribute(ModifyAttributeRequest, ModifyAttributeResponse) since V1_0;
+    Notify(NotifyRequest, NotifyResponse) since V1_0;
     ObtainLease(ObtainLeaseRequest, ObtainLeaseResponse) since V1_0;
     Ping(PingRequest, PingResponse) since V2_1;
+    Put(PutRequest, PutResponse) since V1_0;
     Query(QueryRequest, QueryResponse) since V1_0;
     ReKey(ReKeyRequest, ReKeyResponse) since V1_0;
     ReKeyKeyPair(ReKeyKeyPairRequest, ReKeyKeyPairResponse) since V1_1;
@@ -183,6 +187,7 @@ operations! {
     RngRetrieve(RngRetrieveRequest, RngRetrieveResponse) since V1_2;
     RngSeed(RngSeedRequest, RngSeedResponse) since V1_2;
     SetAttribute(SetAttributeRequest, SetAttributeResponse) since V2_0;
+    SetEndpointRole(SetEndpointRoleRequest, SetEndpointRoleResponse) since V2_0;
     Sign(SignRequest, SignResponse) since V1_2;
     SignatureVerify(SignatureVerifyRequest, SignatureVerifyResponse) since V1_2;
 }
