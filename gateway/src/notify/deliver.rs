@@ -23,9 +23,6 @@ use crate::telemetry::{MetricsSource, Sample};
 /// Longest wait between two tries.
 const WAIT_MAX: Duration = Duration::from_secs(300);
 
-/// Why an administrator's question to a client has no answer.
-pub type AskError = CallError;
-
 /// The endpoints of the settings.
 #[derive(Debug, Default)]
 pub struct Endpoints {
@@ -122,7 +119,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// Why there is no answer, or what the client refuses.
-    pub async fn ask(&self, payload: RequestPayload) -> Result<Zeroizing<Vec<u8>>, AskError> {
+    pub async fn ask(&self, payload: RequestPayload) -> Result<Zeroizing<Vec<u8>>, CallError> {
         let mut stream = self.connect().await?;
         wire::call(&mut stream, self.config.version, payload, self.timeout).await
     }

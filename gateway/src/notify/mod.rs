@@ -18,6 +18,7 @@ mod queue;
 mod turned;
 mod wire;
 
-pub use deliver::{AskError, Endpoint, Endpoints};
+pub use deliver::{Endpoint, Endpoints};
 pub(crate) use notices::{Notice, Notices, What};
 pub(crate) use turned::serve_turned;
+pub use wire::CallError;

@@ -1,9 +1,10 @@
 //! Query, Discover Versions, Ping, Log and Interop: what the server says of itself. KMIP 2.1 §6.1.42, §6.1.13, §6.1.36,
 //! §6.1.31, §6.1.29.
 
+use keygate_backends::Custody;
 use keygate_kmip::{
-    CapabilityInformation, DestroyAction, DiscoverVersionsRequest, DiscoverVersionsResponse, InteropRequest,
-    InteropResponse, LogRequest, LogResponse, OPERATIONS, ObjectType, Operation, PingRequest, PingResponse,
+    Attribute, Attributes, CapabilityInformation, DefaultsInformation, DestroyAction, DiscoverVersionsRequest, DiscoverVersionsResponse, InteropRequest,
+    InteropResponse, LogRequest, LogResponse, OPERATIONS, ObjectDefaults, ObjectType, Operation, PingRequest, PingResponse,
     ProfileInformation, ProfileName, ProtectionStorageMask, ProtectionStorageMasks, ProtocolVersion, QueryFunction, QueryRequest, QueryResponse, RngMode,
     ServerInformation, ShreddingAlgorithm, UnwrapMode,
 };
@@ -32,18 +33,17 @@ pub(super) fn query(exchange: &Exchange<'_>, request: QueryRequest) -> QueryResp
             QueryFunction::QueryRnGs => response.rng_parameters = vec![create::rng()],
             QueryFunction::QueryCapabilities => response.capabilities = vec![capabilities()],
             QueryFunction::QueryStorageProtectionMasks => {
-                let masks = vec![ProtectionStorageMask::SOFTWARE];
-                response.protection_storage_masks = Some(ProtectionStorageMasks { masks });
+                response.protection_storage_masks = Some(ProtectionStorageMasks { masks: protection_storage_masks(exchange) });
             }
             QueryFunction::QueryProfiles => response.profiles = profiles(exchange),
-            // No application namespaces, extensions, attestation, validations, registration or defaults to tell of.
+            QueryFunction::QueryDefaultsInformation => response.defaults_information = Some(defaults(exchange.version)),
+            // No application namespaces, extensions, attestation, validations or registration to tell of.
             QueryFunction::QueryApplicationNamespaces
             | QueryFunction::QueryExtensionList
             | QueryFunction::QueryExtensionMap
             | QueryFunction::QueryAttestationTypes
             | QueryFunction::QueryValidations
             | QueryFunction::QueryClientRegistrationMethods
-            | QueryFunction::QueryDefaultsInformation
             | QueryFunction::Extension(_) => {}
             // Functions of versions that this crate does not speak.
             _ => {}
@@ -137,6 +137,22 @@ fn object_types(version: ProtocolVersion) -> Vec<ObjectType> {
     ];
     let gone = |object_type: ObjectType| object_type == ObjectType::Template && version >= ProtocolVersion::V2_0;
     types.into_iter().filter(|object_type| object_type.first() <= version && !gone(*object_type)).collect()
+}
+
+/// Where keys are kept: in the store, and in devices where a keystore is one.
+fn protection_storage_masks(exchange: &Exchange<'_>) -> Vec<ProtectionStorageMask> {
+    let mut masks = vec![ProtectionStorageMask::SOFTWARE];
+    if exchange.gateway.keystores.all().iter().any(|in_use| in_use.keystore.descriptor().custody == Custody::InBackend) {
+        masks.push(ProtectionStorageMask::HARDWARE);
+    }
+    masks
+}
+
+/// KMIP 2.1 §7.11: what an object gets where its request does not say it ([`super::new_object`]).
+fn defaults(version: ProtocolVersion) -> DefaultsInformation {
+    let given = || Attributes::from_iter([Attribute::Sensitive(false), Attribute::Extractable(true)]);
+    let of = |object_type| ObjectDefaults { object_type, attributes: given(), object_groups: None };
+    DefaultsInformation { object_defaults: object_types(version).into_iter().map(of).collect() }
 }
 
 fn capabilities() -> CapabilityInformation {

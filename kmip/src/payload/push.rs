@@ -16,7 +16,7 @@ structure! {
         unique_identifier: required UniqueIdentifier = UNIQUE_IDENTIFIER;
         /// "a list of the attributes whose changed values have triggered the notification".
         attributes: flat Attributes = ATTRIBUTES;
-        /// Attributes that it has no longer; 1.x cannot say so.
+        /// Attributes that it has no longer. 1.x would name them without a value; that is neither read nor written.
         gone: repeated AttributeName = ATTRIBUTE_REFERENCE in V2_0..;
     }
 }

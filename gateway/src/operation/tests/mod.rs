@@ -4,6 +4,7 @@ mod cryptography;
 mod derivation;
 mod device;
 mod devices;
+mod groups;
 mod lives;
 mod quotas;
 mod rehome;
