@@ -47,6 +47,10 @@ fn changed(before: &Object, after: &Object) -> HashSet<AttributeName> {
     for (these, others) in [(&old, &new), (&new, &old)] {
         names.extend(these.iter().filter(|instance| !others.contains(instance)).map(|instance| instance.attribute.name()));
     }
+    // Told with every change, also with the second one in a second.
+    if !names.is_empty() {
+        names.insert(AttributeName::Standard(Tag::LAST_CHANGE_DATE));
+    }
     if names.contains(&AttributeName::Standard(Tag::STATE)) {
         let now = after.attributes.date(Tag::LAST_CHANGE_DATE);
         let follows = |tag: &Tag| TRANSITION_DATES.contains(tag) && after.attributes.date(*tag) == now;

@@ -90,7 +90,8 @@ fn reasons_are_of_the_version() {
 fn every_operation_of_the_standard_is_accounted_for() {
     let spoken: BTreeSet<String> = OPERATIONS.iter().map(|(operation, _)| operation.to_string()).collect();
     let listed: BTreeSet<String> = WITHOUT_PAYLOAD.iter().map(|&name| name.to_owned()).collect();
-    let standard: BTreeSet<String> = payloads().into_keys().map(|(operation, ..)| operation).collect();
+    // Ping has tables without a row.
+    let standard: BTreeSet<String> = entries().iter().map(|entry| word(&entry["xml_name"])).collect();
     let missing: Vec<&String> = standard.iter().filter(|name| !spoken.contains(*name) && !listed.contains(*name)).collect();
     assert!(missing.is_empty(), "neither spoken nor listed as not spoken: {missing:?}");
     let unknown: Vec<&String> = spoken.difference(&standard).collect();
@@ -125,7 +126,7 @@ type Payloads = BTreeMap<(String, String, String), Vec<(String, String)>>;
 /// Rows of the tables in the repository by operation, version and side; empty ones left out.
 fn payloads() -> Payloads {
     let mut all = Payloads::new();
-    for entry in serde_json::from_str::<Vec<Value>>(include_str!("../../tables/payloads.json")).expect("a list") {
+    for entry in entries() {
         for version in entry["versions"].as_array().expect("versions") {
             for side in ["request", "response"] {
                 let row = |row: &Value| (word(&row[0]), word(&row[1]));
@@ -138,6 +139,10 @@ fn payloads() -> Payloads {
         }
     }
     all
+}
+
+fn entries() -> Vec<Value> {
+    serde_json::from_str(include_str!("../../tables/payloads.json")).expect("a list")
 }
 
 fn published() -> Option<PathBuf> {
