@@ -52,7 +52,7 @@ def encrypter():
     return ExplicitEncrypter(Driver(), MongoCryptOptions(providers))
 
 
-master_key = bson.encode({"delegated": True} if mode == "delegated" else {})
+master_key = {"delegated": True} if mode == "delegated" else {}
 first = encrypter()
 identifier = first.create_data_key("kmip", master_key=master_key, key_alt_names=["card"])
 stored = bson.decode(vault[identifier])["masterKey"]

@@ -31,15 +31,21 @@ fn every_operation_of_cyphera_kmip() {
     let gateway = Setup::new().start();
     let printed = run(&gateway, "cyphera.py", &[]);
     let outcomes: BTreeMap<&str, &str> = printed.lines().filter_map(|line| line.split_once(": ")).collect();
-    // What the client sends for these is of no version of KMIP, or is about another kind of key: refused, with the reason.
+    // What the client sends for these is of no version of KMIP: it has wrong numbers for some tags (Data is 4200C2, not 420033), other
+    // structures, another order. Refused, each with what is wrong; Poll is, for want of anything to poll for.
     let refused = [
-        ("create_key_pair", "Template-Attribute"),
-        ("derive_key", ""),
-        ("get_destroyed", ""),
-        ("mac", ""),
-        ("poll", ""),
-        ("sign", ""),
-        ("signature_verify", ""),
+        ("create_key_pair", "Template-Attribute is not expected here"),
+        ("decrypt", "Destroy Date is not expected here"),
+        ("delete_attribute", "Attribute Name is missing"),
+        ("derive_key", "Object Type is missing"),
+        ("encrypt", "Destroy Date is not expected here"),
+        ("get_destroyed", "the object is destroyed"),
+        ("mac", "Destroy Date is not expected here"),
+        ("poll", "the server said: "),
+        ("register", "Template-Attribute is missing"),
+        ("revoke", "Revocation Reason is missing"),
+        ("sign", "Destroy Date is not expected here"),
+        ("signature_verify", "Destroy Date is not expected here"),
     ];
     for (name, outcome) in &outcomes {
         match refused.iter().find(|(refused, _)| refused == name) {
@@ -47,7 +53,7 @@ fn every_operation_of_cyphera_kmip() {
             Some((_, why)) => assert!(*outcome != "ok" && outcome.contains(why), "{name}: {outcome}\n{printed}"),
         }
     }
-    assert_eq!(outcomes.len(), 33, "{printed}");
+    assert_eq!(outcomes.len(), 32, "{printed}");
 }
 
 /// Fact 8: KMIP 1.0 Register of 96 bytes of Secret Data without algorithm, length or usage, Activate, Get.

@@ -17,7 +17,10 @@ const VENDOR: &str = "Keygate";
 /// Answers each function asked; functions this server has nothing for add nothing.
 pub(super) fn query(exchange: &Exchange<'_>, request: QueryRequest) -> QueryResponse {
     let mut response = QueryResponse::default();
-    for function in request.functions {
+    // A Query that asks nothing, as some clients send it, is told what most ask.
+    let usual = [QueryFunction::QueryOperations, QueryFunction::QueryObjects];
+    let asked = if request.functions.is_empty() { usual.to_vec() } else { request.functions };
+    for function in asked {
         match function {
             QueryFunction::QueryOperations => response.operations = operations(exchange),
             QueryFunction::QueryObjects => response.object_types = object_types(exchange.version),
