@@ -1,6 +1,6 @@
 //! Goal: what known clients send, in their order and with their habits, is served as they expect it; each test has the number of the
 //! fact it is about in our list of habits that trip servers.
-//! Method: messages built from those facts, over real connections. Eight more facts are tested with the clients themselves
+//! Method: messages built from those facts, over real connections. Clients that can be installed are there themselves as well
 //! (`foreign_clients.rs`, `pykmip.rs`).
 
 use std::sync::Arc;

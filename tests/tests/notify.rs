@@ -91,7 +91,7 @@ fn a_new_key_is_put_and_its_changes_are_notified_in_order() {
 
     let list = gateway.keygate_ok(&["endpoint", "list", "--json"]);
     let list: serde_json::Value = serde_json::from_str(&list).expect("JSON");
-    let endpoint = &list["endpoints"][0];
+    let endpoint = &list[0];
     assert_eq!((endpoint["sent"].as_u64(), endpoint["failed"].as_u64(), endpoint["waiting"].as_u64()), (Some(3), Some(0), Some(0)), "{list}");
     let audit = gateway.keygate_ok(&["audit", "search", "--json"]);
     for action in ["Put", "Notify"] {
@@ -183,7 +183,7 @@ fn what_cannot_be_sent_is_dropped_and_counted() {
     let failed = |gateway: &TestGateway| {
         let list = gateway.keygate_ok(&["endpoint", "list", "--json"]);
         let list: serde_json::Value = serde_json::from_str(&list).expect("JSON");
-        list["endpoints"][0]["failed"].as_u64().expect("a count")
+        list[0]["failed"].as_u64().expect("a count")
     };
     let listener = listener
         .restart(|| {

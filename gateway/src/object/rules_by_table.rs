@@ -27,7 +27,7 @@ const STATES: [Lifecycle; 6] = [
 
 /// Attributes that a client may repeat for a new object although the server sets them: clients of every make send them, and Register
 /// of what is in the value contradicts nothing.
-const REPEATED_AT_FIRST: [&str; 9] = [
+const REPEATED_AT_FIRST: [&str; 7] = [
     "Certificate Length",
     "Certificate Type",
     "Cryptographic Algorithm",
@@ -35,8 +35,6 @@ const REPEATED_AT_FIRST: [&str; 9] = [
     "Key Format Type",
     "Object Type",
     "Opaque Data Type",
-    "Protection Level",
-    "Quantum Safe",
 ];
 
 /// Object types that an attribute is let pass on although its table does not name them.
