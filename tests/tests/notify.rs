@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use keygate_kmip::{Operation, PutFunction, ResultReason, Tag};
+use keygate_kmip::{Operation, PutFunction, QueryFunction, ResultReason, Tag};
 use keygate_tests::client::TlsKmipClient;
 use keygate_tests::gateway::{Setup, TestGateway};
 use keygate_tests::kmip_listener::{Call, KmipListener};
@@ -249,7 +249,8 @@ fn a_client_is_asked_by_an_administrator() {
         &["endpoint", "query", "a", "--functions", "operations,QueryProfiles"],
         structure(Tag::RESPONSE_PAYLOAD, vec![enumeration(Tag::OPERATION, Operation::Notify.code())]),
     );
-    assert_eq!(question, (Some(Operation::Query), vec![1, 9]));
+    let functions = [QueryFunction::QueryOperations, QueryFunction::QueryProfiles].map(QueryFunction::code);
+    assert_eq!(question, (Some(Operation::Query), functions.to_vec()));
     assert!(shown.contains("value=\"Notify\""), "{shown}");
     // Nothing is sent to an endpoint that is there to be asked.
     create(&mut gateway.connect("a"));
