@@ -222,7 +222,7 @@ fn fact_05_netapp_finds_an_opaque_object_by_its_own_attributes() {
     ];
     let answer = send(&mut client, &message(V1_0, vec![Item::new(Tag::BATCH_ORDER_OPTION.0, Value::Boolean(true))], items));
     let outcomes: Vec<Item> = batch_items(&answer).into_iter().map(|item| request::item_outcome(item).expect("done")).collect();
-    assert_eq!(identifiers(&outcomes[1]), [id.clone()]);
+    assert_eq!(identifiers(&outcomes[1]), std::slice::from_ref(&id));
     assert_eq!(outcomes[2].find(Tag::OPAQUE_DATA_VALUE.0).and_then(Item::bytes), Some(&b"blob"[..]));
     let tree = outcomes[3].fields().iter().find(|field| field.field(Tag::ATTRIBUTE_NAME.0).and_then(Item::text) == Some("x-NETAPP-Tree"));
     assert_eq!(tree.and_then(|field| field.field(Tag::ATTRIBUTE_VALUE.0)).map(|field| &field.value), Some(&nested));
@@ -294,7 +294,7 @@ fn fact_07_synology() {
     let id = register_secret(&mut client, V1_2, b"volume key", attributes);
     ask(&mut client, V1_2, Operation::ModifyAttribute, vec![on(&id), attribute("Name", name_value("volume1"))]);
     let found = |client: &mut TlsKmipClient, name: &str| identifiers(&ask(client, V1_2, Operation::Locate, vec![attribute("Name", name_value(name))]));
-    assert_eq!(found(&mut client, "volume1"), [id.clone()]);
+    assert_eq!(found(&mut client, "volume1"), std::slice::from_ref(&id));
     assert_eq!(found(&mut client, "temporary"), Vec::<String>::new());
     let got = ask(&mut client, V1_2, Operation::GetAttributes, vec![on(&id), text(Tag::ATTRIBUTE_NAME, "Operation Policy Name")]);
     assert_eq!(got.find(Tag::ATTRIBUTE_VALUE.0).and_then(Item::text), Some("default"));
