@@ -2,7 +2,7 @@
 # Installs what the tests need on a Debian machine and makes the Python environments in target/.
 #
 # As root it installs missing packages; otherwise it names them and fails. A tool named in KEYGATE_TEST_SKIP (comma separated:
-# softhsm, kryoptic, pykmip, nginx, haproxy, strongswan, pkilint, age, 7z) is not asked for. Nothing is installed that is there already.
+# softhsm, kryoptic, pykmip, kmip-clients, nginx, haproxy, strongswan, pkilint, age, 7z) is not asked for. Nothing is installed that is there already.
 # `tests/setup.sh bench` installs what only `make bench` needs on top: cfssl and p11-kit's server, to compare with.
 set -eu
 
@@ -41,7 +41,7 @@ if ! skipped kryoptic; then
     { there -name 'libclang*.so*' && there -path '*clang*/include/stddef.h'; } || missing="$missing libclang-dev"
     there -name libsqlite3.so || missing="$missing libsqlite3-dev"
 fi
-if ! skipped pykmip || ! skipped pkilint; then
+if ! skipped pykmip || ! skipped kmip-clients || ! skipped pkilint; then
     need python3 python3
     python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || missing="$missing python3-venv"
 fi
@@ -95,6 +95,20 @@ if ! skipped pykmip; then
         "$python/bin/pip" download --quiet --disable-pip-version-check --no-binary :all: --no-deps \
             --dest "$target/pykmip-sdist" pykmip==0.11.0
         tar -xzf "$target"/pykmip-sdist/*.tar.gz -C "$target/pykmip-sdist" --strip-components=1
+        touch "$stamp"
+    fi
+fi
+
+if ! skipped kmip-clients; then
+    clients=$target/kmip-clients
+    stamp=$clients/.keygate-setup-1
+    if [ ! -e "$stamp" ]; then
+        mkdir -p "$target"
+        rm -rf "$clients"
+        python3 -m venv "$clients"
+        # pymongo for its BSON alone.
+        "$clients/bin/pip" install --quiet --disable-pip-version-check \
+            cyphera-kmip==0.0.1a1 pymongocrypt==1.21.2 pymongo==4.20.0
         touch "$stamp"
     fi
 fi

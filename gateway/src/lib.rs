@@ -19,6 +19,7 @@ pub mod import;
 pub mod keystores;
 pub mod kmip;
 pub mod listen;
+pub mod notify;
 pub mod object;
 pub mod operation;
 pub mod provisioning;

@@ -921,6 +921,20 @@ impl Attributes {
         }
     }
 
+    /// Reads what Locate looks for: as [`Self::decode_flat`], or 1.x Attribute items in a Template-Attribute, as some clients send them.
+    pub(crate) fn decode_filter(fields: &mut Fields<'_>, tag: Tag, version: ProtocolVersion) -> Result<Self, DecodeError> {
+        match if version < V2_0 { fields.optional(Tag::TEMPLATE_ATTRIBUTE) } else { None } {
+            Some(item) => {
+                let wrapped = Self::decode(item, version)?;
+                if !wrapped.templates.is_empty() {
+                    return Err(item.bad_value("holds the name of a template, and Locate looks for attributes"));
+                }
+                Ok(wrapped)
+            }
+            None => Self::decode_flat(fields, tag, version),
+        }
+    }
+
     /// Appends repeated 1.x Attribute items, or a 2.x structure.
     pub(crate) fn encode_flat(&self, tag: Tag, writer: &mut Writer, version: ProtocolVersion) {
         if version >= V2_0 {

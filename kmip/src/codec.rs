@@ -373,7 +373,7 @@ pub struct OtherItem {
 ///
 /// Kinds: `required`, `optional`, `repeated`; and those whose form differs between 1.x and 2.x, named by their 1.x
 /// tag: `template` and `optional_template` (Template-Attribute or Attributes), `flat` (repeated Attribute items or one
-/// Attributes structure), `attribute` (Attribute or New Attribute), `names` and `optional_name` (Attribute Name or
+/// Attributes structure), `filter` (the same, or in 1.x a Template-Attribute around them), `attribute` (Attribute or New Attribute), `names` and `optional_name` (Attribute Name or
 /// Attribute Reference). And `object` (any managed object), and `others` (whatever items are left).
 macro_rules! structure {
     (
@@ -458,6 +458,7 @@ macro_rules! slot_type {
     (template $type:ty) => { $type };
     (optional_template $type:ty) => { Option<$type> };
     (flat $type:ty) => { $type };
+    (filter $type:ty) => { $type };
     (attribute $type:ty) => { $type };
     (names $type:ty) => { Vec<$type> };
     (optional_name $type:ty) => { Option<$type> };
@@ -477,6 +478,9 @@ macro_rules! slot_decode {
     };
     (flat, $fields:ident, $version:ident, $tag:expr, $present:expr) => {
         $crate::Attributes::decode_flat(&mut $fields, $tag, $version)?
+    };
+    (filter, $fields:ident, $version:ident, $tag:expr, $present:expr) => {
+        $crate::Attributes::decode_filter(&mut $fields, $tag, $version)?
     };
     (attribute, $fields:ident, $version:ident, $tag:expr, $present:expr) => {
         $crate::codec::Field::decode($fields.required($crate::codec::renamed($tag, $version))?, $version)?
@@ -556,6 +560,9 @@ macro_rules! slot_encode {
         }
     };
     (flat, $value:expr, $writer:ident, $version:ident, $tag:expr) => {
+        $value.encode_flat($tag, $writer, $version)
+    };
+    (filter, $value:expr, $writer:ident, $version:ident, $tag:expr) => {
         $value.encode_flat($tag, $writer, $version)
     };
     (attribute, $value:expr, $writer:ident, $version:ident, $tag:expr) => {

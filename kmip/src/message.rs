@@ -408,6 +408,13 @@ impl Field for ResponseItem {
         let result = match (status, payload) {
             (ResultStatus::Success, Some(payload)) => ItemResult::Success(payload),
             (ResultStatus::OperationUndone, Some(payload)) => ItemResult::Undone(payload),
+            // KMIP 1.4 §5.1: "a Response Message containing no payload".
+            (ResultStatus::Success, None) if operation == Some(Operation::Notify) => {
+                ItemResult::Success(crate::NotifyResponse::default().into())
+            }
+            (ResultStatus::Success, None) if operation == Some(Operation::Put) => {
+                ItemResult::Success(crate::PutResponse::default().into())
+            }
             (ResultStatus::Success, None) => {
                 return Err(
                     status_item.error(DecodeErrorKind::Missing { missing: Tag::RESPONSE_PAYLOAD, within: item.tag })

@@ -115,6 +115,9 @@ macro_rules! sample_slot {
     (others, $maker:ident, $present:expr) => {
         $maker.list()
     };
+    (filter, $maker:ident, $present:expr) => {
+        $crate::samples::sample_slot!(flat, $maker, $present)
+    };
     (flat, $maker:ident, $present:expr) => {{
         let mut attributes: $crate::Attributes = $crate::samples::Sample::sample($maker);
         attributes.templates.clear();

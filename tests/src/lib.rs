@@ -11,6 +11,7 @@ pub mod est;
 pub mod forwarder;
 pub mod gateway;
 pub mod kmip_https;
+pub mod kmip_listener;
 pub mod kmip_refuser;
 pub mod names;
 pub mod pem;

@@ -48,6 +48,17 @@ pub fn python() -> PathBuf {
     python
 }
 
+/// The virtual Python environment with other makers' KMIP clients that `tests/setup.sh` makes.
+///
+/// # Panics
+/// If it has not been made.
+#[must_use]
+pub fn clients_python() -> PathBuf {
+    let python = target().join("kmip-clients/bin/python");
+    assert!(python.exists(), "{} is missing: run tests/setup.sh, or set KEYGATE_TEST_SKIP=kmip-clients", python.display());
+    python
+}
+
 /// The virtual Python environment with pkilint that `tests/setup.sh` makes.
 ///
 /// # Panics

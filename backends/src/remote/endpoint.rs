@@ -8,7 +8,6 @@ use std::error::Error;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// A connection that was idle for longer is not used again: servers and firewalls forget them silently.
@@ -135,12 +134,7 @@ impl<C> Endpoint<C> {
     ) -> Result<C, Broken> {
         let until = deadline.min(Instant::now() + self.connect_timeout);
         let opened = async {
-            let socket = TcpStream::connect((self.address.host(), self.address.port())).await.map_err(describe)?;
-            socket.set_nodelay(true).map_err(describe)?;
-            // The address was checked when it was parsed.
-            let name = tls.name_of(self.address.host()).ok_or_else(|| "the host is not a name".to_owned())?;
-            let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::clone(&tls.config));
-            let stream = connector.connect(name, socket).await.map_err(describe)?;
+            let stream = tls.open(&self.address).await?;
             protocol.open(stream, &self.address).await
         };
         match tokio::time::timeout_at(until.into(), opened).await {

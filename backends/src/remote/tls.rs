@@ -3,7 +3,9 @@
 //! The name in the address (DNS or IP) must be in the server's certificate in either case; `server_name` says another
 //! one for servers that are reached by a name or address that their certificate does not have.
 
-use crate::error::{KsError, Result};
+use super::endpoint::describe;
+use super::Address;
+use crate::error::{Class, KsError, Result};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
@@ -12,6 +14,8 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
 
@@ -33,7 +37,7 @@ pub struct Identity {
 
 /// A TLS 1.2 and 1.3 client with its trust and identity.
 pub struct TlsClient {
-    pub(super) config: Arc<ClientConfig>,
+    config: Arc<ClientConfig>,
     server_name: Option<ServerName<'static>>,
 }
 
@@ -74,8 +78,28 @@ impl TlsClient {
         Ok(Self { config: Arc::new(config), server_name })
     }
 
+    /// A new connection, its handshake completed.
+    ///
+    /// # Errors
+    /// `RetryOther` that says why there is none within this time.
+    pub async fn connect(&self, address: &Address, within: Duration) -> Result<TlsStream<TcpStream>> {
+        let away = |why: String| KsError::new(Class::RetryOther, format!("no connection to {address}: {why}"));
+        match tokio::time::timeout(within, self.open(address)).await {
+            Ok(opened) => opened.map_err(away),
+            Err(_) => Err(away("not in time".to_owned())),
+        }
+    }
+
+    pub(super) async fn open(&self, address: &Address) -> std::result::Result<TlsStream<TcpStream>, String> {
+        let socket = TcpStream::connect((address.host(), address.port())).await.map_err(describe)?;
+        socket.set_nodelay(true).map_err(describe)?;
+        // The address was checked when it was parsed.
+        let name = self.name_of(address.host()).ok_or_else(|| "the host is not a name".to_owned())?;
+        tokio_rustls::TlsConnector::from(Arc::clone(&self.config)).connect(name, socket).await.map_err(describe)
+    }
+
     /// The name that the certificate of a server at this host must have.
-    pub(super) fn name_of(&self, host: &str) -> Option<ServerName<'static>> {
+    fn name_of(&self, host: &str) -> Option<ServerName<'static>> {
         self.server_name.clone().or_else(|| ServerName::try_from(host.to_owned()).ok())
     }
 }

@@ -6,6 +6,7 @@
 
 mod clients;
 mod connect;
+mod endpoints;
 mod grants;
 mod groups;
 mod keys;
@@ -20,7 +21,7 @@ mod users;
 pub use connect::{ConnectError, send, send_for_stream};
 pub use keys::{KeyView, KeysFuture, KeysPage, ObjectsAdmin};
 pub use reply::{
-    AdminError, AdminReply, CertificateView, ClientView, ErrorClass, GrantView, GroupView, IssuedView, RotatedView, SealStatusView, SealView,
+    AdminError, AdminReply, CertificateView, ClientView, EndpointView, ErrorClass, GrantView, GroupView, IssuedView, RotatedView, SealStatusView, SealView,
     SharesView, UnsealView, UserView, chain,
 };
 pub use stream::{DataSink, Progress, ProgressSink, StreamItem, handle_stream, stream_here};
@@ -49,6 +50,9 @@ pub async fn handle(app: &App, actor: &Actor, request: AdminRequest) -> Result<A
         AdminRequest::ClientKeystore { name, keystore } => admin.client_keystore(&name, keystore.as_deref()).await,
         AdminRequest::ClientList => Ok(admin.client_list()),
         AdminRequest::ClientRenew { name, credential } => admin.client_renew(&name, credential).await,
+        AdminRequest::EndpointList => Ok(admin.endpoint_list()),
+        AdminRequest::EndpointQuery { client, functions } => admin.endpoint_query(&client, &functions).await,
+        AdminRequest::EndpointVersions { client } => admin.endpoint_versions(&client).await,
         AdminRequest::GrantAdd { target, to, operations } => admin.grant_add(&target, &to, operations).await,
         AdminRequest::GrantList => Ok(admin.grant_list()),
         AdminRequest::GrantRemove { id } => admin.grant_remove(&id).await,

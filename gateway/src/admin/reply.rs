@@ -21,6 +21,8 @@ pub enum AdminReply {
     Clients(Vec<ClientView>),
     /// Done, nothing to show.
     Done,
+    /// Endpoints of clients.
+    Endpoints(Vec<EndpointView>),
     /// Keys have left.
     Exported(ExportSummary),
     /// Grants.
@@ -35,6 +37,8 @@ pub enum AdminReply {
     Keys(KeysPage),
     /// A grant was added.
     Made { id: String },
+    /// A KMIP message as XML.
+    Message { xml: String },
     /// The keyring was rotated.
     Rotated(RotatedView),
     /// A seal slot was added.
@@ -92,6 +96,30 @@ pub struct CertificateView {
     pub expired: bool,
     /// Whether it is accepted no longer.
     pub revoked: bool,
+}
+
+/// Where a client listens, as listed.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct EndpointView {
+    /// The client's name.
+    pub client: String,
+    /// Host and port.
+    pub address: String,
+    /// The KMIP version in which it is called.
+    pub version: String,
+    /// Whether new objects are sent to it.
+    pub put: bool,
+    /// Whether it is told of changed attributes.
+    pub notify: bool,
+    /// Messages that wait.
+    pub waiting: u64,
+    /// Messages that it has taken since the start.
+    pub sent: u64,
+    /// Messages that it refused, that were given up, or that found no room since the start.
+    pub failed: u64,
+    /// Why the last try did not do, if it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
 }
 
 /// A KMIP user as listed.

@@ -33,6 +33,12 @@ pub enum AdminRequest {
     ClientList,
     /// Gives a client a further certificate.
     ClientRenew { name: String, credential: NewCredential },
+    /// Where clients listen for what they are sent unasked, and how that goes.
+    EndpointList,
+    /// Asks a client's endpoint by Query.
+    EndpointQuery { client: String, functions: Vec<String> },
+    /// Asks a client's endpoint by Discover Versions.
+    EndpointVersions { client: String },
     /// An export of an organisation's keys; answered by a stream.
     Export { organisation: Option<String>, format: ExportFormat },
     /// Grants operations to a client or group.

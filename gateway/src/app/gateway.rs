@@ -12,7 +12,9 @@ use keygate_kmip::{ProtocolVersion, ttlv};
 use super::{App, remote, token};
 use crate::{
     admin::chain,
-    config::{AuditReads, Config, Forbidden, GroupConfig, KeystoreConfig, NoEncoding, RngSeed, SplitKeyPolynomial},
+    config::{
+        AuditReads, Config, Forbidden, GroupConfig, GroupDefault, KeystoreConfig, LocateOrder, NoEncoding, RngSeed, SplitKeyPolynomial,
+    },
     kmip::KmipFront,
     keystores::{OpenFailure, component, component_state},
     operation::{self, AsynchronousPolicy, Gateway, InUse, Keystores, Policy},
@@ -211,6 +213,13 @@ fn policy(config: &Config) -> Policy {
         legacy_algorithms: kmip.legacy_algorithms,
         unique_names: kmip.unique_names,
         wrapped_key_material: kmip.no_encoding == NoEncoding::KeyMaterial,
+        endpoint_role: kmip.endpoint_role,
+        locate_oldest_first: kmip.locate_order == LocateOrder::Oldest,
+        group_default: match kmip.group_default {
+            GroupDefault::Newest => operation::GroupDefault::Newest,
+            GroupDefault::RoundRobin => operation::GroupDefault::RoundRobin,
+        },
+        hidden_operations: kmip.hidden_operations.clone(),
         rng_seed: match kmip.rng_seed {
             RngSeed::All => operation::RngSeed::All,
             RngSeed::AtMost(bytes) => operation::RngSeed::Some(i32::from(bytes)),

@@ -36,6 +36,7 @@ use crate::{
     identity::{DirectoryContent, DirectoryHandle, RestUsers, Users},
     keystores::{self, KeystoreService},
     provisioning::{self, Provisioning, ProvisioningError},
+    notify::Endpoints,
     quota::RequestBuckets,
     seal::RootKey,
     store::{Change, Commit, CommitError, Entry, KeystoreEntry, KeystoreId, OpenError, OrganisationId, Store, StoreOptions},
@@ -101,6 +102,8 @@ pub struct App {
     pub provisioning: Arc<Provisioning>,
     /// The life of keystores.
     pub keystores: Arc<KeystoreService>,
+    /// Where clients listen for what they are sent unasked.
+    pub endpoints: Arc<Endpoints>,
     /// What became of the last exports.
     pub exports: Arc<ExportReports>,
     /// Which parts work.
@@ -208,6 +211,7 @@ impl App {
         });
         let app = Self {
             dir,
+            endpoints: Arc::new(Endpoints::new(&config.notify)),
             config,
             keystores: Arc::new(keystores),
             provisioning: Arc::new(provisioning),

@@ -114,6 +114,7 @@ pub async fn serve<H: FrameHandler>(app: Arc<App>, gateway: Arc<Gateway>, handle
     }
     tasks.spawn(follow_directory(app.clone()));
     let pending = Arc::clone(gateway.asynchronous());
+    app.endpoints.start(&gateway, &mut tasks);
     tasks.spawn(gateway::watch_keystores(app.clone(), gateway));
     tasks.spawn(keep_certificates(app.clone(), identity));
     tasks.spawn(refusals::write_refusals(app.clone()));
@@ -321,5 +322,6 @@ impl MetricsSource for ConnectionGauge {
 fn add_metrics(app: &Arc<App>, registry: &Arc<Registry>) {
     app.metrics.add_source(Arc::new(Expiry::new(app.store.clone())));
     app.metrics.add_source(Arc::new(KeystoreMetrics::new(&app.keystores)));
+    app.metrics.add_source(app.endpoints.clone());
     app.metrics.add_source(Arc::new(ConnectionGauge { registry: registry.clone(), app: Arc::downgrade(app) }));
 }

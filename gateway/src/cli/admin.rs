@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{
     Failure, api,
-    args::{Audit, Cache, Client, Command, Credential, Data, Grant, Group, Keys, SealCommand, User},
+    args::{Audit, Cache, Client, Command, Credential, Data, Endpoint, Grant, Group, Keys, SealCommand, User},
     code,
     files::Making,
     output,
@@ -32,6 +32,7 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
         Command::Cache(Cache::Flush { data }) => flush(&data),
         Command::Cert(command) => api::certificate(command),
         Command::Client(command) => client(command),
+        Command::Endpoint(command) => endpoint(command),
         Command::Grant(command) => grant(command),
         Command::Group(command) => group(command),
         Command::Keys(command) => keys(command),
@@ -123,6 +124,14 @@ fn user(command: User) -> Result<(), Failure> {
         }
         User::List { client, data } => show(&data, AdminRequest::UserList { client }),
         User::Remove { client, user, data } => show(&data, AdminRequest::UserRemove { client, user }),
+    }
+}
+
+fn endpoint(command: Endpoint) -> Result<(), Failure> {
+    match command {
+        Endpoint::List { data } => show(&data, AdminRequest::EndpointList),
+        Endpoint::Query { client, functions, data } => show(&data, AdminRequest::EndpointQuery { client, functions }),
+        Endpoint::Versions { client, data } => show(&data, AdminRequest::EndpointVersions { client }),
     }
 }
 

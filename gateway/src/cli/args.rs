@@ -63,6 +63,9 @@ pub(super) enum Command {
     Client(Client),
     /// On a client machine: gets a certificate with a provisioning key (EST), and renews it when a third of its life is left.
     Enrol(Enrol),
+    /// Where clients listen for what the server sends them ([[endpoint]] of keygate.toml), and what they say when asked.
+    #[command(subcommand)]
+    Endpoint(Endpoint),
     /// Lets others than the owner use objects.
     #[command(subcommand)]
     Grant(Grant),
@@ -447,6 +450,32 @@ pub(super) enum User {
         client: String,
         /// The user's name.
         user: String,
+        #[command(flatten)]
+        data: Data,
+    },
+}
+
+#[derive(Subcommand)]
+pub(super) enum Endpoint {
+    /// Lists endpoints with what they were sent, what waits, and what is wrong.
+    List {
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Asks a client by Query, and shows its answer as KMIP XML.
+    Query {
+        /// The client's name.
+        client: String,
+        /// Query Functions, separated by commas, such as operations,objects,profiles; default: operations, objects, server information.
+        #[arg(long, value_delimiter = ',', value_name = "FUNCTION")]
+        functions: Vec<String>,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Asks a client by Discover Versions, and shows its answer as KMIP XML.
+    Versions {
+        /// The client's name.
+        client: String,
         #[command(flatten)]
         data: Data,
     },

@@ -45,6 +45,18 @@ pub(super) fn print(reply: &AdminReply, json: bool) {
             table.print();
         }
         AdminReply::Done => println!("done"),
+        AdminReply::Endpoints(endpoints) => {
+            let mut table = Table::new(["CLIENT", "ADDRESS", "KMIP", "SENDS", "WAITING", "SENT", "FAILED"]);
+            for endpoint in endpoints {
+                let sends = [("Notify", endpoint.notify), ("Put", endpoint.put)].into_iter().filter(|(_, on)| *on).map(|(name, _)| name);
+                let sends = sends.collect::<Vec<_>>().join(",");
+                let counts = [endpoint.waiting, endpoint.sent, endpoint.failed].map(|count| count.to_string());
+                let [waiting, sent, failed] = counts;
+                let cells = [endpoint.client.clone(), endpoint.address.clone(), endpoint.version.clone(), sends, waiting, sent, failed];
+                table.row_with(cells, endpoint.trouble.iter().map(|why| format!("trouble: {why}")).collect());
+            }
+            table.print();
+        }
         AdminReply::Exported(made) => {
             for (id, reason) in &made.reasons {
                 println!("left out: {id}: {reason}");
@@ -79,6 +91,7 @@ pub(super) fn print(reply: &AdminReply, json: bool) {
             }
         }
         AdminReply::Made { id } => println!("{id}"),
+        AdminReply::Message { xml } => println!("{}", xml.trim_end()),
         AdminReply::Rotated(rotated) => {
             let what = if rotated.resumed { "went on with" } else { "added" };
             println!("{what} keyring term {}; {} objects sealed again", rotated.term, rotated.objects);

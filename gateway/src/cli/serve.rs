@@ -56,11 +56,12 @@ pub(super) fn config(command: &ConfigCommand) -> Result<(), Failure> {
                 KeystoreConfig::Local { .. } => None,
             });
             let tokens: Vec<String> = tokens.collect();
+            let endpoints: Vec<String> = config.notify.endpoints.iter().map(ToString::to_string).collect();
             if arguments.data.json {
-                println!("{}", serde_json::json!({ "ok": true, "keystores": tokens }));
+                println!("{}", serde_json::json!({ "ok": true, "keystores": tokens, "endpoints": endpoints }));
             } else {
                 // As they were understood: what was pasted may have meant something else.
-                tokens.iter().for_each(|token| println!("{token}"));
+                tokens.iter().chain(&endpoints).for_each(|line| println!("{line}"));
                 println!("the settings are right");
             }
         }
@@ -83,7 +84,11 @@ fn check_files(config: &Config) -> Result<(), Failure> {
         let error = files::check(keystore).err()?;
         Some(format!("keystore.{}: {}", keystore.name(), told(error)))
     });
-    let wrong: Vec<String> = wrong.collect();
+    let endpoints = config.notify.endpoints.iter().filter_map(|endpoint| {
+        let error = files::client(&endpoint.trust, endpoint.identity.as_ref(), endpoint.server_name.as_deref()).err()?;
+        Some(format!("endpoint.{}: {}", endpoint.client, chain(&error)))
+    });
+    let wrong: Vec<String> = wrong.chain(endpoints).collect();
     if wrong.is_empty() { Ok(()) } else { Err(Failure::new(code::USAGE, wrong.join("\n"))) }
 }
 

@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::{Path, PathBuf}, str::FromStr, time::Duration};
 
+use keygate_kmip::Operation;
 use keygate_pki::{BlockList, HttpUrl, SubjectAltName};
 use toml::Value;
 
 use super::{
-    AuditReads, Config, Forbidden, HttpConfig, KmipConfig, Limits, LogConfig, LogFormat, NoEncoding, OnLoss, RequestQuotas, RngSeed, SplitKeyPolynomial,
-    UnsealConfig, keystore, settings,
+    AuditReads, Config, Forbidden, GroupDefault, HttpConfig, KmipConfig, Limits, LocateOrder, LogConfig, LogFormat, NoEncoding, NotifyConfig, OnLoss,
+    RequestQuotas, RngSeed, SplitKeyPolynomial, UnsealConfig, endpoint, keystore, settings,
 };
 use crate::store::{CertificateQuotas, ObjectQuotas};
 
@@ -21,6 +22,7 @@ const REQUESTS_PER_SECOND_MAX: usize = 1_000_000;
 pub struct FileConfig {
     pub(super) values: BTreeMap<String, Value>,
     pub(super) keystores: Vec<toml::Table>,
+    pub(super) endpoints: Vec<toml::Table>,
     problems: Vec<Problem>,
 }
 
@@ -74,6 +76,13 @@ impl FileConfig {
             }
             Some(_) => config.problem("keystore", "must be tables, each begun with [[keystore]]"),
         }
+        match table.remove("endpoint") {
+            None => {}
+            Some(Value::Array(list)) if list.iter().all(Value::is_table) => {
+                config.endpoints = list.into_iter().filter_map(|value| value.try_into().ok()).collect();
+            }
+            Some(_) => config.problem("endpoint", "must be tables, each begun with [[endpoint]]"),
+        }
         config.flatten("", table);
         for text in overrides {
             config.lay_over(text);
@@ -84,6 +93,7 @@ impl FileConfig {
     /// Checks everything and reports all problems at once.
     pub fn check(mut self) -> Result<Config, Problems> {
         let keystores = keystore::check(&mut self);
+        let endpoints = endpoint::check(&mut self);
         let config = Config {
             kmip: KmipConfig {
                 listen: self.address("kmip.listen"),
@@ -97,6 +107,10 @@ impl FileConfig {
                 async_begin: self.milliseconds("kmip.async_begin_ms"),
                 split_key_polynomial: self.choice("kmip.split_key_polynomial", &[("polynomial-285", SplitKeyPolynomial::P285), ("polynomial-283", SplitKeyPolynomial::P283)]),
                 unique_names: self.flag("kmip.unique_names"),
+                endpoint_role: self.flag("kmip.endpoint_role"),
+                locate_order: self.choice("kmip.locate_order", &[("newest", LocateOrder::Newest), ("oldest", LocateOrder::Oldest)]),
+                group_default: self.choice("kmip.group_default", &[("newest", GroupDefault::Newest), ("round-robin", GroupDefault::RoundRobin)]),
+                hidden_operations: self.operations("kmip.hidden_operations"),
                 no_encoding: self.choice("kmip.no_encoding", &[("byte-string", NoEncoding::ByteString), ("key-material", NoEncoding::KeyMaterial)]),
                 certify: self.choice("kmip.certify", &[("off", false), ("own", true)]),
                 certify_days: u32::try_from(self.count("kmip.certify_days", 1, 3650)).unwrap_or(1),
@@ -113,6 +127,13 @@ impl FileConfig {
             seal_wait: self.flag("seal.wait"),
             unseal: self.unseal(),
             limits: self.limits(),
+            notify: NotifyConfig {
+                endpoints,
+                queue_max: self.count("notify.queue_max", 1, 100_000),
+                attempts_max: u32::try_from(self.count("notify.attempts_max", 1, 1_000)).unwrap_or(u32::MAX),
+                retry: self.seconds("notify.retry_seconds"),
+                timeout: self.seconds("notify.timeout_seconds"),
+            },
             log: LogConfig {
                 format: self.choice("log.format", &[("human", LogFormat::Human), ("json", LogFormat::Json)]),
                 level: self.text("log.level"),
@@ -296,6 +317,22 @@ impl FileConfig {
             self.problem(key, &format!("must be ADDRESS:PORT such as 127.0.0.1:8443 or [::]:8443, or off, not \"{text}\""));
         }
         address
+    }
+
+    /// Names of operations, separated by commas. A server that hides these is none any more: a client must be able to ask.
+    fn operations(&mut self, key: &str) -> Vec<Operation> {
+        let text = self.text(key);
+        let mut list = Vec::new();
+        for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+            match crate::authorize::operation_named(name) {
+                Some(Operation::Query | Operation::DiscoverVersions) => {
+                    self.problem(key, &format!("{name} cannot be hidden: clients learn by it what is served"));
+                }
+                Some(operation) => list.push(operation),
+                None => self.problem(key, &format!("\"{name}\" is no operation of KMIP; names are as in KMIP XML, such as RNGSeed")),
+            }
+        }
+        list
     }
 
     fn unseal(&mut self) -> Option<UnsealConfig> {

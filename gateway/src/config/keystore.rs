@@ -112,7 +112,7 @@ impl KeystoreConfig {
 pub(super) fn check(file: &mut FileConfig) -> Vec<KeystoreConfig> {
     let mut list: Vec<KeystoreConfig> = Vec::new();
     for (index, table) in std::mem::take(&mut file.keystores).into_iter().enumerate() {
-        let mut table = Table { label: format!("keystore[{index}]"), table, secret: Secret::Named, file };
+        let mut table = Table::new(format!("keystore[{index}]"), table, Secret::Named, file);
         let keystore = keystore(&mut table);
         let is_default = table.flag("default");
         table.finish();
@@ -153,7 +153,7 @@ pub fn check_one(name: &str, kind: &str, mut settings: toml::Table, sealed: bool
     let secret = if sealed { Secret::Sealed } else { Secret::Absent };
     settings.insert("name".into(), Value::String(name.into()));
     settings.insert("kind".into(), Value::String(kind.into()));
-    let mut table = Table { label: format!("keystore.{name}"), table: settings, secret, file: &mut file };
+    let mut table = Table::new(format!("keystore.{name}"), settings, secret, &mut file);
     let keystore = keystore(&mut table);
     table.finish();
     let problems = file.into_problems();
@@ -165,7 +165,7 @@ pub fn check_one(name: &str, kind: &str, mut settings: toml::Table, sealed: bool
 
 fn keystore(table: &mut Table<'_>) -> Option<KeystoreConfig> {
     let name = table.required("name")?;
-    table.label = format!("keystore.{name}");
+    table.name(&format!("keystore.{name}"));
     let name_ok = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     if name.len() > 64 || !name.bytes().all(name_ok) {
         table.problem("name", "must be 1 to 64 letters, digits, hyphens or underscores");
@@ -297,7 +297,19 @@ pub(super) struct Table<'a> {
     file: &'a mut FileConfig,
 }
 
+impl<'a> Table<'a> {
+    /// A table whose problems are told under this label.
+    pub(super) fn new(label: String, table: toml::Table, secret: Secret, file: &'a mut FileConfig) -> Self {
+        Self { label, table, secret, file }
+    }
+}
+
 impl Table<'_> {
+    /// Its problems are told under this label from now on.
+    pub(super) fn name(&mut self, label: &str) {
+        label.clone_into(&mut self.label);
+    }
+
     /// A table within this one. Its PIN is kept elsewhere as this one's is, unless it names a place for it.
     pub(super) fn inner(&mut self, label: String, table: toml::Table) -> Table<'_> {
         Table { label: format!("{}.{label}", self.label), table, secret: self.secret, file: self.file }

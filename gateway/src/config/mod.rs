@@ -4,6 +4,7 @@
 //! [`SETTINGS`]; `keygate serve --help` and `docs/operations.md` show it. No setting holds a secret: PINs and passphrases
 //! are named by file, file descriptor or systemd credential.
 
+mod endpoint;
 mod file;
 mod group;
 mod keystore;
@@ -12,8 +13,10 @@ mod settings;
 
 use std::{collections::BTreeMap, net::{IpAddr, SocketAddr}, path::{Path, PathBuf}, time::Duration};
 
+use keygate_kmip::Operation;
 use keygate_pki::{BlockList, HttpUrl, SubjectAltName, provisioning::SourceRanges};
 
+pub use endpoint::{EndpointConfig, NotifyConfig};
 pub use file::{FileConfig, Problem, Problems};
 pub use group::GroupConfig;
 pub use keystore::{KeystoreConfig, Pkcs11Config, PinSource, check_one};
@@ -49,6 +52,8 @@ pub struct Config {
     pub unseal: Option<UnsealConfig>,
     /// Bounds of sizes, counts and waits.
     pub limits: Limits,
+    /// What is sent to clients of the server's own accord.
+    pub notify: NotifyConfig,
     /// Log output.
     pub log: LogConfig,
     /// The configured keystores, `local` always among them.
@@ -99,6 +104,14 @@ pub struct KmipConfig {
     pub unique_names: bool,
     /// What the Key Value of a key wrapped with No Encoding is.
     pub no_encoding: NoEncoding,
+    /// Whether clients may turn a connection round.
+    pub endpoint_role: bool,
+    /// The order of what Locate finds.
+    pub locate_order: LocateOrder,
+    /// The default member of an object group.
+    pub group_default: GroupDefault,
+    /// Operations that are not served.
+    pub hidden_operations: Vec<Operation>,
     /// Whether Certify and Re-certify are served, by a CA of their own.
     pub certify: bool,
     /// Days that a certificate of Certify is valid.
@@ -137,6 +150,24 @@ impl KmipConfig {
             ("kmip.version_min", format!("{}.{}", self.version_min.0, self.version_min.1)),
         ])
     }
+}
+
+/// The order of what Locate finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LocateOrder {
+    /// The newest object first.
+    Newest,
+    /// The oldest object first.
+    Oldest,
+}
+
+/// The default member of an object group (KMIP 1.4 §4.9: "Group Member Default").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GroupDefault {
+    /// The newest member.
+    Newest,
+    /// Each in turn: the one after the member that Get handed out last.
+    RoundRobin,
 }
 
 /// By which polynomial GF(2^8) is in split keys (KMIP 3.0, Split Key Polynomial).

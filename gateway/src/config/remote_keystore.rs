@@ -98,22 +98,8 @@ pub(super) fn remote(table: &mut Table<'_>, name: String, is_rest: bool) -> Opti
         Some(RemoteProtocol::Kmip)
     };
     let addresses = addresses(table, if is_rest { rest::PORT } else { kmip::PORT });
-    let trust = match (table.text("ca-file"), table.text("pinned-file")) {
-        (Some(path), None) => Some(TrustFile::Authorities(path.into())),
-        (None, Some(path)) => Some(TrustFile::Pinned(path.into())),
-        _ => {
-            table.problem("ca-file", "exactly one of ca-file and pinned-file must be given");
-            None
-        }
-    };
-    let identity = match (table.text("cert-file"), table.text("key-file")) {
-        (Some(certificate), Some(key)) => Some((certificate.into(), key.into())),
-        (None, None) => None,
-        _ => {
-            table.problem("cert-file", "cert-file and key-file go together");
-            None
-        }
-    };
+    let trust = trust(table);
+    let identity = identity(table);
     let user = user(table);
     if identity.is_none() && user.is_none() {
         table.problem("cert-file", "a key server wants to know us: give cert-file and key-file, or a user and its password");
@@ -136,6 +122,30 @@ pub(super) fn remote(table: &mut Table<'_>, name: String, is_rest: bool) -> Opti
         connect_timeout,
         call_timeout,
     }))
+}
+
+/// Whom we believe at the other end.
+pub(super) fn trust(table: &mut Table<'_>) -> Option<TrustFile> {
+    match (table.text("ca-file"), table.text("pinned-file")) {
+        (Some(path), None) => Some(TrustFile::Authorities(path.into())),
+        (None, Some(path)) => Some(TrustFile::Pinned(path.into())),
+        _ => {
+            table.problem("ca-file", "exactly one of ca-file and pinned-file must be given");
+            None
+        }
+    }
+}
+
+/// The certificate that we show at the other end, and its key.
+pub(super) fn identity(table: &mut Table<'_>) -> Option<(PathBuf, PathBuf)> {
+    match (table.text("cert-file"), table.text("key-file")) {
+        (Some(certificate), Some(key)) => Some((certificate.into(), key.into())),
+        (None, None) => None,
+        _ => {
+            table.problem("cert-file", "cert-file and key-file go together");
+            None
+        }
+    }
 }
 
 fn addresses(table: &mut Table<'_>, default_port: u16) -> Option<Vec<Address>> {

@@ -84,7 +84,7 @@ impl<H: FrameHandler> hyper::service::Service<Request<Incoming>> for Requests<H>
         // responding [...] to avoid the potential attacks". hyper heeds the first and forgets the second, so any chunked request
         // is the last of its connection.
         let is_last = request.version() < Version::HTTP_2 && request.headers().contains_key(header::TRANSFER_ENCODING);
-        let peer = PeerInfo { address: connection.address, connection: connection.id };
+        let peer = PeerInfo { address: connection.address, connection: connection.id, can_turn: false };
         let under_way = UnderWay::begin(&self.activity);
         let (shared, session) = (self.shared.clone(), self.session.clone());
         Box::pin(async move {

@@ -125,7 +125,15 @@ pub(super) fn check_place(config: &KeystoreConfig, data_dir: &Path) -> Result<()
 /// # Errors
 /// Files that are none, or do not fit together.
 pub(crate) fn tls(config: &RemoteKeystoreConfig) -> Result<TlsClient, FileError> {
-    TlsClient::new(trust(&config.trust)?, identity(config)?, config.server_name.as_deref()).map_err(FileError::Tls)
+    client(&config.trust, config.identity.as_ref(), config.server_name.as_deref())
+}
+
+/// The TLS client that these files make: whom it believes, what it shows, and the name that it looks for.
+///
+/// # Errors
+/// The first file that cannot be used.
+pub(crate) fn client(believed: &TrustFile, shown: Option<&(PathBuf, PathBuf)>, server_name: Option<&str>) -> Result<TlsClient, FileError> {
+    TlsClient::new(trust(believed)?, identity(shown)?, server_name).map_err(FileError::Tls)
 }
 
 /// A built-in profile by its name, or one in a file.
@@ -151,8 +159,8 @@ fn trust(file: &TrustFile) -> Result<Trust, FileError> {
     })
 }
 
-fn identity(config: &RemoteKeystoreConfig) -> Result<Option<Identity>, FileError> {
-    let Some((certificate, key_path)) = &config.identity else { return Ok(None) };
+fn identity(shown: Option<&(PathBuf, PathBuf)>) -> Result<Option<Identity>, FileError> {
+    let Some((certificate, key_path)) = shown else { return Ok(None) };
     let chain = certificates("cert-file", certificate)?;
     check_rights(key_path).map_err(|source| FileError::Rights { setting: "key-file", source })?;
     let text = Zeroizing::new(read("key-file", key_path)?);

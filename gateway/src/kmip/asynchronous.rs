@@ -16,8 +16,10 @@ use crate::listen::PeerInfo;
 use crate::operation::OperationError;
 use crate::operation::asynchronous::{Asynchronous, JobId, Polled, Submitted};
 
-/// Operations about pending requests. KMIP 2.1 §6.1.38 of Poll: "The response to this operation SHALL NOT be asynchronous."
-const ALWAYS_NOW: [Operation; 4] = [Operation::Cancel, Operation::Poll, Operation::Process, Operation::QueryAsynchronousRequests];
+/// Operations about pending requests, and about the connection itself. KMIP 2.1 §6.1.38 of Poll: "The response to this operation SHALL NOT
+/// be asynchronous."
+const ALWAYS_NOW: [Operation; 5] =
+    [Operation::Cancel, Operation::Poll, Operation::Process, Operation::QueryAsynchronousRequests, Operation::SetEndpointRole];
 
 /// When a message is answered.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -29,7 +31,7 @@ enum When {
     Later,
 }
 
-/// Executes a message and writes its response, or says that it comes later.
+/// Executes a message and writes its response, or says that it comes later. True: the connection is turned round from here on.
 pub(super) async fn perform(
     front: &KmipFront,
     caller: &Arc<Caller>,
@@ -37,11 +39,14 @@ pub(super) async fn perform(
     (bytes, message): (&[u8], &RequestMessage<'_>),
     now: i64,
     writer: &mut Writer,
-) {
+) -> bool {
     let version = message.header.protocol_version;
     let when = match when(message) {
         Ok(when) => when,
-        Err(text) => return refuse(writer, version, now, ResultReason::InvalidMessage, text),
+        Err(text) => {
+            refuse(writer, version, now, ResultReason::InvalidMessage, text);
+            return false;
+        }
     };
     // What is wrong with the message, or an item whose operation is not known, is told at once.
     let operations: Result<Vec<Operation>, u32> = message.items.iter().map(|item| item.operation).collect();
@@ -52,7 +57,10 @@ pub(super) async fn perform(
     let submitted = match asynchronous.submit(caller.principal(), &operations, bytes.len()) {
         Ok(submitted) => submitted,
         Err(_) if when == When::NowOrLater => return batch::perform(front, caller, peer, message, now, writer).await,
-        Err(error) => return batch::refuse_all(front, peer, message, &error, now, writer),
+        Err(error) => {
+            batch::refuse_all(front, peer, message, &error, now, writer);
+            return false;
+        }
     };
     let mut unannounced = Unannounced { asynchronous: Arc::clone(asynchronous), job: Some(submitted.job) };
     let started = writer.bytes().len();
@@ -60,13 +68,16 @@ pub(super) async fn perform(
     write_response(writer, version, now, &pending);
     if batch::is_too_large(message, writer.bytes().len() - started) {
         writer.truncate(started);
-        return batch::refuse_all(front, peer, message, &OperationError::ResponseTooLarge, now, writer);
+        batch::refuse_all(front, peer, message, &OperationError::ResponseTooLarge, now, writer);
+        return false;
     }
     let policy = asynchronous.policy();
     let (job, mut ended) = (submitted.job, submitted.ended.clone());
     let is_waited_for = when == When::NowOrLater && !policy.answer_within.is_zero();
     let begin_after = if is_waited_for { std::time::Duration::ZERO } else { policy.begin_after };
-    let work = Work { front: front.clone(), caller: Arc::clone(caller), peer, bytes: Zeroizing::new(bytes.to_vec()), job };
+    // What is answered later has no connection to turn round.
+    let apart = PeerInfo { can_turn: false, ..peer };
+    let work = Work { front: front.clone(), caller: Arc::clone(caller), peer: apart, bytes: Zeroizing::new(bytes.to_vec()), job };
     tokio::spawn(async move {
         tokio::select! {
             () = tokio::time::sleep(begin_after) => {}
@@ -80,9 +91,11 @@ pub(super) async fn perform(
     {
         writer.truncate(started);
         let items = message.items.iter().zip(results).map(|(item, result)| batch::answer(item, result));
-        return write_response(writer, version, now, &items.collect::<Vec<_>>());
+        write_response(writer, version, now, &items.collect::<Vec<_>>());
+        return false;
     }
     unannounced.job = None;
+    false
 }
 
 /// The answer to a Poll: "This response SHALL be identical to the response that would have been sent if the operation had completed

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use keygate_kmip::ttlv::Writer;
 use keygate_kmip::{
-    BatchErrorContinuationOption, ItemResult, Operation, RequestItem, RequestMessage, RequestPayload, ResponseItem, ResultReason,
-    ResultStatus,
+    BatchErrorContinuationOption, EndpointRole, ItemResult, Operation, RequestItem, RequestMessage, RequestPayload, ResponseItem, ResponsePayload,
+    ResultReason, ResultStatus,
 };
 
 use super::{KmipFront, asynchronous, decode_reason, refuse, write_response};
@@ -25,7 +25,7 @@ pub(super) struct Run<'a> {
     pub(super) room: &'a (dyn Fn(usize) -> Result<(), OperationError> + Sync),
 }
 
-/// Executes a message and writes its response.
+/// Executes a message and writes its response. True: the connection is turned round from here on.
 pub(super) async fn perform(
     front: &KmipFront,
     caller: &Arc<Caller>,
@@ -33,13 +33,15 @@ pub(super) async fn perform(
     message: &RequestMessage<'_>,
     now: i64,
     writer: &mut Writer,
-) {
+) -> bool {
     if let Err((reason, text)) = check(message) {
-        return refuse(writer, message.header.protocol_version, now, reason, text);
+        refuse(writer, message.header.protocol_version, now, reason, text);
+        return false;
     }
     // KMIP 2.1 §9.13: "Maximum Response Size [...] indicates the maximum size of a response that the requester will accept".
     let room = |octets: usize| if is_too_large(message, octets) { Err(OperationError::ResponseTooLarge) } else { Ok(()) };
-    run(front, caller, peer, message, now, &Run { canceled: &[], room: &room }, writer).await;
+    let items = run(front, caller, peer, message, now, &Run { canceled: &[], room: &room }, writer).await;
+    matches!(&items[..], [item] if is_turned(item))
 }
 
 /// Executes a message: its answers, which are written, too.
@@ -59,6 +61,9 @@ pub(super) async fn run(
     loop {
         attempt += 1;
         let mut exchange = Exchange::new(&front.gateway, caller, peer.address.ip(), version, now);
+        if peer.can_turn && message.items.len() == 1 {
+            exchange.let_turn();
+        }
         if names_taken {
             exchange.check_names();
         }
@@ -88,6 +93,14 @@ pub(super) async fn run(
                 return items;
             }
         }
+    }
+}
+
+/// KMIP 2.1 §6.1.54: "After successful completion of the operation the server assumes the client role".
+fn is_turned(item: &ResponseItem) -> bool {
+    match &item.result {
+        ItemResult::Success(ResponsePayload::SetEndpointRole(answer)) => answer.endpoint_role == EndpointRole::Client,
+        _ => false,
     }
 }
 
@@ -162,6 +175,10 @@ async fn execute_item(
     } else {
         match item.payload() {
             Err(error) => Err(failed(decode_reason(&error, version), error.to_string())),
+            Ok(payload) if exchange.gateway.policy.hidden_operations.contains(&payload.operation()) => {
+                let message = format!("{} is not served here", payload.operation());
+                Err(failed(ResultReason::OperationNotSupported, message))
+            }
             Ok(RequestPayload::Poll(request)) => match asynchronous::poll(front, exchange.caller, &request) {
                 Ok((operation, result)) => {
                     exchange.item_done(action);

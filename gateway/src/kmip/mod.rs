@@ -17,8 +17,11 @@ use keygate_kmip::{
     ResponseMessage, ResultReason, ResultStatus, Tag, Ticket, batch_count_in, claimed_version,
 };
 
+use tokio::io::{AsyncRead, AsyncWrite};
+
 use crate::identity::{Caller, Users};
 use crate::listen::{Disposition, FrameHandler, PeerInfo, Unreadable};
+use crate::notify::serve_turned;
 use crate::operation::{Gateway, OperationError};
 use crate::quota::RequestBuckets;
 use crate::telemetry::Metrics;
@@ -41,8 +44,13 @@ impl KmipFront {
         Self { gateway, users, metrics, limits, quotas }
     }
 
-    async fn answer(&self, caller: &Arc<Caller>, peer: PeerInfo, bytes: &[u8], writer: &mut Writer) {
+    /// Writes the answer. The version in which the client is called from here on, if it turns the connection round.
+    async fn answer(&self, caller: &Arc<Caller>, peer: PeerInfo, bytes: &[u8], writer: &mut Writer) -> Option<ProtocolVersion> {
         let now = unix_seconds();
+        let refuse = |writer: &mut Writer, version, now, reason, message| {
+            refuse(writer, version, now, reason, message);
+            None
+        };
         let frame = match Frame::parse(bytes, &self.limits) {
             Ok(frame) => frame,
             Err(error) => return refuse(writer, ProtocolVersion::V1_0, now, ResultReason::InvalidMessage, error.to_string()),
@@ -67,13 +75,15 @@ impl KmipFront {
             && let Err(over) = quotas.take(caller, message.items.len(), Instant::now())
         {
             self.metrics.request_over_quota(over.whose);
-            return batch::refuse_all(self, peer, &message, &OperationError::LimitExceeded(over.to_string()), now, writer);
+            batch::refuse_all(self, peer, &message, &OperationError::LimitExceeded(over.to_string()), now, writer);
+            return None;
         }
         let caller = match self.authenticate(caller, &message.header, now).await {
             Ok(caller) => caller,
             Err((reason, text)) => return refuse(writer, claimed, now, reason, text),
         };
-        asynchronous::perform(self, &caller, peer, (bytes, &message), now, writer).await;
+        let turned = asynchronous::perform(self, &caller, peer, (bytes, &message), now, writer).await;
+        turned.then_some(claimed)
     }
 
     /// Who the request is made for: as its ticket says, if it shows one, else as its user name and password say.
@@ -93,9 +103,9 @@ impl KmipFront {
 impl FrameHandler for KmipFront {
     async fn handle(&self, caller: &Arc<Caller>, peer: PeerInfo, frame: &[u8], response: &mut Vec<u8>) -> Disposition {
         let mut writer = Writer::continuing(std::mem::take(response).into());
-        self.answer(caller, peer, frame, &mut writer).await;
+        let turned = self.answer(caller, peer, frame, &mut writer).await;
         *response = std::mem::take(&mut *writer.into_bytes());
-        Disposition::KeepOpen
+        turned.map_or(Disposition::KeepOpen, Disposition::Turn)
     }
 
     fn unreadable(&self, reason: Unreadable, response: &mut Vec<u8>) {
@@ -110,6 +120,10 @@ impl FrameHandler for KmipFront {
         let mut writer = Writer::new();
         refuse(&mut writer, ProtocolVersion::V1_0, unix_seconds(), result, message);
         response.extend_from_slice(writer.bytes());
+    }
+
+    async fn turned<S: AsyncRead + AsyncWrite + Unpin + Send>(&self, caller: &Arc<Caller>, version: ProtocolVersion, stream: &mut S) {
+        serve_turned(&self.gateway, caller, version, stream).await;
     }
 
     fn text_limits(&self) -> xml::Limits {

@@ -2,7 +2,8 @@
 
 use std::{future::Future, net::SocketAddr, sync::Arc};
 
-use keygate_kmip::xml;
+use keygate_kmip::{ProtocolVersion, xml};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::frame::Unreadable;
 use crate::identity::Caller;
@@ -14,6 +15,8 @@ pub struct PeerInfo {
     pub address: SocketAddr,
     /// Number of the connection, unique in this process; also picks the metrics shard.
     pub connection: u64,
+    /// Whether the connection can be turned round: bare TLS can, HTTP cannot.
+    pub can_turn: bool,
 }
 
 /// What becomes of the connection after an answer.
@@ -23,6 +26,8 @@ pub enum Disposition {
     KeepOpen,
     /// The answer is the last one.
     Close,
+    /// The answer is the last one that we give: from here on we ask, in this version, and the peer answers.
+    Turn(ProtocolVersion),
 }
 
 /// Answers request messages.
@@ -39,6 +44,18 @@ pub trait FrameHandler: Send + Sync + 'static {
         frame: &[u8],
         response: &mut Vec<u8>,
     ) -> impl Future<Output = Disposition> + Send;
+
+    /// Has a connection that was turned round, until it ends.
+    fn turned<S: AsyncRead + AsyncWrite + Unpin + Send>(
+        &self,
+        caller: &Arc<Caller>,
+        version: ProtocolVersion,
+        stream: &mut S,
+    ) -> impl Future<Output = ()> + Send {
+        // Handlers that never answer [`Disposition::Turn`] have nothing to do here.
+        let _ = (caller, version, stream);
+        std::future::ready(())
+    }
 
     /// Answers what is no frame. Over bare TLS the connection is closed after it.
     fn unreadable(&self, reason: Unreadable, response: &mut Vec<u8>);

@@ -164,7 +164,7 @@ impl Session {
 
     async fn run<H: FrameHandler>(mut self, shared: &Shared<H>, stream: &mut TlsStream<TcpStream>, mut input: FrameBuffer) -> io::Result<Ended> {
         let connection = self.connection.clone();
-        let peer = PeerInfo { address: connection.address, connection: connection.id };
+        let peer = PeerInfo { address: connection.address, connection: connection.id, can_turn: true };
         let (registry, timing) = (&shared.registry, &shared.registry.timing);
         let mut response = ResponseBuffer::default();
         loop {
@@ -188,8 +188,15 @@ impl Session {
             connection.enter(Phase::Write, Some(registry.now() + timing.write));
             self.answer(registry, stream, &mut response).await?;
             shared.metrics.message(connection.id, started.elapsed());
-            if disposition == Disposition::Close {
-                return Ok(Ended::LastAnswer);
+            match disposition {
+                Disposition::KeepOpen => {}
+                Disposition::Close => return Ok(Ended::LastAnswer),
+                Disposition::Turn(version) => {
+                    // Silence is what such a connection is mostly made of.
+                    connection.enter(Phase::Working, None);
+                    shared.handler.turned(&self.admitted.caller, version, stream).await;
+                    return Ok(Ended::BetweenRequests);
+                }
             }
         }
     }

@@ -9,6 +9,8 @@ mod facts;
 pub mod key_block;
 mod material;
 mod rules;
+#[cfg(test)]
+mod rules_by_table;
 mod state;
 mod transparent;
 

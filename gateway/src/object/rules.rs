@@ -101,8 +101,7 @@ fn echoes_the_object(attribute: &Attribute, object_type: ObjectType) -> bool {
         Attribute::KeyFormatType(_) | Attribute::CertificateType(_) | Attribute::CertificateLength(_) => true,
         // KMIP 1.x §3.4, §3.5: "initially set by: Server" for objects whose value tells it, and clients still send both.
         Attribute::CryptographicAlgorithm(_) | Attribute::CryptographicLength(_) => true,
-        // Migrated keys bring their history with them.
-        Attribute::OpaqueDataType(_) | Attribute::QuantumSafe(_) | Attribute::ProtectionLevel(_) => true,
+        Attribute::OpaqueDataType(_) => true,
         _ => false,
     }
 }

@@ -47,6 +47,7 @@ fn zero(name: &AttributeName, by: Option<&AnyValue>, version: ProtocolVersion) -
             let zeros = ZERO_TYPES.into_iter().filter_map(AnyValue::zero);
             zeros.into_iter().find(|zero| name.with_value(zero, version).is_ok())
         }
+        AttributeName::Link(_) => None,
         AttributeName::Custom { .. } | AttributeName::Unknown(_) => AnyValue::zero(by?.item_type()),
     }
 }

@@ -10,12 +10,13 @@ use std::sync::Arc;
 use keygate_kmip::{Attribute, Operation, ProtocolVersion, UniqueIdentifier};
 
 use super::intent::{self, DeviceAct};
-use super::{Gateway, OperationError};
+use super::{Gateway, OperationError, push};
 use crate::audit::{Action, Actor, Details, Event, Outcome};
 use crate::authorize::{Grants, Permit};
 use crate::identity::Caller;
+use crate::notify::{Notice, What};
 use crate::object::{Lifecycle, Material, Object, OpenedRecord, Unreadable, index_token};
-use crate::store::{Change, Commit, CommitError, LocateQuery, ObjectId, ObjectRow, Version, Underway};
+use crate::store::{Change, ClientId, Commit, CommitError, LocateQuery, ObjectId, ObjectRow, Version, Underway};
 use crate::ticket::{Amounts, Spent};
 
 /// A request message while it is executed.
@@ -51,6 +52,8 @@ pub struct Exchange<'a> {
     spent: Vec<Spent>,
     spent_before_item: usize,
     checks_names: bool,
+    /// Whether the connection may be turned round.
+    may_turn: bool,
     /// Whom the record names instead of the caller.
     actor: Option<Actor>,
     /// The identifier of the next object that is made.
@@ -113,6 +116,7 @@ impl<'a> Exchange<'a> {
             spent: Vec::new(),
             spent_before_item: 0,
             checks_names: false,
+            may_turn: false,
             actor: None,
             next_id: None,
             underway: Some(gateway.store.underway()),
@@ -123,6 +127,17 @@ impl<'a> Exchange<'a> {
     /// is at fault: this is for the second try.
     pub fn check_names(&mut self) {
         self.checks_names = true;
+    }
+
+    /// The message came over a connection that can be turned round, and asks nothing else.
+    pub fn let_turn(&mut self) {
+        self.may_turn = true;
+    }
+
+    /// Whether the connection may be turned round.
+    #[must_use]
+    pub(super) fn may_turn(&self) -> bool {
+        self.may_turn
     }
 
     /// An administrator acts in the caller's place: the audit record names it.
@@ -486,6 +501,7 @@ impl<'a> Exchange<'a> {
         let mut changes = Vec::new();
         let mut changed = Vec::new();
         let mut only_served = true;
+        let notices = self.notices();
         for slot in std::mem::take(&mut self.working).into_values().filter(|slot| slot.changed || slot.served) {
             only_served &= !slot.changed;
             changed.push(slot.object.id);
@@ -511,7 +527,22 @@ impl<'a> Exchange<'a> {
         for action in self.after_commit {
             action();
         }
+        if !notices.is_empty() {
+            gateway.notices.tell(&gateway.store.directory(), notices);
+        }
         Ok(())
+    }
+
+    /// What clients are to be told once this is committed, new objects first.
+    fn notices(&self) -> Vec<(ClientId, Notice)> {
+        if !self.gateway.notices.are_wanted() {
+            return Vec::new();
+        }
+        let changed = self.working.values().filter(|slot| slot.changed);
+        let notice = |slot: &Slot| Some((slot.object.owner, push::notice(slot.row.as_deref(), &slot.object, self.gateway)?));
+        let mut notices: Vec<(ClientId, Notice)> = changed.filter_map(notice).collect();
+        notices.sort_by_key(|(_, notice)| (matches!(notice.what, What::Changed(_)), notice.object));
+        notices
     }
 
     async fn append_reads(&self, events: &[Event]) -> Result<(), OperationError> {

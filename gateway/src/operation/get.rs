@@ -9,7 +9,7 @@ use keygate_kmip::{
 
 use std::time::Duration;
 
-use super::{Exchange, OperationError, wrap};
+use super::{Exchange, OperationError, groups, wrap};
 use crate::authorize::Permit;
 use crate::object::{Material, Object, key_block};
 use crate::store::Custody;
@@ -26,6 +26,7 @@ pub(super) async fn get(exchange: &mut Exchange<'_>, request: GetRequest) -> Res
     let permit = exchange.permit(request.unique_identifier.as_ref(), Operation::Get).await?;
     let object = hand_out(exchange, &permit, request).await?;
     mark_served(exchange, &permit);
+    groups::served(exchange, &permit);
     exchange.set_placeholder(Some(permit.object()));
     Ok(GetResponse { object_type: object.object_type(), unique_identifier: permit.object().to_string().into(), object })
 }
@@ -107,7 +108,7 @@ fn mark_served(exchange: &mut Exchange<'_>, permit: &Permit) {
     }
 }
 
-fn is_secret(object_type: ObjectType) -> bool {
+pub(super) fn is_secret(object_type: ObjectType) -> bool {
     !matches!(
         object_type,
         ObjectType::Certificate | ObjectType::CertificateRequest | ObjectType::PublicKey | ObjectType::Template

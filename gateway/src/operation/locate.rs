@@ -1,7 +1,7 @@
 //! Locate. KMIP 2.1 §6.1.30, KMIP 1.4 §4.9.
 //!
 //! What the caller may not see is no part of the search: results, counts and offsets are of visible objects alone.
-//! Objects come newest first. The index narrows the search where a filter is indexed; every filter is then checked
+//! Objects come newest first, or as the setting `kmip.locate_order` says. The index narrows the search where a filter is indexed; every filter is then checked
 //! against the object itself.
 
 use keygate_kmip::{
@@ -9,9 +9,9 @@ use keygate_kmip::{
     UniqueIdentifier,
 };
 
-use super::{Exchange, OperationError};
+use super::{Exchange, GroupDefault, OperationError, groups};
 use crate::object::{Object, index_token};
-use crate::store::{LocateQuery, ObjectId};
+use crate::store::{LocateOrder, LocateQuery, ObjectId};
 
 /// Rows read from the store at a time.
 const PAGE_ROWS: u32 = 512;
@@ -27,14 +27,35 @@ pub(super) async fn locate(exchange: &mut Exchange<'_>, request: LocateRequest) 
     if !filter.can_match(exchange.version) {
         return Ok(found.response(exchange));
     }
-    // Objects made or changed in this message are newer than any row of theirs in the store.
-    let mut own: Vec<&Object> = exchange.changed_objects().filter(|object| is_visible(exchange, object) && filter.matches(object)).collect();
-    own.sort_by_key(|object| std::cmp::Reverse(object.id));
-    own.iter().for_each(|object| found.take(object.id));
+    match filter.default_of {
+        Some(group) => find_default(exchange, &filter, group, &mut found).await?,
+        None => search(exchange, &filter, filter.order(exchange), None, &mut found).await?,
+    }
+    // KMIP 1.4 §4.9: "If the Locate operation matches more than one object [...] the ID Placeholder is not set".
+    exchange.set_placeholder(if let [only] = found.ids[..] { Some(only) } else { None });
+    Ok(found.response(exchange))
+}
 
+/// Adds what matches beyond `after` in the order, until the page is full.
+async fn search(
+    exchange: &Exchange<'_>,
+    filter: &Filter<'_>,
+    order: LocateOrder,
+    after: Option<ObjectId>,
+    found: &mut Found,
+) -> Result<(), OperationError> {
+    let is_beyond = |id: ObjectId| after.is_none_or(|after| if order == LocateOrder::OldestFirst { id > after } else { id < after });
+    let own = exchange.changed_objects().filter(|object| is_beyond(object.id) && is_visible(exchange, object) && filter.matches(object));
+    // Objects made or changed in this message count as newer than any row of theirs in the store.
+    let mut own: Vec<ObjectId> = own.map(|object| object.id).collect();
+    own.sort_unstable();
+    if order == LocateOrder::NewestFirst {
+        own.drain(..).rev().for_each(|id| found.take(id));
+    }
     let mut query = filter.query(exchange);
+    query.after = after;
     while !found.is_complete() {
-        let rows = exchange.gateway.store.locate(&query).await?;
+        let rows = exchange.gateway.store.locate_in(order, &query).await?;
         for row in rows.rows {
             if exchange.has_changed(row.id) {
                 continue;
@@ -50,9 +71,37 @@ pub(super) async fn locate(exchange: &mut Exchange<'_>, request: LocateRequest) 
             None => break,
         }
     }
-    // KMIP 1.4 §4.9: "If the Locate operation matches more than one object [...] the ID Placeholder is not set".
-    exchange.set_placeholder(if let [only] = found.ids[..] { Some(only) } else { None });
-    Ok(found.response(exchange))
+    own.into_iter().for_each(|id| found.take(id));
+    Ok(())
+}
+
+/// The one default member of a group: the newest, or the one after the member that was handed out last, and after the last member
+/// the first again.
+async fn find_default(exchange: &Exchange<'_>, filter: &Filter<'_>, group: &str, found: &mut Found) -> Result<(), OperationError> {
+    found.page = Page { offset: found.page.offset, maximum: found.page.maximum.min(1), ..found.page };
+    let last = match exchange.gateway.policy.group_default {
+        GroupDefault::Newest => return first(exchange, filter, LocateOrder::NewestFirst, None, found).await,
+        GroupDefault::RoundRobin => exchange.gateway.group_turns.last(exchange.caller.organisation, group),
+    };
+    first(exchange, filter, LocateOrder::OldestFirst, last, found).await?;
+    if found.matches == 0 && last.is_some() {
+        first(exchange, filter, LocateOrder::OldestFirst, None, found).await?;
+    }
+    Ok(())
+}
+
+/// Adds the first match beyond `after`, if there is one.
+async fn first(
+    exchange: &Exchange<'_>,
+    filter: &Filter<'_>,
+    order: LocateOrder,
+    after: Option<ObjectId>,
+    found: &mut Found,
+) -> Result<(), OperationError> {
+    let mut one = Found { page: Page { offset: 0, maximum: 1, counts: false }, matches: 0, ids: Vec::new() };
+    search(exchange, filter, order, after, &mut one).await?;
+    one.ids.into_iter().for_each(|id| found.take(id));
+    Ok(())
 }
 
 fn is_visible(exchange: &Exchange<'_>, object: &Object) -> bool {
@@ -60,6 +109,7 @@ fn is_visible(exchange: &Exchange<'_>, object: &Object) -> bool {
 }
 
 /// Which part of the matches is wanted.
+#[derive(Clone, Copy)]
 struct Page {
     offset: usize,
     maximum: usize,
@@ -117,6 +167,8 @@ struct Filter<'a> {
     ranges: Vec<(Tag, i64, i64)>,
     storage: StorageStatusMask,
     group_member: Option<ObjectGroupMember>,
+    /// The group whose default member is asked for.
+    default_of: Option<&'a str>,
 }
 
 impl<'a> Filter<'a> {
@@ -135,13 +187,22 @@ impl<'a> Filter<'a> {
                 None => ranges.push((tag, date, date)),
             }
         }
+        let default = request.object_group_member == Some(ObjectGroupMember::GroupMemberDefault);
+        let default_of = attributes.iter().find_map(|attribute| groups::group(attribute)).filter(|_| default);
         Self {
             attributes,
             ranges,
+            default_of,
             // "If omitted, then only on-line objects SHALL be returned".
             storage: request.storage_status_mask.unwrap_or(StorageStatusMask::ON_LINE_STORAGE),
             group_member: request.object_group_member,
         }
+    }
+
+    /// Fresh members are handed out in the order in which they were made.
+    fn order(&self, exchange: &Exchange<'_>) -> LocateOrder {
+        let oldest_first = self.group_member == Some(ObjectGroupMember::GroupMemberFresh) || exchange.gateway.policy.locate_oldest_first;
+        if oldest_first { LocateOrder::OldestFirst } else { LocateOrder::NewestFirst }
     }
 
     /// An attribute that this version does not know matches nothing; it never widens the search.
@@ -190,10 +251,12 @@ impl<'a> Filter<'a> {
         self.storage.contains(place)
     }
 
-    /// KMIP 1.4 §4.9: Group Member Fresh finds members that were not handed out yet.
+    /// KMIP 1.4 §4.9: Group Member Fresh finds members that were not handed out yet. Group Member Default without a group finds the
+    /// members of every group.
     fn is_member_as_asked(&self, object: &Object) -> bool {
         match self.group_member {
-            None | Some(ObjectGroupMember::GroupMemberDefault | ObjectGroupMember::Extension(_)) => true,
+            None | Some(ObjectGroupMember::Extension(_)) => true,
+            Some(ObjectGroupMember::GroupMemberDefault) => object.attributes.has_tag(Tag::OBJECT_GROUP),
             Some(ObjectGroupMember::GroupMemberFresh) => object.attributes.has_tag(Tag::OBJECT_GROUP) && object.attributes.flag(Tag::FRESH),
         }
     }

@@ -19,6 +19,7 @@ mod decrypt;
 mod derive_key;
 mod destroy;
 mod encrypt;
+mod endpoint_role;
 mod error;
 mod exchange;
 mod export;
@@ -26,6 +27,7 @@ mod generate;
 mod get;
 mod get_attributes;
 mod get_usage_allocation;
+mod groups;
 mod hash;
 mod import;
 mod import_object;
@@ -42,6 +44,7 @@ mod obtain_lease;
 mod pkcs11;
 mod policy;
 mod proof;
+pub(crate) mod push;
 mod query;
 mod re_key;
 mod re_key_key_pair;
@@ -64,7 +67,7 @@ pub use exchange::Exchange;
 pub use import::{Fingerprints, Imported, ImportedObject};
 pub use intent::{InFlight, Reconciled, reconcile};
 pub use keystores::{InUse, Keystores};
-pub use policy::{AsynchronousPolicy, Policy, RngSeed};
+pub use policy::{AsynchronousPolicy, GroupDefault, Policy, RngSeed};
 
 use std::sync::Arc;
 
@@ -74,6 +77,7 @@ use tokio::sync::Semaphore;
 
 use crate::audit::Action;
 use crate::authorize::Grants;
+use crate::notify::Notices;
 use crate::seal::Keyring;
 use crate::store::Store;
 use crate::ticket::Tickets;
@@ -100,6 +104,10 @@ pub struct Gateway {
     streams: Arc<stream::Streams>,
     /// Requests that are answered later.
     asynchronous: Arc<asynchronous::Asynchronous>,
+    /// Which member of a group was handed out last.
+    group_turns: Arc<groups::GroupTurns>,
+    /// Who is told what happens.
+    pub(crate) notices: Notices,
     /// What clients have seeded.
     seed_pool: rng::SeedPool,
     /// What clients log in with for a while.
@@ -128,6 +136,8 @@ impl Gateway {
             prepared_keys: key::PreparedKeys::new(),
             streams: Arc::default(),
             asynchronous,
+            group_turns: Arc::default(),
+            notices: Notices::default(),
             seed_pool: rng::SeedPool::default(),
             tickets: Arc::default(),
             applications: pkcs11::Applications::default(),
@@ -207,6 +217,8 @@ pub async fn perform(exchange: &mut Exchange<'_>, request: RequestPayload) -> Re
         RequestPayload::Mac(request) => mac::mac(exchange, request).await?.into(),
         RequestPayload::MacVerify(request) => mac_verify::mac_verify(exchange, request).await?.into(),
         RequestPayload::ModifyAttribute(request) => change_attribute::modify_attribute(exchange, request).await?.into(),
+        // KMIP 1.4 §5: sent by servers, and by nobody else.
+        RequestPayload::Notify(_) => return Err(sent_by_servers(Operation::Notify)),
         RequestPayload::Obliterate(request) => destroy::obliterate(exchange, request).await?.into(),
         RequestPayload::ObtainLease(request) => obtain_lease::obtain_lease(exchange, request).await?.into(),
         RequestPayload::Ping(request) => query::ping(request).into(),
@@ -214,6 +226,7 @@ pub async fn perform(exchange: &mut Exchange<'_>, request: RequestPayload) -> Re
         // What a Poll is answered is the answer to another operation: the protocol front gives it.
         RequestPayload::Poll(_) => return Err(OperationError::UnknownCorrelation),
         RequestPayload::Process(request) => asynchronous::process(exchange, request).await?.into(),
+        RequestPayload::Put(_) => return Err(sent_by_servers(Operation::Put)),
         RequestPayload::Query(request) => query::query(exchange, request).into(),
         RequestPayload::QueryAsynchronousRequests(request) => asynchronous::query(exchange, &request).into(),
         RequestPayload::ReCertify(request) => certify::re_certify(exchange, request).await?.into(),
@@ -225,11 +238,15 @@ pub async fn perform(exchange: &mut Exchange<'_>, request: RequestPayload) -> Re
         RequestPayload::RngRetrieve(request) => rng::rng_retrieve(exchange, &request)?.into(),
         RequestPayload::RngSeed(request) => rng::rng_seed(exchange, &request)?.into(),
         RequestPayload::SetAttribute(request) => change_attribute::set_attribute(exchange, request).await?.into(),
-        RequestPayload::SetEndpointRole(request) => query::set_endpoint_role(request)?.into(),
+        RequestPayload::SetEndpointRole(request) => endpoint_role::set_endpoint_role(exchange, request)?.into(),
         RequestPayload::Sign(request) => sign::sign(exchange, request).await?.into(),
         RequestPayload::SignatureVerify(request) => signature_verify::signature_verify(exchange, request).await?.into(),
         RequestPayload::Validate(request) => validate::validate(exchange, request).await?.into(),
     })
+}
+
+fn sent_by_servers(operation: Operation) -> OperationError {
+    OperationError::OperationNotSupported(format!("{operation} is sent by servers to clients"))
 }
 
 /// The audit action of an operation; what touches no object and releases nothing has none.
@@ -279,6 +296,7 @@ pub fn action(operation: Operation) -> Option<Action> {
         Operation::RngRetrieve => Action::RngRetrieve,
         Operation::RngSeed => Action::RngSeed,
         Operation::SetAttribute => Action::SetAttribute,
+        Operation::SetEndpointRole => Action::SetEndpointRole,
         Operation::Sign => Action::Sign,
         Operation::SignatureVerify => Action::SignatureVerify,
         Operation::Validate => Action::Validate,

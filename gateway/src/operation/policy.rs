@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use keygate_kmip::ProtocolVersion;
+use keygate_kmip::{Operation, ProtocolVersion};
 
 use super::OperationError;
 use crate::sharing::Polynomial;
@@ -52,6 +52,16 @@ impl Default for AsynchronousPolicy {
     }
 }
 
+/// The default member of an object group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GroupDefault {
+    /// The newest.
+    #[default]
+    Newest,
+    /// The one after the member that was handed out last.
+    RoundRobin,
+}
+
 /// Settings that operations obey. The defaults are the safe ones.
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -70,6 +80,14 @@ pub struct Policy {
     pub unique_names: bool,
     /// A key wrapped with No Encoding is a structure, its Key Material the wrapped bytes (`kmip.no_encoding`).
     pub wrapped_key_material: bool,
+    /// Clients may turn their connections round (`kmip.endpoint_role`).
+    pub endpoint_role: bool,
+    /// What Locate finds comes oldest first (`kmip.locate_order`).
+    pub locate_oldest_first: bool,
+    /// The default member of an object group (`kmip.group_default`).
+    pub group_default: GroupDefault,
+    /// Operations that KMIP clients are not served (`kmip.hidden_operations`).
+    pub hidden_operations: Vec<Operation>,
     /// What RNG Seed does (`kmip.rng_seed`).
     pub rng_seed: RngSeed,
     /// Polynomial of GF(2^8) in split keys (`kmip.split_key_polynomial`).
@@ -104,6 +122,10 @@ impl Default for Policy {
             legacy_algorithms: false,
             unique_names: true,
             wrapped_key_material: false,
+            endpoint_role: false,
+            locate_oldest_first: false,
+            group_default: GroupDefault::Newest,
+            hidden_operations: Vec::new(),
             rng_seed: RngSeed::Refuse,
             split_key_polynomial: Polynomial::P285,
             asynchronous: AsynchronousPolicy::default(),

@@ -1,12 +1,13 @@
-//! Query, Discover Versions, Ping, Log, Interop, Get Constraints and Set Endpoint Role: what the server says of itself. KMIP 2.1
-//! §6.1.40, §6.1.15, §6.1.36, §6.1.31, §6.1.26, §6.1.22, §6.1.54.
+//! Query, Discover Versions, Ping, Log, Interop and Get Constraints: what the server says of itself. KMIP 2.1
+//! §6.1.40, §6.1.15, §6.1.36, §6.1.31, §6.1.26, §6.1.22.
 
+use keygate_backends::Custody;
 use keygate_kmip::{
-    CapabilityInformation, Constraints, DestroyAction, DiscoverVersionsRequest, DiscoverVersionsResponse, EndpointRole,
-    GetConstraintsRequest, GetConstraintsResponse, InteropRequest,
-    InteropResponse, LogRequest, LogResponse, OPERATIONS, ObjectType, Operation, PingRequest, PingResponse,
+    Attribute, Attributes, CapabilityInformation, Constraints, DefaultsInformation, DestroyAction, DiscoverVersionsRequest, DiscoverVersionsResponse,
+    GetConstraintsRequest, GetConstraintsResponse, InteropRequest, InteropResponse, LogRequest, LogResponse, OPERATIONS, ObjectDefaults, ObjectType,
+    Operation, PingRequest, PingResponse,
     ProfileInformation, ProfileName, ProtectionStorageMask, ProtectionStorageMasks, ProtocolVersion, QueryFunction, QueryRequest, QueryResponse, RngMode,
-    ServerInformation, SetEndpointRoleRequest, SetEndpointRoleResponse, ShreddingAlgorithm, UnwrapMode,
+    ServerInformation, ShreddingAlgorithm, UnwrapMode,
 };
 
 use super::{Exchange, OperationError, create};
@@ -17,7 +18,10 @@ const VENDOR: &str = "Keygate";
 /// Answers each function asked; functions this server has nothing for add nothing.
 pub(super) fn query(exchange: &Exchange<'_>, request: QueryRequest) -> QueryResponse {
     let mut response = QueryResponse::default();
-    for function in request.functions {
+    // A Query that asks nothing, as some clients send it, is told what most ask.
+    let usual = [QueryFunction::QueryOperations, QueryFunction::QueryObjects];
+    let asked = if request.functions.is_empty() { usual.to_vec() } else { request.functions };
+    for function in asked {
         match function {
             QueryFunction::QueryOperations => response.operations = operations(exchange),
             QueryFunction::QueryObjects => response.object_types = object_types(exchange.version),
@@ -33,18 +37,17 @@ pub(super) fn query(exchange: &Exchange<'_>, request: QueryRequest) -> QueryResp
             QueryFunction::QueryRnGs => response.rng_parameters = vec![create::rng()],
             QueryFunction::QueryCapabilities => response.capabilities = vec![capabilities()],
             QueryFunction::QueryStorageProtectionMasks => {
-                let masks = vec![ProtectionStorageMask::SOFTWARE];
-                response.protection_storage_masks = Some(ProtectionStorageMasks { masks });
+                response.protection_storage_masks = Some(ProtectionStorageMasks { masks: protection_storage_masks(exchange) });
             }
             QueryFunction::QueryProfiles => response.profiles = profiles(exchange),
-            // No application namespaces, extensions, attestation, validations, registration or defaults to tell of.
+            QueryFunction::QueryDefaultsInformation => response.defaults_information = Some(defaults(exchange.version)),
+            // No application namespaces, extensions, attestation, validations or registration to tell of.
             QueryFunction::QueryApplicationNamespaces
             | QueryFunction::QueryExtensionList
             | QueryFunction::QueryExtensionMap
             | QueryFunction::QueryAttestationTypes
             | QueryFunction::QueryValidations
             | QueryFunction::QueryClientRegistrationMethods
-            | QueryFunction::QueryDefaultsInformation
             | QueryFunction::Extension(_) => {}
             // Functions of versions that this crate does not speak.
             _ => {}
@@ -111,9 +114,14 @@ fn operations(exchange: &Exchange<'_>) -> Vec<Operation> {
         Operation::Certify | Operation::ReCertify => policy.certify_days.is_some(),
         Operation::Interop => policy.interop,
         Operation::Log => policy.log_operation,
+        // What servers send is no operation that a client may ask for.
+        Operation::Notify | Operation::Put => false,
+        Operation::SetEndpointRole => policy.endpoint_role,
         _ => true,
     };
-    let known = OPERATIONS.iter().filter(|(operation, first)| *first <= exchange.version && served(*operation));
+    let known = OPERATIONS
+        .iter()
+        .filter(|(operation, first)| *first <= exchange.version && served(*operation) && !policy.hidden_operations.contains(operation));
     let mut list: Vec<Operation> = known.map(|(operation, _)| *operation).collect();
     list.sort_by_key(|operation| operation.code());
     list
@@ -134,6 +142,22 @@ fn object_types(version: ProtocolVersion) -> Vec<ObjectType> {
     ];
     let gone = |object_type: ObjectType| object_type == ObjectType::Template && version >= ProtocolVersion::V2_0;
     types.into_iter().filter(|object_type| object_type.first() <= version && !gone(*object_type)).collect()
+}
+
+/// Where keys are kept: in the store, and in devices where a keystore is one.
+fn protection_storage_masks(exchange: &Exchange<'_>) -> Vec<ProtectionStorageMask> {
+    let mut masks = vec![ProtectionStorageMask::SOFTWARE];
+    if exchange.gateway.keystores.all().iter().any(|in_use| in_use.keystore.descriptor().custody == Custody::InBackend) {
+        masks.push(ProtectionStorageMask::HARDWARE);
+    }
+    masks
+}
+
+/// KMIP 2.1 §7.11: what an object gets where its request does not say it ([`super::new_object`]).
+fn defaults(version: ProtocolVersion) -> DefaultsInformation {
+    let given = || Attributes::from_iter([Attribute::Sensitive(false), Attribute::Extractable(true)]);
+    let of = |object_type| ObjectDefaults { object_type, attributes: given(), object_groups: None };
+    DefaultsInformation { object_defaults: object_types(version).into_iter().map(of).collect() }
 }
 
 fn capabilities() -> CapabilityInformation {
@@ -192,15 +216,4 @@ pub(super) fn interop(exchange: &Exchange<'_>, request: InteropRequest) -> Resul
 /// The constraints on new objects: there are none, since nobody can set any here (Set Constraints is not served).
 pub(super) fn get_constraints(_: GetConstraintsRequest) -> GetConstraintsResponse {
     GetConstraintsResponse { constraints: Constraints::default() }
-}
-
-/// Takes the role that a client asks of the server on this connection: it is the server already, and stays it.
-///
-/// # Errors
-/// [`OperationError::FeatureNotSupported`] for the client's role: there is nothing that this server asks of a client.
-pub(super) fn set_endpoint_role(request: SetEndpointRoleRequest) -> Result<SetEndpointRoleResponse, OperationError> {
-    match request.endpoint_role {
-        EndpointRole::Server => Ok(SetEndpointRoleResponse { endpoint_role: EndpointRole::Server }),
-        other => Err(OperationError::FeatureNotSupported(format!("the server does not take the role {other}: it asks clients nothing"))),
-    }
 }

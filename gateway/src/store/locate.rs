@@ -20,7 +20,7 @@ pub struct LocateQuery {
     pub object_types: Vec<u32>,
     /// Index tokens an object must have, all of them.
     pub tokens: Vec<IndexToken>,
-    /// Only objects older than this one.
+    /// Only objects that come after this one in the order asked for.
     pub after: Option<ObjectId>,
     /// At most so many rows.
     pub limit: u32,
@@ -42,6 +42,15 @@ impl LocateQuery {
     }
 }
 
+/// The order of a search. Identifiers grow with time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LocateOrder {
+    /// The newest object first.
+    NewestFirst,
+    /// The oldest object first.
+    OldestFirst,
+}
+
 /// Which objects are to be moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ToMove {
@@ -51,7 +60,7 @@ pub enum ToMove {
     NotUnder(Term),
 }
 
-/// One page, newest object first (ids grow with time).
+/// One page, in the order asked for.
 #[derive(Clone, Debug, Default)]
 pub struct LocatePage {
     /// The rows. Open each before trusting its clear columns.

@@ -55,7 +55,7 @@ pub use issued::{IssuedCertificate, IssuedFacts, IssuedIndex, Revocation, Serial
 pub use keystore_rows::{
     KeystoreEntry, KeystoreState, KeystoreTest, Left, ManagedKeystore, Rehoming, RehomingState, StepOutcome, TestStep,
 };
-pub use locate::{LocatePage, LocateQuery, ToMove};
+pub use locate::{LocateOrder, LocatePage, LocateQuery, ToMove};
 pub use object_row::{Custody, ObjectColumns, ObjectRow};
 pub use open::{OpenError, StoreOptions};
 pub use pki_rows::{
@@ -196,10 +196,19 @@ impl Store {
 
     /// One page of matching objects, newest first.
     pub async fn locate(&self, query: &LocateQuery) -> Result<LocatePage, ReadError> {
+        self.locate_in(LocateOrder::NewestFirst, query).await
+    }
+
+    /// One page of matching objects, in either order.
+    pub async fn locate_in(&self, order: LocateOrder, query: &LocateQuery) -> Result<LocatePage, ReadError> {
         let (rows, unreadable) =
-            sqlite::locate(&self.readers, query).await.map_err(|error| ReadError::Broken(error.to_string()))?;
+            sqlite::locate(&self.readers, order, query).await.map_err(|error| ReadError::Broken(error.to_string()))?;
         let read = rows.len() + unreadable.len();
-        let last = rows.iter().map(|row| row.id).chain(unreadable.iter().copied()).min();
+        let ids = rows.iter().map(|row| row.id).chain(unreadable.iter().copied());
+        let last = match order {
+            LocateOrder::NewestFirst => ids.min(),
+            LocateOrder::OldestFirst => ids.max(),
+        };
         let next = last.filter(|_| read >= query.limit as usize);
         let mut page = LocatePage { next, refused: unreadable, ..LocatePage::default() };
         for row in rows {

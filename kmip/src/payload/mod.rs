@@ -9,6 +9,7 @@ mod create;
 mod cryptography;
 mod lifecycle;
 mod pkcs11;
+mod push;
 mod retrieve;
 mod server;
 mod split_key;
@@ -22,6 +23,7 @@ pub use create::*;
 pub use cryptography::*;
 pub use lifecycle::*;
 pub use pkcs11::*;
+pub use push::*;
 pub use retrieve::*;
 pub use server::*;
 pub use split_key::*;
@@ -48,7 +50,7 @@ macro_rules! operations {
             $(#[doc = stringify!($operation)] $operation($response),)*
         }
 
-        /// The operations this crate speaks and the first version of each.
+        /// The operations this crate speaks and the first version of each, those that servers send to clients among them.
         pub const OPERATIONS: &[(Operation, ProtocolVersion)] =
             &[$((Operation::$operation, ProtocolVersion::$first)),*];
 
@@ -196,12 +198,14 @@ operations! {
     Mac(MacRequest, MacResponse) since V1_2;
     MacVerify(MacVerifyRequest, MacVerifyResponse) since V1_2;
     ModifyAttribute(ModifyAttributeRequest, ModifyAttributeResponse) since V1_0;
+    Notify(NotifyRequest, NotifyResponse) since V1_0;
     Obliterate(ObliterateRequest, ObliterateResponse) since V3_0;
     ObtainLease(ObtainLeaseRequest, ObtainLeaseResponse) since V1_0;
     Ping(PingRequest, PingResponse) since V2_1;
     Pkcs11(Pkcs11Request, Pkcs11Response) since V2_0;
     Poll(PollRequest, PollResponse) since V1_0;
     Process(ProcessRequest, ProcessResponse) since V2_1;
+    Put(PutRequest, PutResponse) since V1_0;
     Query(QueryRequest, QueryResponse) since V1_0;
     QueryAsynchronousRequests(QueryAsynchronousRequestsRequest, QueryAsynchronousRequestsResponse) since V2_1;
     ReCertify(ReCertifyRequest, ReCertifyResponse) since V1_0;

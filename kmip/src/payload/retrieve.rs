@@ -51,8 +51,8 @@ structure! {
         storage_status_mask: optional StorageStatusMask = STORAGE_STATUS_MASK;
         /// Object Group Member.
         object_group_member: optional ObjectGroupMember = OBJECT_GROUP_MEMBER in V1_1..=ProtocolVersion::V2_1;
-        /// Attributes that located objects have.
-        attributes: flat Attributes = ATTRIBUTES;
+        /// Attributes that located objects have. FortiOS puts them into a Template-Attribute.
+        attributes: filter Attributes = ATTRIBUTES;
     }
 }
 

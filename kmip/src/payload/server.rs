@@ -1,10 +1,10 @@
-//! Query, Discover Versions, Ping, Log, Interop, Get Constraints, Set Endpoint Role: KMIP 2.1 §6.1.40, §6.1.15, §6.1.36, §6.1.31,
-//! §6.1.26, §6.1.22, §6.1.54.
+//! Query, Discover Versions, Ping, Log, Interop, Get Constraints: KMIP 2.1 §6.1.40, §6.1.15, §6.1.36, §6.1.31, §6.1.26,
+//! §6.1.22.
 
 use crate::codec::{Field, OtherItem, structure};
 use crate::ttlv::{DecodeError, Item, Writer};
 use crate::{
-    AttestationType, Attributes, ClientRegistrationMethod, DestroyAction, EndpointRole, InteropFunction, ObjectType, Operation,
+    AttestationType, Attributes, ClientRegistrationMethod, DestroyAction, InteropFunction, ObjectType, Operation,
     ProfileName, ProtectionStorageMasks, ProtocolVersion, QueryFunction, RngMode, RngParameters, ShreddingAlgorithm,
     Tag, UnwrapMode, ValidationAuthorityType, ValidationType,
 };
@@ -345,21 +345,5 @@ structure! {
     ObjectTypes {
         /// The types.
         object_types: repeated ObjectType = OBJECT_TYPE;
-    }
-}
-
-structure! {
-    /// Set Endpoint Role request.
-    SetEndpointRoleRequest {
-        /// The role that the server is to have on this connection.
-        endpoint_role: required EndpointRole = ENDPOINT_ROLE;
-    }
-}
-
-structure! {
-    /// Set Endpoint Role response.
-    SetEndpointRoleResponse {
-        /// The role that the server has.
-        endpoint_role: required EndpointRole = ENDPOINT_ROLE;
     }
 }

@@ -1,7 +1,8 @@
 //! Login, Logout and Delegated Login, and what their tickets say: KMIP 2.1 §6.1.31 to §6.1.33, §7.34, §7.35, §7.39.
 
 use crate::codec::{Interval, Secret, structure};
-use crate::{ObjectGroups, Operation, ProtocolVersion, TicketType, UniqueIdentifier, UsageLimits};
+use crate::payload::Operations;
+use crate::{ObjectGroups, ProtocolVersion, TicketType, UniqueIdentifier, UsageLimits};
 
 const V2_1: ProtocolVersion = ProtocolVersion::V2_1;
 
@@ -34,14 +35,6 @@ structure! {
         objects: optional Objects = OBJECTS;
         /// Groups of objects.
         object_groups: optional ObjectGroups = OBJECT_GROUPS in V2_1..;
-    }
-}
-
-structure! {
-    /// Operations, KMIP 2.1 §7.25.
-    Operations {
-        /// The operations.
-        operations: repeated Operation = OPERATION;
     }
 }
 

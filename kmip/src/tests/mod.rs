@@ -5,3 +5,4 @@ mod round_trips;
 mod texts;
 mod version_gates;
 mod version_three;
+mod whole_tables;

@@ -194,7 +194,7 @@ Every case runs against a server of its own with an empty store (three documente
 again as XML and as JSON over HTTPS, by clients of their own on the same server. Answers are compared field
 by field; only the variations that the KMIP profiles permit (\"Permitted Test Case Variations\") are accepted. The message encoding
 cases (MSGENC) run over what they are about: TTLV over HTTPS, XML or JSON; those that print the octets of their requests (`.txt`) send
-exactly these. Cases that need what is not served (calls from server to client) count as failed.
+exactly these. Where the server calls the client, the client is a TLS server of the runner's, which compares what it is sent and answers as the case does.
 
 ";
 

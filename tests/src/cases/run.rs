@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io;
+use std::process::Child;
 use std::time::Duration;
 
 use keygate_kmip::ttlv::Limits;
@@ -12,6 +13,7 @@ use super::compare::{self, Difference};
 use super::file::{Case, Direction, Node, Step};
 use super::state::State;
 use super::transport::Transport;
+use crate::kmip_listener::KmipListener;
 use crate::names;
 use crate::ttlv::Item;
 
@@ -47,17 +49,21 @@ pub struct Failure {
 pub fn play(
     case: &Case,
     connect: &mut Connect<'_>,
+    called: Option<&Called<'_>>,
     state: &mut State,
     dialogue: &mut Vec<Exchange>,
 ) -> Result<(), Failure> {
     let mut clients: Vec<(char, Transport)> = Vec::new();
     for (number, step) in case.steps.iter().enumerate() {
         let failure = |what: String| Failure { step: number, what };
-        if step.direction == Direction::ServerToClient {
-            return Err(failure("the server has to call the client (Notify, Put, Query)".to_owned()));
-        }
-        let client = client_of(step, &mut clients, connect).map_err(|error| failure(format!("connecting: {error}")))?;
-        let exchange = take(step, client, state);
+        let exchange = match (step.direction, called) {
+            (Direction::ServerToClient, Some(called)) => be_called(step, called, state),
+            (Direction::ServerToClient, None) => Err("the server has to call the client (Notify, Put, Query)".to_owned()),
+            (Direction::ClientToServer, _) => match client_of(step, &mut clients, connect) {
+                Ok(client) => take(step, client, state),
+                Err(error) => Err(format!("connecting: {error}")),
+            },
+        };
         let what = exchange.as_ref().map_or_else(Clone::clone, |exchange| {
             exchange.difference.as_ref().map(|d| format!("{}: {}", d.place, d.what)).unwrap_or_default()
         });
@@ -130,6 +136,33 @@ fn is_refused(answer: &Item) -> bool {
     let items = answer.fields().iter().filter(|field| field.tag == Tag::BATCH_ITEM.0);
     let failed = ResultStatus::OperationFailed.code();
     items.clone().count() == 1 && answer.find(Tag::RESULT_STATUS.0).and_then(Item::code) == Some(failed)
+}
+
+/// A client that listens, and how an administrator makes the server ask it something by Query.
+pub struct Called<'a> {
+    /// The client.
+    pub listener: &'a KmipListener,
+    /// Begins to ask by these Query Functions.
+    pub ask: &'a dyn Fn(&[String]) -> io::Result<Child>,
+}
+
+/// The server calls: what it says is compared with the request of the case, and the case's response is the answer.
+fn be_called(step: &Step, called: &Called<'_>, state: &mut State) -> Result<Exchange, String> {
+    let broken = |error: io::Error| error.to_string();
+    let functions: Vec<String> = step.query_functions().map(str::to_owned).collect();
+    let asking = if functions.is_empty() { None } else { Some((called.ask)(&functions).map_err(broken)?) };
+    let call = called.listener.next().map_err(broken)?;
+    let actual = call.request.clone();
+    let difference = compare::compare_call(&step.request, &actual, state).err();
+    let answer = state.request_item(&step.response)?;
+    call.answer(answer.clone());
+    if let Some(asking) = asking {
+        let output = asking.wait_with_output().map_err(broken)?;
+        if !output.status.success() {
+            return Err(format!("asking: {}", String::from_utf8_lossy(&output.stderr)));
+        }
+    }
+    Ok(Exchange { request: Some(answer), expected: step.request.clone(), actual: Some(actual), difference })
 }
 
 const REPEATS: usize = 50;

@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::file;
-use super::run::{self, Exchange, Failure};
+use super::run::{self, Called, Exchange, Failure};
 use super::state::State;
 use super::transport::{Encoding, Transport};
 use crate::client::{Credentials, TlsKmipClient};
 use crate::gateway::{Setup, TestGateway, workspace};
+use crate::kmip_listener::KmipListener;
 
 /// One row of the manifest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -107,6 +109,8 @@ pub fn setup(entry: &Entry) -> Setup {
     // 2.0 and later open and close a case by the test-only operation Interop; some write a line by Log.
     if entry.version.as_str() >= "2" {
         setup = setup.set("kmip.interop", "true").set("kmip.log_operation", "true");
+        // Some ask by Query whether Set Endpoint Role is served.
+        setup = setup.set("kmip.endpoint_role", "true");
     }
     // TC-111 tells the owner's objects apart from absent ones: "the operation policy `default` (only the owner may)".
     if entry.case.starts_with("TC-111") {
@@ -127,7 +131,20 @@ pub fn setup(entry: &Entry) -> Setup {
         "CS-RNG-O-4" => "refuse",
         _ => "all",
     };
+    // TC-153: "This test case assumes that the server policy is such that it serves objects from the group in a round-robin fashion."
+    if entry.case.starts_with("TC-153") {
+        setup = setup.set("kmip.group_default", "round-robin");
+    }
+    // The case of 1.3 wants the oldest object first, those of 1.4 and 2.0 the newest.
+    if entry.case.starts_with("TC-OFFSET") && entry.version == "1.3" {
+        setup = setup.set("kmip.locate_order", "oldest");
+    }
     setup.set("kmip.rng_seed", seed)
+}
+
+/// Whether a case has messages from the server to the client.
+fn is_called(entry: &Entry) -> bool {
+    entry.family == "TC-NP" || entry.case.contains("S2C")
 }
 
 /// A server to play against.
@@ -149,14 +166,14 @@ pub fn play(folder: &Path, server: &Server, group: &[Entry], encodings: &[Encodi
     };
     for encoding in encodings.iter().copied() {
         let prepared = match &started {
-            Ok(Some(gateway)) => prepare_clients(gateway, &group[0], encoding).map_err(|error| first_line(&error)),
+            Ok(Some(started)) => prepare_clients(&started.gateway, &group[0], encoding).map_err(|error| first_line(&error)),
             Ok(None) => Ok(()),
             Err(error) => Err(first_line(error)),
         };
         let mut state = State::new(now());
         for entry in group {
             let (result, dialogue) = match (&prepared, &started) {
-                (Ok(()), Ok(gateway)) => play_one(folder, server, gateway.as_ref(), entry, encoding, &mut state),
+                (Ok(()), Ok(started)) => play_one(folder, server, started.as_ref(), entry, encoding, &mut state),
                 (Err(what), _) => (failure(format!("no server: {what}")), Vec::new()),
                 (_, Err(error)) => (failure(format!("no server: {error}")), Vec::new()),
             };
@@ -179,7 +196,7 @@ fn encoding_of(entry: &Entry, encoding: Encoding) -> Encoding {
 fn play_one(
     folder: &Path,
     server: &Server,
-    gateway: Option<&TestGateway>,
+    started: Option<&Started>,
     entry: &Entry,
     encoding: Encoding,
     state: &mut State,
@@ -195,16 +212,24 @@ fn play_one(
         case.steps.iter_mut().for_each(|step| step.exact = None);
     }
     let mut connect = |client: char| {
-        let connected = match (server, gateway) {
+        let connected = match (server, started) {
             (Server::Running(address, credentials), _) => TlsKmipClient::connect(*address, credentials)?,
-            (Server::Own, Some(gateway)) => gateway.connect(&client_name(client, encoding)),
+            (Server::Own, Some(started)) => started.gateway.connect(&client_name(client, encoding)),
             (Server::Own, None) => return Err(io::Error::other("no server")),
         };
         Ok(Transport::new(connected, travelling))
     };
     let mut dialogue = Vec::new();
     state.next_file();
-    let result = run::play(&case, &mut connect, state, &mut dialogue);
+    let ask = |functions: &[String]| match started {
+        Some(Started { gateway, .. }) => {
+            let arguments = ["endpoint", "query", &client_name('A', encoding), "--functions", &functions.join(",")];
+            gateway.keygate_command(&arguments)?.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()
+        }
+        None => Err(io::Error::other("no server")),
+    };
+    let called = started.and_then(|started| started.listener.as_ref()).map(|listener| Called { listener, ask: &ask });
+    let result = run::play(&case, &mut connect, called.as_ref(), state, &mut dialogue);
     (result, dialogue)
 }
 
@@ -220,10 +245,23 @@ fn failure(what: String) -> Result<(), Failure> {
     Err(Failure { step: 0, what })
 }
 
-fn start(entry: &Entry) -> io::Result<TestGateway> {
+/// A server with an empty store, and the client that listens, where the case has one.
+struct Started {
+    gateway: TestGateway,
+    listener: Option<KmipListener>,
+}
+
+fn start(entry: &Entry) -> io::Result<Started> {
     let mut gateway = setup(entry).prepare()?;
+    let listener = if is_called(entry) { Some(KmipListener::start()?) } else { None };
+    if let Some(listener) = &listener {
+        for encoding in ENCODINGS {
+            let more = format!("version = '{}'\nput = true\nnotify = true\n", entry.version);
+            gateway.configure(&listener.table(&client_name('A', encoding), &more));
+        }
+    }
     gateway.start()?;
-    Ok(gateway)
+    Ok(Started { gateway, listener })
 }
 
 /// What a family presupposes about its clients: who may use whose keys, who has a password.

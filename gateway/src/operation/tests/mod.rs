@@ -6,6 +6,7 @@ mod cryptography;
 mod derivation;
 mod device;
 mod devices;
+mod groups;
 mod lives;
 mod pkcs11;
 mod quotas;

@@ -4,17 +4,18 @@ use sqlx::{QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
 
 use super::read::{OBJECT_COLUMNS, object_from_row};
 use crate::seal::Term;
-use crate::store::{LocateQuery, ObjectId, ObjectRow, ToMove};
+use crate::store::{LocateOrder, LocateQuery, ObjectId, ObjectRow, ToMove};
 
-/// One page of rows, newest first. Rows that cannot be parsed are left out of the result and named beside it.
+/// One page of rows. Rows that cannot be parsed are left out of the result and named beside it.
 pub(crate) async fn locate(
     pool: &SqlitePool,
+    order: LocateOrder,
     query: &LocateQuery,
 ) -> Result<(Vec<ObjectRow>, Vec<ObjectId>), sqlx::Error> {
     let mut sql = QueryBuilder::new("SELECT ");
     sql.push(OBJECT_COLUMNS).push(" FROM object o WHERE o.id IN (");
-    push_ids(&mut sql, query, Some(query.limit));
-    sql.push(") ORDER BY o.id DESC LIMIT ").push_bind(query.limit);
+    push_ids(&mut sql, order, query, Some(query.limit));
+    sql.push(") ORDER BY o.id ").push(direction(order)).push(" LIMIT ").push_bind(query.limit);
     let mut rows = Vec::new();
     let mut unreadable = Vec::new();
     for row in sql.build().fetch_all(pool).await? {
@@ -29,7 +30,7 @@ pub(crate) async fn locate(
 /// How many objects match; `after` and `limit` do not count.
 pub(crate) async fn count(pool: &SqlitePool, query: &LocateQuery) -> Result<u64, sqlx::Error> {
     let mut sql = QueryBuilder::new("SELECT count(*) FROM (");
-    push_ids(&mut sql, &LocateQuery { after: None, ..query.clone() }, None);
+    push_ids(&mut sql, LocateOrder::NewestFirst, &LocateQuery { after: None, ..query.clone() }, None);
     sql.push(")");
     let count: i64 = sql.build_query_scalar().fetch_one(pool).await?;
     Ok(count as u64)
@@ -87,18 +88,18 @@ pub(crate) async fn is_term_used(connection: &mut SqliteConnection, term: Term) 
 }
 
 /// A SELECT of matching ids. One sub-query per owner, so that each walks its own index range and stops at the limit.
-fn push_ids(sql: &mut QueryBuilder<Sqlite>, query: &LocateQuery, limit: Option<u32>) {
+fn push_ids(sql: &mut QueryBuilder<Sqlite>, order: LocateOrder, query: &LocateQuery, limit: Option<u32>) {
     let Some(owners) = &query.owners else {
-        return push_source(sql, query, limit, |_| {});
+        return push_source(sql, order, query, limit, |_| {});
     };
     for owner in owners {
-        push_source(sql, query, limit, |sql| {
+        push_source(sql, order, query, limit, |sql| {
             sql.push(" AND s.owner = ").push_bind(owner.as_bytes().to_vec());
         });
         // UNION, not UNION ALL: an object can be visible for two reasons.
         sql.push(" UNION ");
     }
-    push_source(sql, query, limit, |sql| {
+    push_source(sql, order, query, limit, |sql| {
         sql.push(" AND s.id IN (");
         let mut list = sql.separated(",");
         for id in &query.objects {
@@ -110,6 +111,7 @@ fn push_ids(sql: &mut QueryBuilder<Sqlite>, query: &LocateQuery, limit: Option<u
 
 fn push_source(
     sql: &mut QueryBuilder<Sqlite>,
+    order: LocateOrder,
     query: &LocateQuery,
     limit: Option<u32>,
     visible: impl FnOnce(&mut QueryBuilder<Sqlite>),
@@ -124,7 +126,7 @@ fn push_source(
             sql.push("object_index i CROSS JOIN object s ON s.id = i.object WHERE i.token = ");
             sql.push_bind(first.0.to_vec());
             if let Some(after) = &query.after {
-                sql.push(" AND i.object < ").push_bind(after.as_bytes().to_vec());
+                sql.push(" AND i.object ").push(beyond(order)).push_bind(after.as_bytes().to_vec());
             }
             for token in others {
                 sql.push(" AND EXISTS (SELECT 1 FROM object_index j WHERE j.object = i.object AND j.token = ");
@@ -135,14 +137,29 @@ fn push_source(
     sql.push(" AND s.organisation = ").push_bind(query.organisation.as_bytes().to_vec());
     visible(sql);
     if let Some(after) = &query.after {
-        sql.push(" AND s.id < ").push_bind(after.as_bytes().to_vec());
+        sql.push(" AND s.id ").push(beyond(order)).push_bind(after.as_bytes().to_vec());
     }
     push_codes(sql, " AND s.state IN (", &query.states);
     push_codes(sql, " AND s.object_type IN (", &query.object_types);
     if let Some(limit) = limit {
-        sql.push(" ORDER BY s.id DESC LIMIT ").push_bind(limit);
+        sql.push(" ORDER BY s.id ").push(direction(order)).push(" LIMIT ").push_bind(limit);
     }
     sql.push(")");
+}
+
+fn direction(order: LocateOrder) -> &'static str {
+    match order {
+        LocateOrder::NewestFirst => "DESC",
+        LocateOrder::OldestFirst => "ASC",
+    }
+}
+
+/// What compares an id that comes later in the order with one that comes before.
+fn beyond(order: LocateOrder) -> &'static str {
+    match order {
+        LocateOrder::NewestFirst => "< ",
+        LocateOrder::OldestFirst => "> ",
+    }
 }
 
 fn push_codes(sql: &mut QueryBuilder<Sqlite>, condition: &str, codes: &[u32]) {
