@@ -96,7 +96,6 @@ fn cancel(client: &mut TlsKmipClient, value: &[u8]) -> CancellationResult {
     let payload = request::item_outcome(&about(client, V2_1, Operation::Cancel, value)).expect("Cancel is answered");
     assert_eq!(payload.field(Tag::ASYNCHRONOUS_CORRELATION_VALUE.0).and_then(Item::bytes), Some(value));
     let code = payload.field(Tag::CANCELLATION_RESULT.0).and_then(Item::code).expect("a Cancellation Result");
-    use keygate_kmip::Enumeration as _;
     CancellationResult::from_code(code).expect("a known one")
 }
 

@@ -162,7 +162,7 @@ async fn execute_item(
     } else {
         match item.payload() {
             Err(error) => Err(failed(decode_reason(&error, version), error.to_string())),
-            Ok(RequestPayload::Poll(request)) => match asynchronous::poll(front, exchange.caller, &request) {
+            Ok(RequestPayload::Poll(request)) => match asynchronous::poll(front, exchange.caller, &request).await {
                 Ok((operation, result)) => {
                     exchange.item_done(action);
                     return (Some(operation), result);
