@@ -330,7 +330,7 @@ impl Sample for KeyMaterial {
     fn sample(maker: &mut Maker) -> Self {
         let some = |maker: &mut Maker| Some(BigInteger::sample(maker));
         let mut key = TransparentKey::default();
-        match maker.below(9) {
+        match maker.below(10) {
             0 => return Self::Bytes(Sample::sample(maker)),
             1 => key.key = Some(Sample::sample(maker)),
             kind @ (2 | 3) => {
@@ -352,6 +352,7 @@ impl Sample for KeyMaterial {
                 key.q = sample_slot!(optional, maker, true);
                 *(if kind == 5 { &mut key.x } else { &mut key.y }) = some(maker);
             }
+            9 => (key.modulus, key.public_exponent) = (some(maker), some(maker)),
             kind => {
                 key.recommended_curve = Some(RecommendedCurve::sample(maker));
                 match kind {

@@ -174,7 +174,7 @@ fn payload_error(bytes: &[u8]) -> DecodeError {
 #[test]
 fn unknown_operations_are_told_at_the_operation() {
     let ping = Operation::Ping.code();
-    for (version, code) in [(V2_1, 0x7F), (V2_1, 0x8000_0001), (V1_4, ping), (V2_1, Operation::Poll.code())] {
+    for (version, code) in [(V2_1, 0x7F), (V2_1, 0x8000_0001), (V1_4, ping), (V2_1, Operation::SetDefaults.code())] {
         let (bytes, payload) = payload_of(version, code, |_| {});
         let expected = DecodeError { kind: Kind::UnknownValue { tag: Tag::OPERATION, code }, at: payload - 24 };
         assert_eq!(payload_error(&bytes), expected, "0x{code:X} in {version}");

@@ -227,8 +227,11 @@ fn an_answer_that_is_there_soon_comes_at_once() {
     let mut client = gateway.connect("a");
     let asked = ask(&mut client, &later(V1_4, May::True, vec![(Operation::Create, create_payload(V1_4, "later"))]));
     let value = correlation(&asked[0]);
-    process(&mut client, &value);
-    request::item_outcome(&about(&mut client, V1_4, Operation::Poll, &value)).expect("made");
+    // A Poll begins it, and waits a moment for it.
+    let polled = (0..60).map(|_| about(&mut client, V1_4, Operation::Poll, &value));
+    let ended = polled.into_iter().find(|item| status(item) != ResultStatus::OperationPending.code());
+    request::item_outcome(&ended.expect("it ends")).expect("made");
+    assert_eq!(located(&mut client, "later"), 1);
 }
 
 /// Limits in number and octets are told to whoever demands a later answer; whoever allows one is answered at once.

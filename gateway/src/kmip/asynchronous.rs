@@ -5,6 +5,7 @@
 //! Operation Pending whatever it is.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use keygate_kmip::ttlv::{Frame, Writer};
 use keygate_kmip::{AsynchronousIndicator, ItemResult, Operation, PollRequest, RequestMessage, ResponseItem, ResultReason};
@@ -15,6 +16,9 @@ use crate::identity::Caller;
 use crate::listen::PeerInfo;
 use crate::operation::OperationError;
 use crate::operation::asynchronous::{Asynchronous, JobId, Polled, Submitted};
+
+/// How long a Poll waits for what has not ended: whoever polls again and again is spared most of it.
+const POLL_WAIT: Duration = Duration::from_secs(1);
 
 /// Operations about pending requests, and about the connection itself. KMIP 2.1 §6.1.38 of Poll: "The response to this operation SHALL NOT
 /// be asynchronous."
@@ -74,7 +78,7 @@ pub(super) async fn perform(
     let policy = asynchronous.policy();
     let (job, mut ended) = (submitted.job, submitted.ended.clone());
     let is_waited_for = when == When::NowOrLater && !policy.answer_within.is_zero();
-    let begin_after = if is_waited_for { std::time::Duration::ZERO } else { policy.begin_after };
+    let begin_after = if is_waited_for { Duration::ZERO } else { policy.begin_after };
     // What is answered later has no connection to turn round.
     let apart = PeerInfo { can_turn: false, ..peer };
     let work = Work { front: front.clone(), caller: Arc::clone(caller), peer: apart, bytes: Zeroizing::new(bytes.to_vec()), job };
@@ -100,9 +104,16 @@ pub(super) async fn perform(
 
 /// The answer to a Poll: "This response SHALL be identical to the response that would have been sent if the operation had completed
 /// synchronously."
-pub(super) fn poll(front: &KmipFront, caller: &Caller, request: &PollRequest) -> Result<(Operation, ItemResult), OperationError> {
+pub(super) async fn poll(front: &KmipFront, caller: &Caller, request: &PollRequest) -> Result<(Operation, ItemResult), OperationError> {
     let value = &request.asynchronous_correlation_value;
-    match front.gateway.asynchronous().poll(caller.principal(), value) {
+    let (asynchronous, owner) = (front.gateway.asynchronous(), caller.principal());
+    let mut polled = asynchronous.poll(owner, value);
+    if let (Polled::Pending(_), Some(mut ended)) = (&polled, asynchronous.hurry(owner, value)) {
+        // Whether it has ended is asked again.
+        let _ = tokio::time::timeout(POLL_WAIT, ended.wait_for(|ended| *ended)).await;
+        polled = asynchronous.poll(owner, value);
+    }
+    match polled {
         Polled::Unknown => Err(OperationError::UnknownCorrelation),
         // "If the operation has not completed, the response SHALL contain no payload and a Result Status of Pending."
         Polled::Pending(operation) => Ok((operation, ItemResult::Pending(value.clone()))),

@@ -179,7 +179,7 @@ async fn execute_item(
                 let message = format!("{} is not served here", payload.operation());
                 Err(failed(ResultReason::OperationNotSupported, message))
             }
-            Ok(RequestPayload::Poll(request)) => match asynchronous::poll(front, exchange.caller, &request) {
+            Ok(RequestPayload::Poll(request)) => match asynchronous::poll(front, exchange.caller, &request).await {
                 Ok((operation, result)) => {
                     exchange.item_done(action);
                     return (Some(operation), result);

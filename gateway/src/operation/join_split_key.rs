@@ -149,10 +149,10 @@ async fn with(
 ) -> Result<Zeroizing<Vec<u8>>, OperationError> {
     let run = move || {
         // A number that is not prime has no field, and parts made with one give anything.
-        if let (Method::PrimeField(prime), true) = (&method, unknown) {
-            if let Err(error) = prime.check(&mut split_key::random) {
-                return Ok(Err(error));
-            }
+        if let (Method::PrimeField(prime), true) = (&method, unknown)
+            && let Err(error) = prime.check(&mut split_key::random)
+        {
+            return Ok(Err(error));
         }
         Ok(sharing::join(&method, &parts, threshold, octets))
     };

@@ -166,6 +166,7 @@ fn mend(name: &str, text: String) -> String {
         "CS-AC-M-3-12.xml" => name_the_nameless_attribute(&text),
         // What the server sends says 1.0 and has Fresh, which came with 1.1; the client's side of the case is of 1.2.
         "TC_NP_2_12_Notify_Put.xml" => text.replace(MINOR_0, &MINOR_0.replace('0', "2")),
+        name if ["TC_SJ_2_12_", "TC_SJ_4_12_", "TC-SJ-4-14"].iter().any(|start| name.starts_with(start)) => name_the_fourth_part(text),
         _ => text,
     };
     // Some files close the root twice.
@@ -188,6 +189,16 @@ fn answer_what_was_registered(text: &str) -> String {
         parts[to] = format!("{value}\"{rest}");
     }
     parts.join(START)
+}
+
+/// The Get of the fourth part is answered with that part under the identifier of the first; the cases of 2.0 have it right.
+fn name_the_fourth_part(text: String) -> String {
+    let part = text.find(r#"KeyPartIdentifier type="Integer" value="4""#);
+    let named = part.and_then(|part| text[..part].rfind("$UNIQUE_IDENTIFIER_1"));
+    match named {
+        Some(at) => format!("{}4{}", &text[..at + "$UNIQUE_IDENTIFIER_".len()], &text[at + "$UNIQUE_IDENTIFIER_1".len()..]),
+        None => text,
+    }
 }
 
 fn name_the_nameless_attribute(text: &str) -> String {

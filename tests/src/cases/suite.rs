@@ -121,8 +121,8 @@ pub fn setup(entry: &Entry) -> Setup {
     if entry.case.starts_with("TC-32") {
         setup = setup.set("kmip.async_answer_ms", "0").set("kmip.async_begin_ms", "60000");
     }
-    // TC-134 presupposes a server that certifies.
-    if entry.case == "TC-134" {
+    // These presuppose a server that certifies, or that says so in Query.
+    if ["TC-134", "TC-121", "TC-LOGIN"].iter().any(|case| entry.case.starts_with(case)) || ["MSGENC", "SUITEB"].contains(&&*entry.family) {
         setup = setup.set("kmip.certify", "own");
     }
     let seed = match entry.case.as_str() {

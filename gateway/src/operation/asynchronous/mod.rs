@@ -102,6 +102,11 @@ impl Asynchronous {
         self.table().poll(owner, correlation_value, Instant::now())
     }
 
+    /// Begins an item of a caller early; what tells when it has ended.
+    pub(crate) fn hurry(&self, owner: ClientId, correlation_value: &[u8]) -> Option<watch::Receiver<bool>> {
+        self.table().hurry(owner, correlation_value, Instant::now())
+    }
+
     /// Forgets every answer that waits to be polled for.
     pub(crate) fn flush(&self) {
         self.table().flush();
@@ -140,7 +145,7 @@ pub(super) fn cancel(exchange: &Exchange<'_>, request: CancelRequest) -> CancelR
 /// [`OperationError::UnknownCorrelation`].
 pub(super) async fn process(exchange: &Exchange<'_>, request: ProcessRequest) -> Result<ProcessResponse, OperationError> {
     let owner = exchange.caller.principal();
-    let ended = exchange.gateway.asynchronous().table().hurry(owner, &request.asynchronous_correlation_value, Instant::now());
+    let ended = exchange.gateway.asynchronous().hurry(owner, &request.asynchronous_correlation_value);
     let mut ended = ended.ok_or(OperationError::UnknownCorrelation)?;
     // An error means that it is gone, which is not pending either.
     let _ = ended.wait_for(|ended| *ended).await;
