@@ -17,6 +17,9 @@ pub enum PkiError {
         #[source]
         source: der::Error,
     },
+    /// A signature of a kind that is not verified here, or not with this key.
+    #[error("signature algorithm {0} is not accepted for this key")]
+    SignatureAlgorithm(ObjectIdentifier),
     /// The text holds no PEM block of the kind.
     #[error("no PEM block \"{label}\"")]
     NoPem {

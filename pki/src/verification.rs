@@ -3,7 +3,7 @@
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA384_ASN1, ECDSA_P256_SHA512_ASN1, ECDSA_P384_SHA256_ASN1,
     ECDSA_P384_SHA384_ASN1, ECDSA_P384_SHA512_ASN1, ECDSA_P521_SHA256_ASN1, ECDSA_P521_SHA384_ASN1,
-    ECDSA_P521_SHA512_ASN1, ED25519, ML_DSA_65, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384,
+    ECDSA_P521_SHA512_ASN1, ED25519, ML_DSA_65, RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384,
     RSA_PKCS1_2048_8192_SHA512, RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512,
     UnparsedPublicKey, VerificationAlgorithm,
 };
@@ -13,7 +13,7 @@ use const_oid::{
         fips204::ID_ML_DSA_65,
         rfc5912::{
             ECDSA_WITH_SHA_256, ECDSA_WITH_SHA_384, ECDSA_WITH_SHA_512, ID_RSASSA_PSS, ID_SHA_256, ID_SHA_384,
-            ID_SHA_512, SHA_256_WITH_RSA_ENCRYPTION, SHA_384_WITH_RSA_ENCRYPTION, SHA_512_WITH_RSA_ENCRYPTION,
+            ID_SHA_512, SHA_1_WITH_RSA_ENCRYPTION, SHA_256_WITH_RSA_ENCRYPTION, SHA_384_WITH_RSA_ENCRYPTION, SHA_512_WITH_RSA_ENCRYPTION,
         },
         rfc8410::ID_ED_25519,
     },
@@ -43,6 +43,30 @@ pub(crate) fn verify(
 ) -> Result<(), SignatureFault> {
     let known = verification(key.key_type(), algorithm).ok_or(SignatureFault::Algorithm(algorithm.oid))?;
     UnparsedPublicKey::new(known, key.raw()).verify(signed, signature).map_err(|_| SignatureFault::Wrong)
+}
+
+/// Whether signatures by SHA-1, which programs of long ago make, are accepted beside the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sha1 {
+    /// With RSA keys.
+    Accepted,
+    /// With none.
+    Refused,
+}
+
+/// As [`verify`], with SHA-1 as it is said.
+pub(crate) fn verify_with(
+    key: &PublicKey,
+    algorithm: &AlgorithmIdentifier,
+    signed: &[u8],
+    signature: &[u8],
+    sha1: Sha1,
+) -> Result<(), SignatureFault> {
+    if sha1 == Sha1::Accepted && key.key_type() == KeyType::Rsa && algorithm.oid == SHA_1_WITH_RSA_ENCRYPTION {
+        let known = &RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY;
+        return UnparsedPublicKey::new(known, key.raw()).verify(signed, signature).map_err(|_| SignatureFault::Wrong);
+    }
+    verify(key, algorithm, signed, signature)
 }
 
 /// The bytes of the first part of a signed structure as they were sent: a signature is over these, not over a re-encoding.

@@ -21,7 +21,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("kmip.version_min", "1.0", "lowest KMIP version answered"),
     setting("kmip.forbidden", "not-found", "how an object that is not granted is answered: not-found, permission-denied"),
     setting("kmip.interop", "false", "serve the Interop operation, for conformance tests"),
-    setting("kmip.legacy_algorithms", "false", "let 3DES and other ciphers of 64-bit blocks protect new data, and make keys for them, and RSA pairs of 1024 bits"),
+    setting("kmip.legacy_algorithms", "false", "let 3DES and other ciphers of 64-bit blocks protect new data, make keys for them and RSA pairs of 1024 bits, and let Certify take requests signed by SHA-1"),
     setting("kmip.rng_seed", "refuse", "how much of a seed RNG Seed takes: refuse (the operation), none, all, or a number of bytes; seeds are never trusted"),
     setting("kmip.log_operation", "false", "serve the Log operation: clients write to the gateway's log"),
     setting("kmip.async_answer_ms", "1000", "how long a request that may be answered later (Asynchronous Indicator) is waited for before the answer is Operation Pending; 0: not at all"),

@@ -27,7 +27,7 @@ pub(super) async fn certify(exchange: &mut Exchange<'_>, request: CertifyRequest
     let permit = exchange.permit(request.unique_identifier.as_ref(), Operation::Certify).await?;
     let named = exchange.object(&permit).clone();
     named.check_present()?;
-    let given = given_request(request.request_type, request.request.or(request.request_value))?;
+    let given = given_request(exchange, request.request_type, request.request.or(request.request_value))?;
     let csr = match (named.object_type, given) {
         (ObjectType::PublicKey, Some(csr)) => {
             check_same_key(&csr, &public_key(exchange, &permit)?)?;
@@ -65,7 +65,7 @@ pub(super) async fn re_certify(exchange: &mut Exchange<'_>, request: ReCertifyRe
     existing.check_present()?;
     let held = held(exchange, &permit)?;
     let current = x509(&held)?;
-    let given = given_request(request.request_type, request.request.or(request.request_value))?;
+    let given = given_request(exchange, request.request_type, request.request.or(request.request_value))?;
     let csr = match (given, request.request_unique_identifier) {
         (Some(_), Some(_)) => return Err(OperationError::InvalidMessage("the certificate request is named and given".to_owned())),
         (Some(csr), None) => csr,
@@ -101,17 +101,21 @@ fn needs_request() -> OperationError {
 }
 
 /// The request of a message.
-fn given_request(request_type: Option<CertificateRequestType>, value: Option<Vec<u8>>) -> Result<Option<CertificateRequest>, OperationError> {
+fn given_request(exchange: &Exchange<'_>, request_type: Option<CertificateRequestType>, value: Option<Vec<u8>>) -> Result<Option<CertificateRequest>, OperationError> {
     match (request_type, value) {
         (None, None) => Ok(None),
-        (Some(request_type), Some(value)) => read(request_type, &value).map(Some),
+        (Some(request_type), Some(value)) => read(exchange, request_type, &value).map(Some),
         (Some(_), None) => Err(OperationError::InvalidMessage("Certificate Request Type without a request".to_owned())),
         (None, Some(_)) => Err(OperationError::InvalidMessage("Certificate Request without its type".to_owned())),
     }
 }
 
-fn read(request_type: CertificateRequestType, value: &[u8]) -> Result<CertificateRequest, OperationError> {
+fn read(exchange: &Exchange<'_>, request_type: CertificateRequestType, value: &[u8]) -> Result<CertificateRequest, OperationError> {
     match request_type {
+        // Signed by SHA-1, as programs of long ago do: where legacy algorithms are allowed.
+        CertificateRequestType::Pkcs10 | CertificateRequestType::Pem if exchange.gateway.policy.legacy_algorithms => {
+            CertificateRequest::from_pem_or_der_of_old(value).map_err(refused)
+        }
         CertificateRequestType::Pkcs10 | CertificateRequestType::Pem => CertificateRequest::from_pem_or_der(value).map_err(refused),
         other => Err(OperationError::FeatureNotSupported(format!("certificate requests of type {other} are not read; PKCS_10 and PEM are"))),
     }
@@ -125,7 +129,7 @@ fn refused(error: RequestError) -> OperationError {
 fn stored_request(exchange: &Exchange<'_>, permit: &Permit) -> Result<CertificateRequest, OperationError> {
     exchange.object(permit).check_present()?;
     match held(exchange, permit)? {
-        ManagedObject::CertificateRequest(request) => read(request.request_type, &request.value),
+        ManagedObject::CertificateRequest(request) => read(exchange, request.request_type, &request.value),
         other => Err(OperationError::InvalidField(format!("a {} is no certificate request", other.object_type()))),
     }
 }

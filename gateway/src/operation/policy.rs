@@ -73,8 +73,8 @@ pub struct Policy {
     pub interop: bool,
     /// The Log operation is served (`kmip.log_operation`).
     pub log_operation: bool,
-    /// Ciphers of 64-bit blocks may encrypt, and keys for them and for broken ciphers be made, and RSA pairs of 1024 bits
-    /// (`kmip.legacy_algorithms`).
+    /// Ciphers of 64-bit blocks may encrypt, and keys for them and for broken ciphers be made, RSA pairs of 1024 bits, and
+    /// Certify takes requests signed by SHA-1 (`kmip.legacy_algorithms`).
     pub legacy_algorithms: bool,
     /// A Name is unique among the objects of an owner (`kmip.unique_names`).
     pub unique_names: bool,

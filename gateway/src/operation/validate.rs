@@ -125,8 +125,8 @@ fn in_order(mut members: Vec<Member>) -> Option<Vec<Member>> {
 fn signed_by(certificate: &Certificate, issuer: &Certificate) -> Verdict {
     match certificate.verify_issued_by(issuer) {
         Ok(()) => Verdict::Valid,
-        // A key of a kind or size that is not judged here.
-        Err(PkiError::PublicKey(_)) => Verdict::Unknown,
+        // A key of a kind or size, or a way of signing, that is not judged here.
+        Err(PkiError::PublicKey(_) | PkiError::SignatureAlgorithm(_)) => Verdict::Unknown,
         Err(_) => Verdict::Invalid,
     }
 }

@@ -8,7 +8,11 @@ use x509_cert::{
 };
 
 use super::Certificate;
-use crate::{error::PkiError, public_key::PublicKey, verification};
+use crate::{
+    error::PkiError,
+    public_key::PublicKey,
+    verification::{self, SignatureFault},
+};
 
 impl Certificate {
     /// Whether the certificate is a CA's.
@@ -52,7 +56,10 @@ impl Certificate {
         let Ok(signed) = verification::first_part(&self.der) else { return Err(wrong) };
         let Some(signature) = self.inner.signature().as_bytes() else { return Err(wrong) };
         verification::verify(&parent.public_key()?, self.inner.signature_algorithm(), signed, signature)
-            .map_err(|_| wrong)
+            .map_err(|fault| match fault {
+                SignatureFault::Algorithm(oid) => PkiError::SignatureAlgorithm(oid),
+                SignatureFault::Wrong => wrong,
+            })
     }
 
     /// The subject key identifier, if the certificate has one.

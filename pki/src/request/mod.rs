@@ -21,7 +21,7 @@ use crate::{
     error::{PkiError, RequestError},
     name::{DistinguishedName, SubjectAltName},
     public_key::PublicKey,
-    verification::{self, SignatureFault},
+    verification::{self, Sha1, SignatureFault},
     weak_key,
 };
 
@@ -41,12 +41,22 @@ pub struct CertificateRequest {
 impl CertificateRequest {
     /// Reads and checks a request in PEM or DER.
     pub fn from_pem_or_der(bytes: &[u8]) -> Result<Self, RequestError> {
+        Self::read(bytes, Sha1::Refused)
+    }
+
+    /// The same, and one that an RSA key signed by SHA-1 too. Such a signature still proves possession of the key to whoever sees that the
+    /// request was made for this: it is for programs of long ago, where an administrator allows it.
+    pub fn from_pem_or_der_of_old(bytes: &[u8]) -> Result<Self, RequestError> {
+        Self::read(bytes, Sha1::Accepted)
+    }
+
+    fn read(bytes: &[u8], sha1: Sha1) -> Result<Self, RequestError> {
         if bytes.len() > CSR_BYTES_MAX {
             return Err(RequestError::TooLarge { bytes: bytes.len(), max: CSR_BYTES_MAX });
         }
         let is_pem = bytes.windows(11).any(|window| window == b"-----BEGIN ");
         if !is_pem {
-            return Self::from_der(bytes);
+            return Self::from_der(bytes, sha1);
         }
         // RFC 7468 §7: parsers "MAY treat" the older label NEW CERTIFICATE REQUEST as equivalent.
         let text = String::from_utf8_lossy(bytes).replace("NEW CERTIFICATE REQUEST", "CERTIFICATE REQUEST");
@@ -56,15 +66,15 @@ impl CertificateRequest {
         if label != "CERTIFICATE REQUEST" {
             return Err(RequestError::Malformed(der::ErrorKind::Failed.into()));
         }
-        Self::from_der(&der)
+        Self::from_der(&der, sha1)
     }
 
-    fn from_der(der: &[u8]) -> Result<Self, RequestError> {
+    fn from_der(der: &[u8], sha1: Sha1) -> Result<Self, RequestError> {
         let request = CertReq::from_der(der).map_err(RequestError::Malformed)?;
         let signed = verification::first_part(der).map_err(RequestError::Malformed)?;
         let public_key = PublicKey::check(request.info.public_key.clone()).map_err(RequestError::PublicKey)?;
         let signature = request.signature.as_bytes().ok_or(RequestError::Signature)?;
-        verification::verify(&public_key, &request.algorithm, signed, signature).map_err(|fault| match fault {
+        verification::verify_with(&public_key, &request.algorithm, signed, signature, sha1).map_err(|fault| match fault {
             SignatureFault::Algorithm(oid) => RequestError::SignatureAlgorithm(oid.to_string()),
             SignatureFault::Wrong => RequestError::Signature,
         })?;
