@@ -8,6 +8,7 @@ mod groups;
 mod lives;
 mod quotas;
 mod rehome;
+mod turned;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
