@@ -9,10 +9,10 @@ use std::time::Duration;
 use keygate_kmip::{DiscoverVersionsRequest, ProtocolVersion};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 
+use super::Notice;
 use super::deliver::{message, released, told};
 use super::queue::Queue;
 use super::wire::{self, CallError};
-use super::Notice;
 use crate::identity::Caller;
 use crate::operation::Gateway;
 
