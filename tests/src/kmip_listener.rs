@@ -186,7 +186,10 @@ impl Call {
         let version = self.request.find(Tag::PROTOCOL_VERSION.0).cloned();
         let mut header: Vec<Item> = version.into_iter().collect();
         header.extend([Item::new(Tag::TIME_STAMP.0, Value::DateTime(1)), integer(Tag::BATCH_COUNT, 1)]);
-        structure(Tag::RESPONSE_MESSAGE, vec![structure(Tag::RESPONSE_HEADER, header), structure(Tag::BATCH_ITEM, item)])
+        structure(
+            Tag::RESPONSE_MESSAGE,
+            vec![structure(Tag::RESPONSE_HEADER, header), structure(Tag::BATCH_ITEM, item)],
+        )
     }
 }
 

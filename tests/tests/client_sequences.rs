@@ -78,7 +78,8 @@ fn register_secret(client: &mut TlsKmipClient, version: (i32, i32), secret: &[u8
     let value = structure(Tag::KEY_VALUE, vec![bytes(Tag::KEY_MATERIAL, secret)]);
     let block = structure(Tag::KEY_BLOCK, vec![enumeration(Tag::KEY_FORMAT_TYPE, 2), value]);
     let object = structure(Tag::SECRET_DATA, vec![enumeration(Tag::SECRET_DATA_TYPE, 1), block]);
-    let payload = vec![enumeration(Tag::OBJECT_TYPE, SECRET_DATA), structure(Tag::TEMPLATE_ATTRIBUTE, attributes), object];
+    let payload =
+        vec![enumeration(Tag::OBJECT_TYPE, SECRET_DATA), structure(Tag::TEMPLATE_ATTRIBUTE, attributes), object];
     request::identifier(&ask(client, version, Operation::Register, payload))
 }
 
@@ -104,13 +105,24 @@ fn fact_01_nothing_of_a_newer_version_is_answered() {
     let gateway = Setup::new().start();
     let mut client = gateway.connect("a");
     let id = create(&mut client, V1_0, Vec::new());
-    let newer = [("Fresh", V1_1), ("Key Value Present", V1_2), ("Original Creation Date", V1_2), ("Always Sensitive", V1_4), ("Extractable", V1_4)];
+    let newer = [
+        ("Fresh", V1_1),
+        ("Key Value Present", V1_2),
+        ("Original Creation Date", V1_2),
+        ("Always Sensitive", V1_4),
+        ("Extractable", V1_4),
+    ];
     for version in [V1_0, V1_1, V1_2, V1_3, V1_4] {
         let answer = send(&mut client, &request::on(version, Operation::GetAttributes, &id));
         let header = answer.field(Tag::RESPONSE_HEADER.0).expect("a header");
         assert_eq!(tags(header), [Tag::PROTOCOL_VERSION.0, Tag::TIME_STAMP.0, Tag::BATCH_COUNT.0], "{version:?}");
         let payload = request::outcome(&answer).expect("attributes");
-        let names: Vec<&str> = payload.fields().iter().filter_map(|field| field.field(Tag::ATTRIBUTE_NAME.0)).filter_map(Item::text).collect();
+        let names: Vec<&str> = payload
+            .fields()
+            .iter()
+            .filter_map(|field| field.field(Tag::ATTRIBUTE_NAME.0))
+            .filter_map(Item::text)
+            .collect();
         for (name, first) in newer {
             assert!(version >= first || !names.contains(&name), "{name} in {version:?}");
         }
@@ -131,14 +143,16 @@ fn fact_02_payloads_hold_exactly_what_is_specified() {
     ];
     let key = structure(Tag::SYMMETRIC_KEY, vec![structure(Tag::KEY_BLOCK, block)]);
     let usage = attribute("Cryptographic Usage Mask", Value::Integer(0x0C));
-    let payload = vec![enumeration(Tag::OBJECT_TYPE, SYMMETRIC_KEY), structure(Tag::TEMPLATE_ATTRIBUTE, vec![usage]), key];
+    let payload =
+        vec![enumeration(Tag::OBJECT_TYPE, SYMMETRIC_KEY), structure(Tag::TEMPLATE_ATTRIBUTE, vec![usage]), key];
     let registered = ask(&mut client, V1_2, Operation::Register, payload);
     assert_eq!(tags(&registered), [Tag::UNIQUE_IDENTIFIER.0]);
     let id = request::identifier(&registered);
     let echoed = [Tag::UNIQUE_IDENTIFIER.0, Tag::ATTRIBUTE.0];
     let added = ask(&mut client, V1_2, Operation::AddAttribute, vec![on(&id), named("x-place", "vault")]);
     assert_eq!(tags(&added), echoed);
-    let deleted = ask(&mut client, V1_2, Operation::DeleteAttribute, vec![on(&id), text(Tag::ATTRIBUTE_NAME, "x-place")]);
+    let deleted =
+        ask(&mut client, V1_2, Operation::DeleteAttribute, vec![on(&id), text(Tag::ATTRIBUTE_NAME, "x-place")]);
     assert_eq!(tags(&deleted), echoed);
     assert_eq!(deleted.find(Tag::ATTRIBUTE_VALUE.0).and_then(Item::text), Some("vault"));
     let lease = ask(&mut client, V1_2, Operation::ObtainLease, vec![on(&id)]);
@@ -152,10 +166,14 @@ fn fact_03_veeam_gets_bare_halves_of_a_pair_and_resumes_its_session() {
     let config = Arc::new(gateway.client("a").tls().expect("a configuration"));
     let connect = || {
         let limit = std::time::Duration::from_secs(20);
-        TlsKmipClient::connect_patiently(gateway.address("kmip"), "localhost", config.clone(), limit).expect("a connection")
+        TlsKmipClient::connect_patiently(gateway.address("kmip"), "localhost", config.clone(), limit)
+            .expect("a connection")
     };
     let mut client = connect();
-    let common = vec![attribute("Cryptographic Algorithm", Value::Enumeration(4)), attribute("Cryptographic Length", Value::Integer(2048))];
+    let common = vec![
+        attribute("Cryptographic Algorithm", Value::Enumeration(4)),
+        attribute("Cryptographic Length", Value::Integer(2048)),
+    ];
     let half = |mask: i32| vec![attribute("Cryptographic Usage Mask", Value::Integer(mask))];
     let payload = vec![
         structure(Tag::COMMON_TEMPLATE_ATTRIBUTE, common),
@@ -180,13 +198,22 @@ fn fact_04_vcenter() {
     let gateway = Setup::new().start();
     let mut client = gateway.connect("a");
     ask(&mut client, V1_1, Operation::DiscoverVersions, Vec::new());
-    let told = ask(&mut client, V1_1, Operation::Query, vec![enumeration(Tag::QUERY_FUNCTION, 1), enumeration(Tag::QUERY_FUNCTION, 2)]);
+    let told = ask(
+        &mut client,
+        V1_1,
+        Operation::Query,
+        vec![enumeration(Tag::QUERY_FUNCTION, 1), enumeration(Tag::QUERY_FUNCTION, 2)],
+    );
     assert!(told.fields().iter().any(|field| field.code() == Some(Operation::AddAttribute.code())));
     let id = create(&mut client, V1_1, Vec::new());
     assert_eq!(state(&mut client, V1_1, &id), Some(1));
-    let pairs = [("x-Product_Version", "8.0.2 build-22385739"), ("x-Vendor", "VMware, Inc."), ("x-Product", "VMware vSphere")];
+    let pairs =
+        [("x-Product_Version", "8.0.2 build-22385739"), ("x-Vendor", "VMware, Inc."), ("x-Product", "VMware vSphere")];
     let ids: [&[u8]; 3] = [b"QLKC\x00\xff\x01\x02", b"QLKC\x00\xff\x01\x03", b"QLKC\x00\xff\x01\x04"];
-    let items = ids.iter().zip(pairs).map(|(number, (name, value))| (*number, Operation::AddAttribute, vec![on(&id), named(name, value)]));
+    let items = ids
+        .iter()
+        .zip(pairs)
+        .map(|(number, (name, value))| (*number, Operation::AddAttribute, vec![on(&id), named(name, value)]));
     let answer = send(&mut client, &message(V1_1, Vec::new(), items.collect()));
     let answers = batch_items(&answer);
     assert_eq!(answers.len(), 3);
@@ -205,12 +232,20 @@ fn fact_05_netapp_finds_an_opaque_object_by_its_own_attributes() {
     let gateway = Setup::new().start();
     let mut client = gateway.connect("a");
     let nested = Value::Structure(vec![text(Tag(0x54_0001), "vserver"), integer(Tag(0x54_0002), 7)]);
-    let mut attributes: Vec<Item> = (0..16).map(|number| named(&format!("x-NETAPP-{number}"), &format!("value {number}"))).collect();
+    let mut attributes: Vec<Item> =
+        (0..16).map(|number| named(&format!("x-NETAPP-{number}"), &format!("value {number}"))).collect();
     attributes.push(attribute("x-NETAPP-Tree", nested.clone()));
     attributes.push(named("x-ResourceID", "array-1"));
-    let object = structure(Tag::OPAQUE_OBJECT, vec![enumeration(Tag::OPAQUE_DATA_TYPE, 0x8000_0001), bytes(Tag::OPAQUE_DATA_VALUE, b"blob")]);
+    let object = structure(
+        Tag::OPAQUE_OBJECT,
+        vec![enumeration(Tag::OPAQUE_DATA_TYPE, 0x8000_0001), bytes(Tag::OPAQUE_DATA_VALUE, b"blob")],
+    );
     let register = |attributes: Vec<Item>| {
-        vec![enumeration(Tag::OBJECT_TYPE, OPAQUE_OBJECT), structure(Tag::TEMPLATE_ATTRIBUTE, attributes), object.clone()]
+        vec![
+            enumeration(Tag::OBJECT_TYPE, OPAQUE_OBJECT),
+            structure(Tag::TEMPLATE_ATTRIBUTE, attributes),
+            object.clone(),
+        ]
     };
     let id = request::identifier(&ask(&mut client, V1_0, Operation::Register, register(attributes)));
     ask(&mut client, V1_0, Operation::Register, register(vec![named("x-ResourceID", "array-2")]));
@@ -220,15 +255,31 @@ fn fact_05_netapp_finds_an_opaque_object_by_its_own_attributes() {
         (b"3", Operation::Get, Vec::new()),
         (b"4", Operation::GetAttributes, Vec::new()),
     ];
-    let answer = send(&mut client, &message(V1_0, vec![Item::new(Tag::BATCH_ORDER_OPTION.0, Value::Boolean(true))], items));
-    let outcomes: Vec<Item> = batch_items(&answer).into_iter().map(|item| request::item_outcome(item).expect("done")).collect();
+    let answer =
+        send(&mut client, &message(V1_0, vec![Item::new(Tag::BATCH_ORDER_OPTION.0, Value::Boolean(true))], items));
+    let outcomes: Vec<Item> =
+        batch_items(&answer).into_iter().map(|item| request::item_outcome(item).expect("done")).collect();
     assert_eq!(identifiers(&outcomes[1]), std::slice::from_ref(&id));
     assert_eq!(outcomes[2].find(Tag::OPAQUE_DATA_VALUE.0).and_then(Item::bytes), Some(&b"blob"[..]));
-    let tree = outcomes[3].fields().iter().find(|field| field.field(Tag::ATTRIBUTE_NAME.0).and_then(Item::text) == Some("x-NETAPP-Tree"));
+    let tree = outcomes[3]
+        .fields()
+        .iter()
+        .find(|field| field.field(Tag::ATTRIBUTE_NAME.0).and_then(Item::text) == Some("x-NETAPP-Tree"));
     assert_eq!(tree.and_then(|field| field.field(Tag::ATTRIBUTE_VALUE.0)).map(|field| &field.value), Some(&nested));
-    assert_eq!(outcomes[3].fields().iter().filter(|field| field.tag == Tag::ATTRIBUTE.0).filter(|field| {
-        field.field(Tag::ATTRIBUTE_NAME.0).and_then(Item::text).is_some_and(|name| name.starts_with("x-NETAPP-"))
-    }).count(), 17);
+    assert_eq!(
+        outcomes[3]
+            .fields()
+            .iter()
+            .filter(|field| field.tag == Tag::ATTRIBUTE.0)
+            .filter(|field| {
+                field
+                    .field(Tag::ATTRIBUTE_NAME.0)
+                    .and_then(Item::text)
+                    .is_some_and(|name| name.starts_with("x-NETAPP-"))
+            })
+            .count(),
+        17
+    );
     // By a number and by a structure as well.
     assert_eq!(identifiers(&ask(&mut client, V1_0, Operation::Locate, vec![attribute("x-NETAPP-Tree", nested)])), [id]);
 }
@@ -241,7 +292,8 @@ fn fact_06_fortigate_wraps_its_filter_and_finds_only_its_own_key() {
     let file = gateway.secret_file("pw", "fortinet-secret").expect("a file");
     let mut client = {
         let _ = gateway.client_folder("a");
-        let _ = gateway.keygate_ok(&["client", "user", "add", "a", "forti", "--password-file", &file.to_string_lossy()]);
+        let _ =
+            gateway.keygate_ok(&["client", "user", "add", "a", "forti", "--password-file", &file.to_string_lossy()]);
         gateway.connect("a")
     };
     let credential = || {
@@ -261,21 +313,32 @@ fn fact_06_fortigate_wraps_its_filter_and_finds_only_its_own_key() {
             attribute("Cryptographic Usage Mask", Value::Integer(0x0C)),
             named_key(name),
         ];
-        let payload = vec![enumeration(Tag::OBJECT_TYPE, SYMMETRIC_KEY), structure(Tag::TEMPLATE_ATTRIBUTE, attributes)];
+        let payload =
+            vec![enumeration(Tag::OBJECT_TYPE, SYMMETRIC_KEY), structure(Tag::TEMPLATE_ATTRIBUTE, attributes)];
         made.push(request::identifier(&one(&mut client, Operation::Create, payload).expect("created")));
     }
     for (filter, expected) in [
         (vec![named_key("SITE1-local")], vec![made[0].clone()]),
-        (vec![named_key("SITE1-remote"), attribute("Object Type", Value::Enumeration(SYMMETRIC_KEY))], vec![made[1].clone()]),
+        (
+            vec![named_key("SITE1-remote"), attribute("Object Type", Value::Enumeration(SYMMETRIC_KEY))],
+            vec![made[1].clone()],
+        ),
         (vec![named_key("SITE2-local")], Vec::new()),
         (vec![named("Name of a later version", "x")], Vec::new()),
         (vec![named("x-unheard-of", "x")], Vec::new()),
     ] {
-        let found = one(&mut client, Operation::Locate, vec![structure(Tag::TEMPLATE_ATTRIBUTE, filter.clone())]).expect("located");
+        let found = one(&mut client, Operation::Locate, vec![structure(Tag::TEMPLATE_ATTRIBUTE, filter.clone())])
+            .expect("located");
         assert_eq!(identifiers(&found), expected, "{filter:?}");
     }
-    let template = structure(Tag::TEMPLATE_ATTRIBUTE, vec![structure(Tag::NAME, vec![text(Tag::NAME_VALUE, "t"), enumeration(Tag::NAME_TYPE, 1)])]);
-    assert_eq!(one(&mut client, Operation::Locate, vec![template]).expect_err("refused").0, ResultReason::InvalidField.code());
+    let template = structure(
+        Tag::TEMPLATE_ATTRIBUTE,
+        vec![structure(Tag::NAME, vec![text(Tag::NAME_VALUE, "t"), enumeration(Tag::NAME_TYPE, 1)])],
+    );
+    assert_eq!(
+        one(&mut client, Operation::Locate, vec![template]).expect_err("refused").0,
+        ResultReason::InvalidField.code()
+    );
 }
 
 /// Synology: Query by six functions; Secret Data with Operation Policy Name; at once another Name; found by it; what was given is given
@@ -293,10 +356,17 @@ fn fact_07_synology() {
     ];
     let id = register_secret(&mut client, V1_2, b"volume key", attributes);
     ask(&mut client, V1_2, Operation::ModifyAttribute, vec![on(&id), attribute("Name", name_value("volume1"))]);
-    let found = |client: &mut TlsKmipClient, name: &str| identifiers(&ask(client, V1_2, Operation::Locate, vec![attribute("Name", name_value(name))]));
+    let found = |client: &mut TlsKmipClient, name: &str| {
+        identifiers(&ask(client, V1_2, Operation::Locate, vec![attribute("Name", name_value(name))]))
+    };
     assert_eq!(found(&mut client, "volume1"), std::slice::from_ref(&id));
     assert_eq!(found(&mut client, "temporary"), Vec::<String>::new());
-    let got = ask(&mut client, V1_2, Operation::GetAttributes, vec![on(&id), text(Tag::ATTRIBUTE_NAME, "Operation Policy Name")]);
+    let got = ask(
+        &mut client,
+        V1_2,
+        Operation::GetAttributes,
+        vec![on(&id), text(Tag::ATTRIBUTE_NAME, "Operation Policy Name")],
+    );
     assert_eq!(got.find(Tag::ATTRIBUTE_VALUE.0).and_then(Item::text), Some("default"));
 }
 
@@ -310,7 +380,8 @@ fn fact_08_mongodb() {
     let block = structure(Tag::KEY_BLOCK, vec![enumeration(Tag::KEY_FORMAT_TYPE, 2), value]);
     let object = structure(Tag::SECRET_DATA, vec![enumeration(Tag::SECRET_DATA_TYPE, 2), block]);
     let usage = attribute("Cryptographic Usage Mask", Value::Integer(0));
-    let payload = vec![enumeration(Tag::OBJECT_TYPE, SECRET_DATA), structure(Tag::TEMPLATE_ATTRIBUTE, vec![usage]), object];
+    let payload =
+        vec![enumeration(Tag::OBJECT_TYPE, SECRET_DATA), structure(Tag::TEMPLATE_ATTRIBUTE, vec![usage]), object];
     let id = request::identifier(&ask(&mut client, V1_0, Operation::Register, payload));
     ask(&mut client, V1_0, Operation::Activate, vec![on(&id)]);
     let got = ask(&mut client, V1_0, Operation::Get, vec![on(&id)]);
@@ -359,7 +430,8 @@ fn fact_10_rook_says_another_length_than_its_key_has() {
     ];
     let key = structure(Tag::SYMMETRIC_KEY, vec![structure(Tag::KEY_BLOCK, block)]);
     let usage = attribute("Cryptographic Usage Mask", Value::Integer(0x0C));
-    let payload = vec![enumeration(Tag::OBJECT_TYPE, SYMMETRIC_KEY), structure(Tag::TEMPLATE_ATTRIBUTE, vec![usage]), key];
+    let payload =
+        vec![enumeration(Tag::OBJECT_TYPE, SYMMETRIC_KEY), structure(Tag::TEMPLATE_ATTRIBUTE, vec![usage]), key];
     let id = request::identifier(&ask(&mut client, V1_4, Operation::Register, payload));
     let got = ask(&mut client, V1_4, Operation::Get, vec![on(&id)]);
     assert_eq!(got.find(Tag::KEY_MATERIAL.0).and_then(Item::bytes), Some(&[5; 128][..]));
@@ -375,7 +447,8 @@ fn fact_11_vast_rekeys_over_https() {
         let message = request::message(V1_4, vec![(operation, payload)]);
         let answer = http.post("application/octet-stream", &message.encode()).expect("an answer");
         assert_eq!(answer.status, 200);
-        request::outcome(&Item::decode(&answer.body).expect("TTLV")).unwrap_or_else(|refused| panic!("{operation}: {refused:?}"))
+        request::outcome(&Item::decode(&answer.body).expect("TTLV"))
+            .unwrap_or_else(|refused| panic!("{operation}: {refused:?}"))
     };
     let attributes = vec![
         attribute("Cryptographic Algorithm", Value::Enumeration(3)),
@@ -401,7 +474,8 @@ fn fact_12_every_refusal_has_a_reason_and_a_version_that_can_be_read() {
     let mut client = gateway.connect("a");
     let unknown = enumeration(Tag::OPERATION, 0x0000_7FFF);
     let item = structure(Tag::BATCH_ITEM, vec![unknown, structure(Tag::REQUEST_PAYLOAD, Vec::new())]);
-    let of_version = |version| structure(Tag::REQUEST_MESSAGE, vec![request::header(version, 1, Vec::new()), item.clone()]);
+    let of_version =
+        |version| structure(Tag::REQUEST_MESSAGE, vec![request::header(version, 1, Vec::new()), item.clone()]);
     for (version, answered) in [(V1_2, V1_2), ((1, 9), V1_4), ((9, 0), V2_1), ((0, 9), V1_0)] {
         let answer = send(&mut client, &of_version(version));
         let told = answer.find(Tag::PROTOCOL_VERSION.0).expect("a version");
@@ -423,7 +497,10 @@ fn fact_13_versions_are_told_newest_first() {
     let gateway = Setup::new().start();
     let mut client = gateway.connect("a");
     let version = |(major, minor): (i32, i32)| {
-        structure(Tag::PROTOCOL_VERSION, vec![integer(Tag::PROTOCOL_VERSION_MAJOR, major), integer(Tag::PROTOCOL_VERSION_MINOR, minor)])
+        structure(
+            Tag::PROTOCOL_VERSION,
+            vec![integer(Tag::PROTOCOL_VERSION_MAJOR, major), integer(Tag::PROTOCOL_VERSION_MINOR, minor)],
+        )
     };
     let told = |client: &mut TlsKmipClient, list: &[(i32, i32)]| {
         let payload = ask(client, V1_2, Operation::DiscoverVersions, list.iter().map(|each| version(*each)).collect());
@@ -433,7 +510,10 @@ fn fact_13_versions_are_told_newest_first() {
         });
         numbers.collect::<Vec<_>>()
     };
-    assert!(told(&mut client, &[]).starts_with(&[(2, 1), (2, 0), (1, 4), (1, 3), (1, 2), (1, 1), (1, 0)]) || told(&mut client, &[]).first() == Some(&(3, 0)));
+    assert!(
+        told(&mut client, &[]).starts_with(&[(2, 1), (2, 0), (1, 4), (1, 3), (1, 2), (1, 1), (1, 0)])
+            || told(&mut client, &[]).first() == Some(&(3, 0))
+    );
     assert_eq!(told(&mut client, &[V1_0, V1_2, (7, 7)]), [V1_2, V1_0]);
     assert_eq!(told(&mut client, &[(7, 7)]), []);
 }
@@ -449,8 +529,10 @@ fn fact_14_sizes_and_failures_are_of_the_whole_message() {
     let (reason, _) = request::outcome(&send(&mut client, &small)).expect_err("too large");
     assert_eq!(reason, ResultReason::ResponseTooLarge.code());
     let batch = |option: Option<BatchErrorContinuationOption>| {
-        let more = option.map(|option| enumeration(Tag::BATCH_ERROR_CONTINUATION_OPTION, option.code())).into_iter().collect();
-        let add: (&[u8], Operation, Vec<Item>) = (b"1", Operation::AddAttribute, vec![on(&id), named("x-note", "kept?")]);
+        let more =
+            option.map(|option| enumeration(Tag::BATCH_ERROR_CONTINUATION_OPTION, option.code())).into_iter().collect();
+        let add: (&[u8], Operation, Vec<Item>) =
+            (b"1", Operation::AddAttribute, vec![on(&id), named("x-note", "kept?")]);
         let fail: (&[u8], Operation, Vec<Item>) = (b"2", Operation::Get, vec![on("nobody")]);
         let list: (&[u8], Operation, Vec<Item>) = (b"3", Operation::GetAttributeList, vec![on(&id)]);
         message(V1_2, more, vec![add, fail, list])
@@ -470,7 +552,8 @@ fn fact_14_sizes_and_failures_are_of_the_whole_message() {
 fn fact_15_a_certificate_without_a_purpose_is_believed_once_it_is_pinned() {
     let gateway = Setup::new().start();
     let key = KeyPair::generate().expect("a key");
-    let certificate = CertificateParams::new(vec!["vcenter.example".to_owned()]).expect("a name").self_signed(&key).expect("signed");
+    let certificate =
+        CertificateParams::new(vec!["vcenter.example".to_owned()]).expect("a name").self_signed(&key).expect("signed");
     let file = gateway.scratch().join("vcenter.pem");
     std::fs::write(&file, certificate.pem()).expect("written");
     let credentials = keygate_tests::client::Credentials {
@@ -493,7 +576,12 @@ fn fact_16_arsenal_activates_by_a_past_date() {
     let past = attribute("Activation Date", Value::DateTime(1_600_000_000));
     let created = create(&mut client, V1_2, vec![past.clone()]);
     assert_eq!(state(&mut client, V1_2, &created), Some(ACTIVE));
-    let registered = register_secret(&mut client, V1_2, b"secret", vec![attribute("Cryptographic Usage Mask", Value::Integer(0)), past]);
+    let registered = register_secret(
+        &mut client,
+        V1_2,
+        b"secret",
+        vec![attribute("Cryptographic Usage Mask", Value::Integer(0)), past],
+    );
     assert_eq!(state(&mut client, V1_2, &registered), Some(ACTIVE));
     let later = create(&mut client, V1_2, vec![attribute("Activation Date", Value::DateTime(4_000_000_000))]);
     assert_eq!(state(&mut client, V1_2, &later), Some(1));
@@ -557,7 +645,8 @@ fn query_tells_each_thing_once() {
             let first = function.first();
             (first.major, first.minor) <= version
         }) {
-            let told = ask(&mut client, version, Operation::Query, vec![enumeration(Tag::QUERY_FUNCTION, function.code())]);
+            let told =
+                ask(&mut client, version, Operation::Query, vec![enumeration(Tag::QUERY_FUNCTION, function.code())]);
             let fields = told.fields();
             for (at, field) in fields.iter().enumerate() {
                 assert!(!fields[..at].contains(field), "{function} of {version:?} repeats {field:?}");

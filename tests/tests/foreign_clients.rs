@@ -79,5 +79,8 @@ fn libmongocrypt_has_its_data_keys_encrypted_here() {
     let shown = gateway.keygate_ok(&["keys", "show", key.trim()]);
     assert!(shown.contains("SymmetricKey") && shown.contains("Active"), "{shown}");
     let audit = gateway.keygate_ok(&["audit", "search", "--json"]);
-    assert!(audit.contains("\"Encrypt\"") && audit.contains("\"Decrypt\"") && !audit.contains("\"Get\""), "the key was used, not fetched");
+    assert!(
+        audit.contains("\"Encrypt\"") && audit.contains("\"Decrypt\"") && !audit.contains("\"Get\""),
+        "the key was used, not fetched"
+    );
 }

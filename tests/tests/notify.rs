@@ -67,13 +67,20 @@ fn a_new_key_is_put_and_its_changes_are_notified_in_order() {
     let function = call.payload().field(Tag::PUT_FUNCTION.0).and_then(Item::code);
     assert_eq!(function, Some(PutFunction::New.code()));
     let header = call.request.field(Tag::REQUEST_HEADER.0).expect("a header").fields().iter().map(|field| field.tag);
-    assert_eq!(header.collect::<Vec<_>>(), [Tag::PROTOCOL_VERSION.0, Tag::BATCH_COUNT.0], "nothing that KMIP 1.4 §5.1 forbids");
+    assert_eq!(
+        header.collect::<Vec<_>>(),
+        [Tag::PROTOCOL_VERSION.0, Tag::BATCH_COUNT.0],
+        "nothing that KMIP 1.4 §5.1 forbids"
+    );
     let pushed = material(call.payload());
     call.succeed(None);
 
     ask(&mut client, Operation::AddAttribute, &id, vec![contact("one")]);
     let call = listener.next().expect("Notify");
-    assert_eq!((call.operation(), told(&call)), (Some(Operation::Notify), vec!["Contact Information".into(), "Last Change Date".into()]));
+    assert_eq!(
+        (call.operation(), told(&call)),
+        (Some(Operation::Notify), vec!["Contact Information".into(), "Last Change Date".into()])
+    );
     call.succeed(Some(structure(Tag::RESPONSE_PAYLOAD, Vec::new())));
 
     ask(&mut client, Operation::Activate, &id, Vec::new());
@@ -92,7 +99,11 @@ fn a_new_key_is_put_and_its_changes_are_notified_in_order() {
     let list = gateway.keygate_ok(&["endpoint", "list", "--json"]);
     let list: serde_json::Value = serde_json::from_str(&list).expect("JSON");
     let endpoint = &list[0];
-    assert_eq!((endpoint["sent"].as_u64(), endpoint["failed"].as_u64(), endpoint["waiting"].as_u64()), (Some(3), Some(0), Some(0)), "{list}");
+    assert_eq!(
+        (endpoint["sent"].as_u64(), endpoint["failed"].as_u64(), endpoint["waiting"].as_u64()),
+        (Some(3), Some(0), Some(0)),
+        "{list}"
+    );
     let audit = gateway.keygate_ok(&["audit", "search", "--json"]);
     for action in ["Put", "Notify"] {
         assert!(audit.contains(&format!("\"{action}\"")), "{action} is not in the audit record");
@@ -111,7 +122,10 @@ fn a_new_key_in_the_place_of_another_says_so() {
     let call = listener.next().expect("Put");
     let replaced = call.payload().field(Tag::REPLACED_UNIQUE_IDENTIFIER.0).and_then(Item::text).map(str::to_owned);
     let function = call.payload().field(Tag::PUT_FUNCTION.0).and_then(Item::code);
-    assert_eq!((call.operation(), function, replaced), (Some(Operation::Put), Some(PutFunction::Replace.code()), Some(old.clone())));
+    assert_eq!(
+        (call.operation(), function, replaced),
+        (Some(Operation::Put), Some(PutFunction::Replace.code()), Some(old.clone()))
+    );
     call.succeed(None);
     let call = listener.next().expect("Notify");
     assert_eq!((call.operation(), about(&call)), (Some(Operation::Notify), old));
@@ -157,7 +171,12 @@ fn a_client_that_is_away_is_told_later() {
         .restart(|| {
             ask(&mut client, Operation::AddAttribute, &one, vec![contact("first")]);
             for word in ["second", "third"] {
-                ask(&mut client, Operation::AddAttribute, &two, vec![attribute("x-word", Value::TextString(word.to_owned()))]);
+                ask(
+                    &mut client,
+                    Operation::AddAttribute,
+                    &two,
+                    vec![attribute("x-word", Value::TextString(word.to_owned()))],
+                );
             }
         })
         .expect("it listens again");
@@ -231,7 +250,12 @@ fn clients_may_not_send_what_servers_send() {
 fn a_client_is_asked_by_an_administrator() {
     let (gateway, listener) = listening(Setup::new(), "version = '2.1'\n");
     let asked = |arguments: &[&str], answer: Item| {
-        let command = gateway.keygate_command(arguments).expect("a command").stdout(std::process::Stdio::piped()).spawn().expect("it runs");
+        let command = gateway
+            .keygate_command(arguments)
+            .expect("a command")
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("it runs");
         let call = listener.next().expect("a question");
         let question = (call.operation(), call.payload().fields().iter().filter_map(Item::code).collect::<Vec<_>>());
         call.succeed(Some(answer));
@@ -286,13 +310,17 @@ fn a_connection_that_was_turned_round_carries_what_happens() {
             request::integer(Tag::BATCH_COUNT, 1),
         ];
         let item = vec![enumeration(Tag::OPERATION, operation.code()), enumeration(Tag::RESULT_STATUS, 0)];
-        structure(Tag::RESPONSE_MESSAGE, vec![structure(Tag::RESPONSE_HEADER, header), structure(Tag::BATCH_ITEM, item)])
+        structure(
+            Tag::RESPONSE_MESSAGE,
+            vec![structure(Tag::RESPONSE_HEADER, header), structure(Tag::BATCH_ITEM, item)],
+        )
     };
     turned.send(&success(Operation::Put).encode()).expect("answered");
     ask(&mut client, Operation::Destroy, &id, Vec::new());
     let notified = Item::decode(&turned.receive().expect("Notify")).expect("TTLV");
     assert_eq!(notified.find(Tag::OPERATION.0).and_then(Item::code), Some(Operation::Notify.code()));
-    let state = notified.find(Tag::ATTRIBUTES.0).and_then(|attributes| attributes.field(Tag::STATE.0)).and_then(Item::code);
+    let state =
+        notified.find(Tag::ATTRIBUTES.0).and_then(|attributes| attributes.field(Tag::STATE.0)).and_then(Item::code);
     assert_eq!(state, Some(5), "Destroyed");
     turned.send(&success(Operation::Notify).encode()).expect("answered");
     // Unasked octets end it.

@@ -3,9 +3,7 @@
 
 use keygate_kmip::ttlv::Limits;
 use keygate_kmip::xml::{self, Masking};
-use keygate_kmip::{
-    DiscoverVersionsRequest, ProtocolVersion, QueryFunction, QueryRequest, RequestPayload,
-};
+use keygate_kmip::{DiscoverVersionsRequest, ProtocolVersion, QueryFunction, QueryRequest, RequestPayload};
 use std::sync::Arc;
 
 use super::{Admin, AdminError, AdminReply, reply::EndpointView};
@@ -13,7 +11,8 @@ use crate::audit::{Action, Details};
 use crate::notify::Endpoint;
 
 /// What is asked where nothing is said.
-const USUAL: [QueryFunction; 3] = [QueryFunction::QueryOperations, QueryFunction::QueryObjects, QueryFunction::QueryServerInformation];
+const USUAL: [QueryFunction; 3] =
+    [QueryFunction::QueryOperations, QueryFunction::QueryObjects, QueryFunction::QueryServerInformation];
 
 impl Admin<'_> {
     pub(super) fn endpoint_list(&self) -> AdminReply {
@@ -34,7 +33,8 @@ impl Admin<'_> {
     /// Asks a client by Query; without functions for what it does and who it is.
     pub(super) async fn endpoint_query(&self, client: &str, functions: &[String]) -> Result<AdminReply, AdminError> {
         let endpoint = self.endpoint(client)?;
-        let mut asked = functions.iter().map(|name| function(name, endpoint.config().version)).collect::<Result<Vec<_>, _>>()?;
+        let mut asked =
+            functions.iter().map(|name| function(name, endpoint.config().version)).collect::<Result<Vec<_>, _>>()?;
         if asked.is_empty() {
             asked.extend(USUAL);
         }
@@ -55,9 +55,17 @@ impl Admin<'_> {
         self.app.endpoints.of(client).ok_or_else(none)
     }
 
-    async fn ask(&self, endpoint: &Endpoint, payload: RequestPayload, action: Action) -> Result<AdminReply, AdminError> {
+    async fn ask(
+        &self,
+        endpoint: &Endpoint,
+        payload: RequestPayload,
+        action: Action,
+    ) -> Result<AdminReply, AdminError> {
         let answer = endpoint.ask(payload).await.map_err(AdminError::failed)?;
-        self.record(self.event(action, Details::Reason(format!("asked of the endpoint of {}", endpoint.config().client)))).await?;
+        self.record(
+            self.event(action, Details::Reason(format!("asked of the endpoint of {}", endpoint.config().client))),
+        )
+        .await?;
         let limits = Limits { message_bytes_max: answer.len(), ..Limits::default() };
         let xml = xml::write(&answer, &limits, Masking::Secrets).map_err(AdminError::failed)?;
         Ok(AdminReply::Message { xml: xml.to_string() })
@@ -68,10 +76,13 @@ impl Admin<'_> {
 fn function(name: &str, version: ProtocolVersion) -> Result<QueryFunction, AdminError> {
     let is_named = |function: &&QueryFunction| {
         let full = function.xml_name().unwrap_or_default();
-        full.eq_ignore_ascii_case(name) || full.strip_prefix("Query").is_some_and(|short| short.eq_ignore_ascii_case(name))
+        full.eq_ignore_ascii_case(name)
+            || full.strip_prefix("Query").is_some_and(|short| short.eq_ignore_ascii_case(name))
     };
     let found = QueryFunction::ALL.iter().find(is_named).copied();
-    let found = found.ok_or_else(|| AdminError::usage(format!("\"{name}\" is no Query Function of KMIP, such as profiles or operations")))?;
+    let found = found.ok_or_else(|| {
+        AdminError::usage(format!("\"{name}\" is no Query Function of KMIP, such as profiles or operations"))
+    })?;
     if found.first() > version {
         return Err(AdminError::usage(format!("KMIP {version}, in which the endpoint is called, has no {found}")));
     }

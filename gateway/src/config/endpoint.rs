@@ -64,7 +64,11 @@ impl fmt::Display for EndpointConfig {
         if let Some((certificate, _)) = &self.identity {
             write!(f, ", our certificate {}", certificate.display())?;
         }
-        let sent: Vec<&str> = [("Notify", self.notify), ("Put", self.put)].into_iter().filter(|(_, on)| *on).map(|(name, _)| name).collect();
+        let sent: Vec<&str> = [("Notify", self.notify), ("Put", self.put)]
+            .into_iter()
+            .filter(|(_, on)| *on)
+            .map(|(name, _)| name)
+            .collect();
         write!(f, ", is sent {}", if sent.is_empty() { "nothing unasked".to_owned() } else { sent.join(" and ") })
     }
 }

@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::identity::{Caller, Users};
 use crate::listen::{Disposition, FrameHandler, PeerInfo, Unreadable};
-use crate::notify::serve_turned;
+use crate::notify::{Silence, serve_turned};
 use crate::operation::{Gateway, OperationError};
 use crate::quota::RequestBuckets;
 use crate::telemetry::Metrics;
@@ -123,7 +123,7 @@ impl FrameHandler for KmipFront {
     }
 
     async fn turned<S: AsyncRead + AsyncWrite + Unpin + Send>(&self, caller: &Arc<Caller>, version: ProtocolVersion, stream: &mut S) {
-        serve_turned(&self.gateway, caller, version, stream).await;
+        serve_turned(&self.gateway, caller, version, stream, Silence::USUAL).await;
     }
 
     fn text_limits(&self) -> xml::Limits {

@@ -135,8 +135,12 @@ impl Endpoint {
     fn note(&self, trouble: Option<String>) {
         let mut last = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         match (&*last, &trouble) {
-            (None, Some(why)) => tracing::warn!(client = %self.config.client, address = %self.config.address, cause = %why, "a client's endpoint does not answer"),
-            (Some(_), None) => tracing::info!(client = %self.config.client, address = %self.config.address, "a client's endpoint answers again"),
+            (None, Some(why)) => {
+                tracing::warn!(client = %self.config.client, address = %self.config.address, cause = %why, "a client's endpoint does not answer")
+            }
+            (Some(_), None) => {
+                tracing::info!(client = %self.config.client, address = %self.config.address, "a client's endpoint answers again")
+            }
             _ => {}
         }
         *last = trouble;
@@ -155,7 +159,12 @@ async fn deliver(endpoint: Arc<Endpoint>, gateway: Arc<Gateway>) {
     }
 }
 
-async fn deliver_one(endpoint: &Endpoint, gateway: &Gateway, notice: &Notice, connection: &mut Option<TlsStream<TcpStream>>) {
+async fn deliver_one(
+    endpoint: &Endpoint,
+    gateway: &Gateway,
+    notice: &Notice,
+    connection: &mut Option<TlsStream<TcpStream>>,
+) {
     for attempt in 1..=endpoint.attempts_max {
         match try_once(endpoint, gateway, notice, connection).await {
             Ok(sent) => {
@@ -256,8 +265,12 @@ impl MetricsSource for Endpoints {
             self.list.iter().map(move |endpoint| Sample { name, help, label: label(endpoint), value: value(endpoint) })
         };
         all("notify_waiting", "Messages that wait for a client's endpoint.", |endpoint| endpoint.waiting() as f64)
-            .chain(all("notify_sent_total", "Messages that a client's endpoint has taken.", |endpoint| endpoint.sent() as f64))
-            .chain(all("notify_failed_total", "Messages that were refused, given up, or found no room.", |endpoint| endpoint.failed() as f64))
+            .chain(all("notify_sent_total", "Messages that a client's endpoint has taken.", |endpoint| {
+                endpoint.sent() as f64
+            }))
+            .chain(all("notify_failed_total", "Messages that were refused, given up, or found no room.", |endpoint| {
+                endpoint.failed() as f64
+            }))
             .collect()
     }
 }
@@ -268,7 +281,10 @@ mod tests {
 
     #[test]
     fn waits_grow_and_have_an_end() {
-        let waits: Vec<u64> = [1, 2, 3, 9, 10, 40, 1_000].into_iter().map(|attempt| wait_after(attempt, Duration::from_secs(1)).as_secs()).collect();
+        let waits: Vec<u64> = [1, 2, 3, 9, 10, 40, 1_000]
+            .into_iter()
+            .map(|attempt| wait_after(attempt, Duration::from_secs(1)).as_secs())
+            .collect();
         assert_eq!(waits, [1, 2, 4, 256, 300, 300, 300]);
     }
 }

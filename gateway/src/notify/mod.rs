@@ -20,5 +20,5 @@ mod wire;
 
 pub use deliver::{Endpoint, Endpoints};
 pub(crate) use notices::{Notice, Notices, What};
-pub(crate) use turned::serve_turned;
+pub(crate) use turned::{Silence, serve_turned};
 pub use wire::CallError;

@@ -24,7 +24,15 @@ pub(crate) struct Queue {
 impl Queue {
     /// An empty queue; `put` and `notify` say what is taken at all.
     pub(super) fn new(client: &str, put: bool, notify: bool, max: usize) -> Self {
-        Self { client: client.into(), put, notify, max, entries: Mutex::default(), filled: Notify::new(), dropped: AtomicU64::new(0) }
+        Self {
+            client: client.into(),
+            put,
+            notify,
+            max,
+            entries: Mutex::default(),
+            filled: Notify::new(),
+            dropped: AtomicU64::new(0),
+        }
     }
 
     /// Takes a notice. Changes of an object that is told of anyway are told with it. In a full queue it is dropped and counted.
@@ -109,6 +117,10 @@ mod tests {
         assert_eq!(first.object, one);
         assert!(matches!(first.what, What::Changed(names) if names.len() == 2));
         queue.add(changed(one, Tag::NAME));
-        assert_eq!((queue.next().await.object, queue.next().await.object), (other, one), "what came meanwhile is told after it");
+        assert_eq!(
+            (queue.next().await.object, queue.next().await.object),
+            (other, one),
+            "what came meanwhile is told after it"
+        );
     }
 }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use keygate_kmip::ttlv::{Frame, Limits, frame_length};
-use keygate_kmip::{ItemResult, ProtocolVersion, RequestHeader, RequestPayload, ResponseMessage, ResultReason, encode_request};
+use keygate_kmip::{
+    ItemResult, ProtocolVersion, RequestHeader, RequestPayload, ResponseMessage, ResultReason, encode_request,
+};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use zeroize::Zeroizing;
 
@@ -55,13 +57,17 @@ pub(super) async fn call<S: AsyncRead + AsyncWrite + Unpin>(
     Ok(answer)
 }
 
-async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, message: &[u8]) -> Result<Zeroizing<Vec<u8>>, CallError> {
+async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    message: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, CallError> {
     let away = |error: std::io::Error| CallError::Away(error.to_string());
     stream.write_all(message).await.map_err(away)?;
     stream.flush().await.map_err(away)?;
     let mut header = [0u8; 8];
     stream.read_exact(&mut header).await.map_err(away)?;
-    let length = frame_length(header, &ANSWER_LIMITS).map_err(|error| CallError::Away(format!("the answer is not KMIP: {error}")))?;
+    let length = frame_length(header, &ANSWER_LIMITS)
+        .map_err(|error| CallError::Away(format!("the answer is not KMIP: {error}")))?;
     // The length is within the limit, so this is a bounded allocation.
     let mut answer = Zeroizing::new(vec![0; length]);
     answer[..header.len()].copy_from_slice(&header);

@@ -50,18 +50,26 @@ const FURTHER_TYPES: [(&str, &[ObjectType]); 4] = [
 
 #[test]
 fn rules_are_as_the_tables_say() {
-    let tables: Vec<Value> = serde_json::from_str(include_str!("../../../kmip/tables/attributes.json")).expect("a list");
+    let tables: Vec<Value> =
+        serde_json::from_str(include_str!("../../../kmip/tables/attributes.json")).expect("a list");
     let mut problems = BTreeSet::new();
     let mut repeated = BTreeSet::new();
     let mut decisions = 0;
     for table in &tables {
         let name = table["name"].as_str().expect("a name");
         for (version_text, cells) in table["by_version"].as_object().expect("versions") {
-            let Some(version) = ProtocolVersion::SUPPORTED.into_iter().find(|version| version.to_string() == *version_text) else { continue };
+            let Some(version) =
+                ProtocolVersion::SUPPORTED.into_iter().find(|version| version.to_string() == *version_text)
+            else {
+                continue;
+            };
             let rule = Rule::read(cells);
             for attribute in samples(name, version) {
-                for object_type in ObjectType::ALL.iter().copied().filter(|object_type| object_type.first() <= version) {
-                    let told = |what: &str, expected: bool, got: bool| format!("{version} {name} {what} of {object_type}: the table says {expected}, we say {got}");
+                for object_type in ObjectType::ALL.iter().copied().filter(|object_type| object_type.first() <= version)
+                {
+                    let told = |what: &str, expected: bool, got: bool| {
+                        format!("{version} {name} {what} of {object_type}: the table says {expected}, we say {got}")
+                    };
                     let expected = rule.applies(object_type) && rule.at_first;
                     let got = check_initial(&attribute, object_type, version).is_ok();
                     decisions += 1;
@@ -78,7 +86,11 @@ fn rules_are_as_the_tables_say() {
                                 let got = check_change(change, &attribute.name(), &object, version, NOW).is_ok();
                                 decisions += 1;
                                 if got != expected {
-                                    problems.insert(told(&format!("{change:?} while {state:?}, present {present}"), expected, got));
+                                    problems.insert(told(
+                                        &format!("{change:?} while {state:?}, present {present}"),
+                                        expected,
+                                        got,
+                                    ));
                                 }
                             }
                         }
@@ -101,7 +113,12 @@ fn a_date_that_is_reached_stays() {
         for attribute in [Attribute::ProcessStartDate(DateTime(date)), Attribute::ProtectStopDate(DateTime(date))] {
             let name = attribute.name();
             let object = object(ObjectType::SymmetricKey, Lifecycle::Active, Some(attribute));
-            assert_eq!(check_change(Change::Modify, &name, &object, version, NOW).is_ok(), allowed, "{} at {date}", name.to_text());
+            assert_eq!(
+                check_change(Change::Modify, &name, &object, version, NOW).is_ok(),
+                allowed,
+                "{} at {date}",
+                name.to_text()
+            );
         }
     }
 }
@@ -181,29 +198,41 @@ fn when(cell: &str) -> When {
 fn types(cell: &str) -> Vec<ObjectType> {
     use ObjectType as T;
     let all = [
-        T::Certificate, T::SymmetricKey, T::PublicKey, T::PrivateKey, T::SplitKey, T::Template, T::SecretData, T::OpaqueObject, T::PgpKey,
+        T::Certificate,
+        T::SymmetricKey,
+        T::PublicKey,
+        T::PrivateKey,
+        T::SplitKey,
+        T::Template,
+        T::SecretData,
+        T::OpaqueObject,
+        T::PgpKey,
         T::CertificateRequest,
     ];
     let cell = cell.replace(" ,", ", ").replace(",  ", ", ");
     let mut types: Vec<T> = match cell.as_str() {
         "" | "All Objects" => all.to_vec(),
-        words => words.split(", ").flat_map(|word| match word {
-            "All Cryptographic Objects" | "Managed Cryptographic Objects" => {
-                all.into_iter().filter(|object_type| !matches!(object_type, T::Template | T::OpaqueObject)).collect()
-            }
-            "Asymmetric Keys" => vec![T::PublicKey, T::PrivateKey],
-            "Certificates" | "X.509 Certificates" => vec![T::Certificate],
-            "Keys" => vec![T::SymmetricKey, T::PublicKey, T::PrivateKey, T::SplitKey],
-            "Opaque Object" | "Opaque Objects" => vec![T::OpaqueObject],
-            "PGP keys" => vec![T::PgpKey],
-            "Private Key" | "Private Keys" => vec![T::PrivateKey],
-            "Public Keys" => vec![T::PublicKey],
-            "Secret Data" => vec![T::SecretData],
-            "Split Key" | "Split Keys of symmetric keys" => vec![T::SplitKey],
-            "Symmetric Key" | "Symmetric Keys" => vec![T::SymmetricKey],
-            "Templates" => vec![T::Template],
-            other => panic!("the tables say {other:?}"),
-        }).collect(),
+        words => words
+            .split(", ")
+            .flat_map(|word| match word {
+                "All Cryptographic Objects" | "Managed Cryptographic Objects" => all
+                    .into_iter()
+                    .filter(|object_type| !matches!(object_type, T::Template | T::OpaqueObject))
+                    .collect(),
+                "Asymmetric Keys" => vec![T::PublicKey, T::PrivateKey],
+                "Certificates" | "X.509 Certificates" => vec![T::Certificate],
+                "Keys" => vec![T::SymmetricKey, T::PublicKey, T::PrivateKey, T::SplitKey],
+                "Opaque Object" | "Opaque Objects" => vec![T::OpaqueObject],
+                "PGP keys" => vec![T::PgpKey],
+                "Private Key" | "Private Keys" => vec![T::PrivateKey],
+                "Public Keys" => vec![T::PublicKey],
+                "Secret Data" => vec![T::SecretData],
+                "Split Key" | "Split Keys of symmetric keys" => vec![T::SplitKey],
+                "Symmetric Key" | "Symmetric Keys" => vec![T::SymmetricKey],
+                "Templates" => vec![T::Template],
+                other => panic!("the tables say {other:?}"),
+            })
+            .collect(),
     };
     let further = FURTHER_TYPES.iter().filter(|(words, _)| cell == *words || cell == words.replace("All ", "Managed "));
     types.extend(further.flat_map(|(_, more)| more.iter().copied()));
@@ -217,7 +246,8 @@ fn is_other_type(name: &str, attribute: &Attribute, object_type: ObjectType) -> 
 
 /// Values of the attribute that a table is about: one, or of certificate fields one each.
 fn samples(name: &str, version: ProtocolVersion) -> Vec<Attribute> {
-    let all = Attributes::sample(&mut Maker::new(version, Fill::All, 1)).list.into_iter().map(|instance| instance.attribute);
+    let all =
+        Attributes::sample(&mut Maker::new(version, Fill::All, 1)).list.into_iter().map(|instance| instance.attribute);
     let found: Vec<Attribute> = all.filter_map(|attribute| of_client(attribute, name)).collect();
     assert!(!found.is_empty(), "no sample of {name} in {version}");
     found

@@ -43,10 +43,12 @@ pub(super) fn served(exchange: &mut Exchange<'_>, permit: &Permit) {
     }
     let object = exchange.object(permit);
     let (id, organisation) = (object.id, object.organisation);
-    let groups: Vec<String> = object.attributes.iter().filter_map(|instance| group(&instance.attribute)).map(str::to_owned).collect();
+    let groups: Vec<String> =
+        object.attributes.iter().filter_map(|instance| group(&instance.attribute)).map(str::to_owned).collect();
     let turns = exchange.gateway.group_turns.clone();
     if !groups.is_empty() {
-        exchange.after_commit(Box::new(move || groups.into_iter().for_each(|group| turns.note(organisation, group, id))));
+        exchange
+            .after_commit(Box::new(move || groups.into_iter().for_each(|group| turns.note(organisation, group, id))));
     }
 }
 

@@ -4,8 +4,8 @@
 use std::collections::HashSet;
 
 use keygate_kmip::{
-    Attribute, AttributeInstance, AttributeName, Attributes, LinkType, ManagedObject, NotifyRequest, ObjectType, ProtocolVersion,
-    PutFunction, PutRequest, RequestPayload, Tag,
+    Attribute, AttributeInstance, AttributeName, Attributes, LinkType, ManagedObject, NotifyRequest, ObjectType,
+    ProtocolVersion, PutFunction, PutRequest, RequestPayload, Tag,
 };
 
 use super::get_attributes::told_index;
@@ -33,7 +33,9 @@ pub(super) fn notice(before: Option<&ObjectRow>, object: &Object, gateway: &Gate
 /// The object in whose place this one was made.
 fn replaced(object: &Object) -> Option<ObjectId> {
     object.attributes.find(|attribute| match attribute {
-        Attribute::Link(link) if link.link_type == LinkType::ReplacedObjectLink => link.linked_object_identifier.as_text()?.parse().ok(),
+        Attribute::Link(link) if link.link_type == LinkType::ReplacedObjectLink => {
+            link.linked_object_identifier.as_text()?.parse().ok()
+        }
         _ => None,
     })
 }
@@ -45,7 +47,9 @@ fn changed(before: &Object, after: &Object) -> HashSet<AttributeName> {
     let (old, new) = (all(before), all(after));
     let mut names: HashSet<AttributeName> = HashSet::new();
     for (these, others) in [(&old, &new), (&new, &old)] {
-        names.extend(these.iter().filter(|instance| !others.contains(instance)).map(|instance| instance.attribute.name()));
+        names.extend(
+            these.iter().filter(|instance| !others.contains(instance)).map(|instance| instance.attribute.name()),
+        );
     }
     // Told with every change, also with the second one in a second.
     if !names.is_empty() {
@@ -60,7 +64,8 @@ fn changed(before: &Object, after: &Object) -> HashSet<AttributeName> {
 }
 
 /// Dates that Activate, Revoke and Destroy set.
-const TRANSITION_DATES: [Tag; 4] = [Tag::ACTIVATION_DATE, Tag::COMPROMISE_DATE, Tag::DEACTIVATION_DATE, Tag::DESTROY_DATE];
+const TRANSITION_DATES: [Tag; 4] =
+    [Tag::ACTIVATION_DATE, Tag::COMPROMISE_DATE, Tag::DEACTIVATION_DATE, Tag::DESTROY_DATE];
 
 /// The message that tells a notice, made of what the object is now. `None`: there is nothing to say, or it may not be said.
 ///
@@ -84,7 +89,8 @@ pub(crate) async fn message(
 fn notify(object: &Object, names: &HashSet<AttributeName>, version: ProtocolVersion) -> Option<NotifyRequest> {
     let list = told(object, version, |name| names.contains(name));
     let has = |name: &AttributeName| object.all_attributes().any(|instance| instance.attribute.name() == *name);
-    let mut gone: Vec<AttributeName> = names.iter().filter(|name| version.has_attributes_by_tag() && !has(name)).cloned().collect();
+    let mut gone: Vec<AttributeName> =
+        names.iter().filter(|name| version.has_attributes_by_tag() && !has(name)).cloned().collect();
     gone.sort_by_key(AttributeName::to_text);
     if list.is_empty() && gone.is_empty() {
         return None;
@@ -94,13 +100,19 @@ fn notify(object: &Object, names: &HashSet<AttributeName>, version: ProtocolVers
 }
 
 /// What may not leave in the clear is not pushed: a client that may have it wrapped asks for it.
-fn put(object: &Object, record: &OpenedRecord, replaced: Option<ObjectId>, version: ProtocolVersion) -> Result<Option<PutRequest>, OperationError> {
+fn put(
+    object: &Object,
+    record: &OpenedRecord,
+    replaced: Option<ObjectId>,
+    version: ProtocolVersion,
+) -> Result<Option<PutRequest>, OperationError> {
     let held = match record.material().map_err(|error| OperationError::internal("stored object", error))? {
         Material::Held(held) => *held,
         // A key in a device stays there; what was destroyed meanwhile is gone.
         Material::Referenced(_) | Material::None => return Ok(None),
     };
-    let can_say = object.object_type.first() <= version && (object.object_type != ObjectType::Template || version < ProtocolVersion::V2_0);
+    let can_say = object.object_type.first() <= version
+        && (object.object_type != ObjectType::Template || version < ProtocolVersion::V2_0);
     if object.check_present().is_err() || !may_leave(object, &held) || !can_say {
         return Ok(None);
     }
@@ -122,6 +134,9 @@ fn may_leave(object: &Object, held: &ManagedObject) -> bool {
 
 /// The attributes that the version can say.
 fn told(object: &Object, version: ProtocolVersion, wanted: impl Fn(&AttributeName) -> bool) -> Vec<AttributeInstance> {
-    let all = object.all_attributes().filter(|instance| instance.attribute.is_in(version) && wanted(&instance.attribute.name()));
-    all.map(|AttributeInstance { index, attribute }| AttributeInstance { index: told_index(index, version), attribute }).collect()
+    let all = object
+        .all_attributes()
+        .filter(|instance| instance.attribute.is_in(version) && wanted(&instance.attribute.name()));
+    all.map(|AttributeInstance { index, attribute }| AttributeInstance { index: told_index(index, version), attribute })
+        .collect()
 }

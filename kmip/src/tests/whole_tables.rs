@@ -64,7 +64,8 @@ fn nothing_in_a_message_is_of_another_version() {
                 message: "no".to_owned(),
                 payload: None,
             };
-            let failed = ResponseItem { operation: Some(Operation::Get), unique_batch_item_id: Some(vec![1]), result: failed };
+            let failed =
+                ResponseItem { operation: Some(Operation::Get), unique_batch_item_id: Some(vec![1]), result: failed };
             items += check_message(&response_of(&mut maker, failed), version, &mut problems);
         }
     }
@@ -78,7 +79,12 @@ fn reasons_are_of_the_version() {
     let mut problems = BTreeSet::new();
     for version in ProtocolVersion::SUPPORTED {
         for reason in ResultReason::ALL.iter().copied() {
-            let result = ItemResult::Failed { status: ResultStatus::OperationFailed, reason, message: String::new(), payload: None };
+            let result = ItemResult::Failed {
+                status: ResultStatus::OperationFailed,
+                reason,
+                message: String::new(),
+                payload: None,
+            };
             let item = ResponseItem { operation: None, unique_batch_item_id: None, result };
             check_message(&response_of(&mut Maker::new(version, Fill::Least, 1), item), version, &mut problems);
         }
@@ -92,7 +98,8 @@ fn every_operation_of_the_standard_is_accounted_for() {
     let listed: BTreeSet<String> = WITHOUT_PAYLOAD.iter().map(|&name| name.to_owned()).collect();
     // Ping has tables without a row.
     let standard: BTreeSet<String> = entries().iter().map(|entry| word(&entry["xml_name"])).collect();
-    let missing: Vec<&String> = standard.iter().filter(|name| !spoken.contains(*name) && !listed.contains(*name)).collect();
+    let missing: Vec<&String> =
+        standard.iter().filter(|name| !spoken.contains(*name) && !listed.contains(*name)).collect();
     assert!(missing.is_empty(), "neither spoken nor listed as not spoken: {missing:?}");
     let unknown: Vec<&String> = spoken.difference(&standard).collect();
     assert!(unknown.is_empty(), "spoken without a table: {unknown:?}");
@@ -175,7 +182,9 @@ fn check_item(item: Item<'_>, version: ProtocolVersion, problems: &mut BTreeSet<
     }
     match item.item_type {
         Type::Structure if matches!(item.tag, Tag::ATTRIBUTE | Tag::VENDOR_EXTENSION | Tag::ATTRIBUTE_VALUE) => 1,
-        Type::Structure => 1 + item.structure().expect("a structure").map(|field| check_item(field, version, problems)).sum::<usize>(),
+        Type::Structure => {
+            1 + item.structure().expect("a structure").map(|field| check_item(field, version, problems)).sum::<usize>()
+        }
         Type::Enumeration => {
             let code = item.enumeration().expect("an enumeration");
             let values = match &entry.values {

@@ -15,9 +15,20 @@ async fn made(world: &World, caller: &Caller, request: RequestPayload) -> String
     }
 }
 
-async fn located(world: &World, caller: &Caller, group: Option<&str>, kind: ObjectGroupMember, maximum: Option<i32>) -> Vec<String> {
+async fn located(
+    world: &World,
+    caller: &Caller,
+    group: Option<&str>,
+    kind: ObjectGroupMember,
+    maximum: Option<i32>,
+) -> Vec<String> {
     let attributes = group.map(|group| Attribute::ObjectGroup(group.to_owned())).into_iter().collect();
-    let request = LocateRequest { maximum_items: maximum, object_group_member: Some(kind), attributes, ..LocateRequest::default() };
+    let request = LocateRequest {
+        maximum_items: maximum,
+        object_group_member: Some(kind),
+        attributes,
+        ..LocateRequest::default()
+    };
     match world.ask(caller, RequestPayload::Locate(request)).await {
         Ok(ResponsePayload::Locate(response)) => response.unique_identifiers.iter().map(text).collect(),
         other => panic!("located: {:?}", other.map(|_| "another answer")),
@@ -49,13 +60,19 @@ async fn the_default_member_is_the_newest_unless_each_has_its_turn() {
     }
     let other = made(&world, &world.alice, member("disks")).await;
     made(&world, &world.alice, create_aes(Vec::new())).await;
-    let default = async |world: &World, group: &str| located(world, &world.alice, Some(group), ObjectGroupMember::GroupMemberDefault, None).await;
+    let default = async |world: &World, group: &str| {
+        located(world, &world.alice, Some(group), ObjectGroupMember::GroupMemberDefault, None).await
+    };
     for _ in 0..2 {
         assert_eq!(default(&world, "tapes").await, [members[2].clone()], "the newest, asked for or handed out");
         world.get(&world.alice, &members[2]).await.expect("handed out");
     }
     assert_eq!(default(&world, "no group").await, Vec::<String>::new());
-    assert_eq!(located(&world, &world.alice, None, ObjectGroupMember::GroupMemberDefault, None).await.len(), 4, "members of every group");
+    assert_eq!(
+        located(&world, &world.alice, None, ObjectGroupMember::GroupMemberDefault, None).await.len(),
+        4,
+        "members of every group"
+    );
 
     world.gateway.policy.group_default = GroupDefault::RoundRobin;
     for turn in [0, 1, 2, 0, 1] {
@@ -68,7 +85,10 @@ async fn the_default_member_is_the_newest_unless_each_has_its_turn() {
     let destroy = DestroyRequest { unique_identifier: Some(named(&members[2])) };
     let revoke = keygate_kmip::RevokeRequest {
         unique_identifier: Some(named(&members[2])),
-        revocation_reason: keygate_kmip::RevocationReason { code: keygate_kmip::RevocationReasonCode::CessationOfOperation, message: None },
+        revocation_reason: keygate_kmip::RevocationReason {
+            code: keygate_kmip::RevocationReasonCode::CessationOfOperation,
+            message: None,
+        },
         compromise_occurrence_date: None,
     };
     world.ask(&world.alice, RequestPayload::Revoke(revoke)).await.expect("revoked");

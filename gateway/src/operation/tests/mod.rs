@@ -14,6 +14,7 @@ mod rehome;
 mod split_keys;
 mod tickets;
 mod transfers;
+mod turned;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
