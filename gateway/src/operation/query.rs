@@ -114,8 +114,8 @@ fn operations(exchange: &Exchange<'_>) -> Vec<Operation> {
         Operation::Certify | Operation::ReCertify => policy.certify_days.is_some(),
         Operation::Interop => policy.interop,
         Operation::Log => policy.log_operation,
-        // What servers send is no operation that a client may ask for.
-        Operation::Notify | Operation::Put => false,
+        // Sent by this server, where it has somebody to send them to.
+        Operation::Notify | Operation::Put => policy.endpoint_role || exchange.gateway.notices.are_wanted(),
         Operation::SetEndpointRole => policy.endpoint_role,
         _ => true,
     };

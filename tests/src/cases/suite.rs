@@ -109,9 +109,9 @@ pub fn setup(entry: &Entry) -> Setup {
     // 2.0 and later open and close a case by the test-only operation Interop; some write a line by Log.
     if entry.version.as_str() >= "2" {
         setup = setup.set("kmip.interop", "true").set("kmip.log_operation", "true");
-        // Some ask by Query whether Set Endpoint Role is served.
-        setup = setup.set("kmip.endpoint_role", "true");
     }
+    // Some ask by Query whether Set Endpoint Role is served, or Notify and Put, which need somebody to be sent to.
+    setup = setup.set("kmip.endpoint_role", "true");
     // TC-111 tells the owner's objects apart from absent ones: "the operation policy `default` (only the owner may)".
     if entry.case.starts_with("TC-111") {
         setup = setup.set("kmip.forbidden", "permission-denied");
