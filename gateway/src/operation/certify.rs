@@ -4,7 +4,7 @@
 //! A request is always needed where no certificate of that CA is renewed: it proves that whoever asks has the private key.
 
 use keygate_kmip::{
-    Attribute, Attributes, Certificate as KmipCertificate, CertificateRequestType, CertificateType, CertifyRequest, CertifyResponse, Link, LinkType,
+    Attribute, Attributes, Certificate as KmipCertificate, CertificateRequestType, CertificateType, CertifyRequest, CertifyResponse, DateTime, Link, LinkType,
     ManagedObject, ObjectType, Operation, ReCertifyRequest, ReCertifyResponse, UniqueIdentifier,
 };
 use keygate_pki::{BlockList, Certificate, CertificateRequest, OffsetDateTime, PkiError, Profile, PublicKey, RequestError, RequestPolicy};
@@ -200,7 +200,8 @@ fn not_signed(error: AuthorityError) -> OperationError {
 async fn record_of(exchange: &mut Exchange<'_>, certificate: &Certificate, given: Option<Attributes>) -> Result<(Object, Material), OperationError> {
     let given = new_object::expand(exchange, given.unwrap_or_default()).await?;
     let keystore = new_object::keystore_of(exchange, &given)?;
-    let record = new_object::build(exchange, ObjectType::Certificate, given, (keystore, Custody::Envelope))?;
+    let mut record = new_object::build(exchange, ObjectType::Certificate, given, (keystore, Custody::Envelope))?;
+    record.attributes.set(Attribute::OriginalCreationDate(DateTime(exchange.now)));
     let object = KmipCertificate { certificate_type: CertificateType::X509, value: certificate.der().to_vec() };
     register::keep(exchange, record, ManagedObject::Certificate(object)).await
 }

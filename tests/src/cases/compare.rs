@@ -431,8 +431,14 @@ impl Comparison {
                 };
                 same_length() && same_start
             }
-            // A certificate that the server made has the name of the server's CA, and a number of its own.
-            Tag::ISSUER | Tag::SERIAL_NUMBER | Tag::CERTIFICATE_ISSUER_DISTINGUISHED_NAME => context.is_generated,
+            // A certificate that the server made has the name of the server's CA, a number of its own, and is signed as its CA signs.
+            Tag::ISSUER
+            | Tag::SERIAL_NUMBER
+            | Tag::CERTIFICATE_ISSUER_DISTINGUISHED_NAME
+            | Tag::ISSUER_DISTINGUISHED_NAME
+            | Tag::CERTIFICATE_SERIAL_NUMBER
+            | Tag::CERTIFICATE_LENGTH
+            | Tag::DIGITAL_SIGNATURE_ALGORITHM => context.is_generated,
             Tag::VENDOR_IDENTIFICATION => context.operation == Some(Operation::Query),
             Tag::DATA if context.operation == Some(Operation::RngRetrieve) => same_length(),
             Tag::DATA | Tag::SIGNATURE_DATA | Tag::MAC_DATA | Tag::AUTHENTICATED_ENCRYPTION_TAG => {
