@@ -5,7 +5,7 @@ use crate::ttlv::{DecodeError, DecodeErrorKind, Fields, Frame, Item, Limits, Typ
 use crate::{
     Attributes, CertificateRequestType, CertificateType, CryptographicAlgorithm, CryptographicParameters,
     EncodingOption, KeyCompressionType, KeyFormatType, ObjectType, OpaqueDataType, ProtocolVersion, RecommendedCurve,
-    SecretDataType, SplitKeyMethod, Tag, UniqueIdentifier, WrappingMethod,
+    SecretDataType, SplitKeyMethod, Tag, WrappingMethod,
 };
 
 const V1_1: ProtocolVersion = ProtocolVersion::V1_1;
@@ -146,11 +146,27 @@ structure! {
     }
 }
 
+/// The Unique Identifier of a wrapping key: a text in every version, of 3.0's own type there. No placeholder stands for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyIdentifier(pub String);
+
+impl Field for KeyIdentifier {
+    fn decode(item: Item<'_>, version: ProtocolVersion) -> Result<Self, DecodeError> {
+        let kind = if version >= ProtocolVersion::V3_0 { Type::Identifier } else { Type::TextString };
+        item.text_of(kind).map(|text| Self(text.to_owned()))
+    }
+
+    fn encode(&self, tag: Tag, writer: &mut Writer, version: ProtocolVersion) {
+        let kind = if version >= ProtocolVersion::V3_0 { Type::Identifier } else { Type::TextString };
+        writer.text_of(tag, kind, &self.0);
+    }
+}
+
 structure! {
     /// Encryption Key Information and MAC/Signature Key Information, KMIP 2.1 §3.3.
     KeyInformation {
         /// Unique Identifier of the key.
-        unique_identifier: required UniqueIdentifier = UNIQUE_IDENTIFIER;
+        unique_identifier: required KeyIdentifier = UNIQUE_IDENTIFIER;
         /// Cryptographic Parameters.
         cryptographic_parameters: optional CryptographicParameters = CRYPTOGRAPHIC_PARAMETERS;
     }

@@ -8,7 +8,7 @@ use crate::event::{TtlvSink, replay};
 use crate::ttlv::{Frame, Limits, Writer};
 use crate::{
     AsynchronousIndicator, Attribute, AttributeEntry, AttributeInstance, AttributeName, Attributes, Credential,
-    CredentialType, CryptographicUsageMask, CustomAttribute, Enumeration, ExtensionType, ItemResult, KeyMaterial,
+    CredentialType, CryptographicUsageMask, CustomAttribute, Enumeration, ExtensionType, ItemResult, KeyIdentifier, KeyMaterial,
     KeyValue, ManagedObject, Name, OpaqueDataType, ProtectionStorageMask, ProtocolVersion, RecommendedCurve, RequestHeader,
     RequestMessage, RequestPayload, ResponseHeader, ResponseItem, ResponseMessage, ResponsePayload, RotateName, RotateNameType, StorageStatusMask,
     Tag, TransparentKey, UniqueIdentifier, batch_count_in, encode_request, version_has,
@@ -219,6 +219,12 @@ impl Sample for Name {
             return Self::text(&text(maker));
         }
         Self { value: Sample::sample(maker), name_type: Sample::sample(maker) }
+    }
+}
+
+impl Sample for KeyIdentifier {
+    fn sample(maker: &mut Maker) -> Self {
+        Self(text(maker))
     }
 }
 

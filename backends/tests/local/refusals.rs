@@ -176,7 +176,7 @@ fn combinations_that_do_not_exist() {
 
 #[test]
 fn weak_or_unknown_generation() {
-    refused(PARAMETERS, "RSA of 1024 bits", generate_pair(&PairSpec::Rsa { bits: 1024 }));
+    refused(PARAMETERS, "RSA of 1536 bits", generate_pair(&PairSpec::Rsa { bits: 1536 }));
     refused(Class::Unsupported, "no curve", generate_pair(&PairSpec::Ec { curve: RecommendedCurve::Brainpoolp256r1 }));
     refused(PARAMETERS, "AES key of 100 bits", generate(&KeySpec { algorithm: A::Aes, bits: 100 }));
     refused(Class::Unsupported, "no generation of DES", generate(&KeySpec { algorithm: A::Des, bits: 56 }));

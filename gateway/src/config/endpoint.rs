@@ -159,7 +159,7 @@ mod tests {
     fn mistakes_are_told() {
         for (text, why) in [
             ("[[endpoint]]\naddress = 'x'\n".to_owned(), "endpoint[0].client: is missing"),
-            (format!("{LEAST}version = '3.0'\n"), "endpoint.array.version"),
+            (format!("{LEAST}version = '4.0'\n"), "endpoint.array.version"),
             (format!("{LEAST}cert-file = '/c.pem'\n"), "endpoint.array.cert-file"),
             (format!("{LEAST}pinned-file = '/p.pem'\n"), "endpoint.array.ca-file"),
             (format!("{LEAST}spare = 1\n"), "endpoint.array.spare: unknown setting"),

@@ -61,8 +61,9 @@ impl KmipFront {
         };
         let oldest = self.gateway.policy.version_min;
         if !claimed.is_supported() || claimed < oldest {
-            // The answer is written in a version that both may know: the nearest one served.
-            let nearest = ProtocolVersion::SUPPORTED.into_iter().find(|version| *version <= claimed).unwrap_or(oldest).max(oldest);
+            // The answer is written in a version that both may know: the nearest one served that is no draft.
+            let mut settled = ProtocolVersion::SUPPORTED.into_iter().filter(|version| *version < ProtocolVersion::V3_0);
+            let nearest = settled.find(|version| *version <= claimed).unwrap_or(oldest).max(oldest);
             let reason = if nearest >= ProtocolVersion::V2_0 { ResultReason::UnsupportedProtocolVersion } else { ResultReason::InvalidMessage };
             return refuse(writer, nearest, now, reason, format!("protocol version {claimed} is not served"));
         }

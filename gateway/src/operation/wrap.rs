@@ -8,7 +8,7 @@ use keygate_backends::{DecryptOp, EncryptOp, Encrypted, EncryptionScheme, Iv, re
 use keygate_kmip::{
     AttributeName, Attributes, BlockCipherMode, CryptographicAlgorithm, CryptographicUsageMask,
     EncodingOption, Field, KeyInformation, KeyMaterial, KeyValue, KeyWrappingData, KeyWrappingSpecification, ManagedObject,
-    ObjectType, Operation, Secret, Tag, WrappingMethod, ttlv,
+    ObjectType, Operation, Secret, Tag, UniqueIdentifier, WrappingMethod, ttlv,
 };
 
 use super::key::{Charge, Effect, Use, UsableKey, scheme_parameters};
@@ -153,7 +153,8 @@ async fn wrapping_key(
     wanted: &Use,
     bytes: usize,
 ) -> Result<UsableKey, OperationError> {
-    let permit = exchange.permit(Some(&information.unique_identifier), wanted.operation).await.map_err(|error| match error {
+    let identifier = UniqueIdentifier::Text(information.unique_identifier.0.clone());
+    let permit = exchange.permit(Some(&identifier), wanted.operation).await.map_err(|error| match error {
         OperationError::NotFound => OperationError::WrappingKeyNotFound,
         other => other,
     })?;

@@ -7,7 +7,7 @@ use axum::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use keygate_kmip::{
-    BlockCipherMode, CryptographicParameters, EncodingOption, GetRequest, KeyFormatType, KeyInformation, KeyMaterial, KeyValue,
+    BlockCipherMode, CryptographicParameters, EncodingOption, GetRequest, KeyFormatType, KeyIdentifier, KeyInformation, KeyMaterial, KeyValue,
     KeyWrappingSpecification, ManagedObject, ObjectType, Operation, RequestPayload, ResponsePayload, UniqueIdentifier, WrappingMethod,
 };
 use serde::{Deserialize, Serialize};
@@ -122,7 +122,7 @@ impl Task for Export {
         let specification = wrapped_by.map(|key| KeyWrappingSpecification {
             wrapping_method: WrappingMethod::Encrypt,
             encryption_key_information: Some(KeyInformation {
-                unique_identifier: key.to_string().into(),
+                unique_identifier: KeyIdentifier(key.to_string()),
                 cryptographic_parameters: Some(CryptographicParameters {
                     block_cipher_mode: Some(BlockCipherMode::NistKeyWrap),
                     ..CryptographicParameters::default()

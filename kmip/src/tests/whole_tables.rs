@@ -94,7 +94,9 @@ fn reasons_are_of_the_version() {
 
 #[test]
 fn every_operation_of_the_standard_is_accounted_for() {
-    let spoken: BTreeSet<String> = OPERATIONS.iter().map(|(operation, _)| operation.to_string()).collect();
+    // 3.0 has no published tables.
+    let published = OPERATIONS.iter().filter(|(_, first)| *first < ProtocolVersion::V3_0);
+    let spoken: BTreeSet<String> = published.map(|(operation, _)| operation.to_string()).collect();
     let listed: BTreeSet<String> = WITHOUT_PAYLOAD.iter().map(|&name| name.to_owned()).collect();
     // Ping has tables without a row.
     let standard: BTreeSet<String> = entries().iter().map(|entry| word(&entry["xml_name"])).collect();

@@ -182,8 +182,7 @@ or more server profiles\" (KMIP 2.1, Implementation Conformance); none of the pr
 - Set Constraints, Set Defaults (2.1 §6.1.52, §6.1.53): one client would decide what objects all clients of the server may make, and like what; that is an administrator's to
   do, and here it is done by settings. Get Constraints is served: there are none.
 - Re-Provision (2.0 §6.1.44, 2.1 §6.1.48): a client would replace its own credential over KMIP. Certificates are renewed by EST, where the provisioning key and its limits are asked.
-- Set Endpoint Role (2.0, 2.1) is served for the role that the server has; the role of a client is refused, for there is nothing that the server asks clients over their own connections.
-- Create Credential, Create Group, Create User, Deactivate, Obliterate: of 3.0 (committee draft), which is not spoken.
+- Create Credential, Create Group, Create User: of 3.0, whose committee draft does not publish what users may do. People are users of a client (`keygate client user`).
 ";
 
 const HEAD: &str = "# Conformance to the OASIS KMIP test cases

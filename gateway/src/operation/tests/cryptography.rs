@@ -1,7 +1,7 @@
 //! Using keys, getting them, and what must not happen.
 
 use keygate_kmip::{
-    BlockCipherMode, CryptographicParameters, DecryptRequest, EncodingOption, EncryptRequest, EncryptResponse, KeyInformation,
+    BlockCipherMode, CryptographicParameters, DecryptRequest, EncodingOption, EncryptRequest, EncryptResponse, KeyIdentifier, KeyInformation,
     KeyWrappingSpecification, PaddingMethod, UsageLimits, UsageLimitsUnit, WrappingMethod,
 };
 
@@ -145,7 +145,7 @@ async fn a_sensitive_key_leaves_only_wrapped() {
 
     let specification = |unique_identifier: &str| KeyWrappingSpecification {
         wrapping_method: WrappingMethod::Encrypt,
-        encryption_key_information: Some(KeyInformation { unique_identifier: unique_identifier.to_owned().into(), cryptographic_parameters: None }),
+        encryption_key_information: Some(KeyInformation { unique_identifier: KeyIdentifier(unique_identifier.to_owned()), cryptographic_parameters: None }),
         mac_signature_key_information: None,
         attribute_names: Vec::new(),
         encoding_option: Some(EncodingOption::NoEncoding),
