@@ -63,7 +63,7 @@ pub(super) enum Command {
     Client(Client),
     /// On a client machine: gets a certificate with a provisioning key (EST), and renews it when a third of its life is left.
     Enrol(Enrol),
-    /// Where clients listen for what the server sends them ([[endpoint]] of keygate.toml), and what they say when asked.
+    /// Where clients listen for what the server sends them (the endpoint tables of keygate.toml), and what they say when asked.
     #[command(subcommand)]
     Endpoint(Endpoint),
     /// Lets others than the owner use objects.

@@ -1,7 +1,7 @@
 //! The fields GF(2^8) and GF(2^16).
 //!
 //! GF(2^8) comes by two polynomials: x^8+x^4+x^3+x^2+1 (0x11D, KMIP 3.0's Polynomial-285), by which the official test cases share,
-//! and x^8+x^4+x^3+x+1 (0x11B, FIPS 197 §4.2, Polynomial-283). GF(2^16) is, by KMIP 1.4 §2.2.5, GF(2^8)[y]/(y^2+y+m) over FIPS 197's
+//! and x^8+x^4+x^3+x+1 (0x11B, FIPS 197 §4.2, Polynomial-283). GF(2^16) is, by KMIP 1.4 §2.2.5, `GF(2^8)[y]/(y^2+y+m)` over FIPS 197's
 //! GF(2^8) with m = {3A}; an element uy+v is the octets u, v. No tables: their lookups would tell of the secret.
 
 use zeroize::Zeroizing;
