@@ -29,10 +29,10 @@ impl Spawn {
     }
 }
 
-/// For the module's allocator, glibc's (others do not look at it): what a thread has freed it keeps for itself, up to 16 KiB a piece and
+/// For the module's allocator, glibc's (others do not look at it): what a thread has freed it keeps for itself, up to 64 KiB a piece and
 /// 120 of a size. SoftHSM opens a file for each use of a key, and its buffer is large enough to have glibc tidy the whole heap each time:
 /// with 10,000 keys on the token that was a sixth of a worker's time.
-const TUNABLES: (&str, &str) = ("GLIBC_TUNABLES", "glibc.malloc.tcache_max=16384:glibc.malloc.tcache_count=120");
+const TUNABLES: (&str, &str) = ("GLIBC_TUNABLES", "glibc.malloc.tcache_max=65536:glibc.malloc.tcache_count=120");
 
 /// A running worker process. It is killed when this value is dropped.
 pub(super) struct Process {
