@@ -147,6 +147,20 @@ fn sensitive_keys_stay_and_refusals_are_final() {
     let payload = vec![enumeration(Tag::OBJECT_TYPE, 2), structure(Tag::TEMPLATE_ATTRIBUTE, attributes)];
     let answer = client.request(&request::message(V1_4, vec![(Operation::Create, payload)])).expect("an answer");
     request::outcome(&answer).expect("Create");
+    // Both halves of a pair: Get refuses a public key that is called sensitive, too.
+    let common = vec![
+        attribute("Cryptographic Algorithm", Value::Enumeration(6)),
+        attribute("Cryptographic Length", Value::Integer(256)),
+        attribute("Sensitive", Value::Boolean(true)),
+    ];
+    let half = |tag, mask| structure(tag, vec![attribute("Cryptographic Usage Mask", Value::Integer(mask))]);
+    let pair = vec![
+        structure(Tag::COMMON_TEMPLATE_ATTRIBUTE, common),
+        half(Tag::PRIVATE_KEY_TEMPLATE_ATTRIBUTE, 1),
+        half(Tag::PUBLIC_KEY_TEMPLATE_ATTRIBUTE, 2),
+    ];
+    let answer = client.request(&request::message(V1_4, vec![(Operation::CreateKeyPair, pair)])).expect("an answer");
+    request::outcome(&answer).expect("Create Key Pair");
     let id = create(&mut client);
     let call = listener.next().expect("Put");
     assert_eq!(about(&call), id, "the first that is sent is the one that may leave");

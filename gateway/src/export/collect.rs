@@ -153,7 +153,7 @@ fn may_leave(object: &Object) -> Result<(), &'static str> {
     if public {
         return Ok(());
     }
-    if object.attributes.has_tag(Tag::EXTRACTABLE) && !object.attributes.flag(Tag::EXTRACTABLE) {
+    if !object.attributes.is_extractable() {
         return Err(if object.custody == Custody::InBackend { "it stays in its device" } else { "it is not extractable" });
     }
     if object.attributes.flag(Tag::SENSITIVE) {

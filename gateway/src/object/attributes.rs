@@ -92,6 +92,11 @@ impl AttributeSet {
         self.list.retain(|instance| instance.attribute.tag() != Some(tag));
     }
 
+    /// Whether the value may leave: what says nothing of it may (KMIP 2.1 §4.22).
+    pub fn is_extractable(&self) -> bool {
+        !self.has_tag(Tag::EXTRACTABLE) || self.flag(Tag::EXTRACTABLE)
+    }
+
     /// Cryptographic Algorithm.
     pub fn cryptographic_algorithm(&self) -> Option<CryptographicAlgorithm> {
         self.find(|attribute| match attribute {

@@ -80,9 +80,9 @@ async fn fetch(exchange: &Exchange<'_>, permit: &Permit, key: &KeyRef) -> Result
 }
 
 /// KMIP 2.1 §4.22: a key that is not Extractable does not leave. §4.54: "If True then the object MUST be wrapped" to leave.
-fn check_release(object: &Object, held: &ManagedObject, request: &GetRequest) -> Result<(), OperationError> {
+pub(super) fn check_release(object: &Object, held: &ManagedObject, request: &GetRequest) -> Result<(), OperationError> {
     // A client may say of a public key that it is sensitive; that it is not extractable makes no difference to anybody.
-    if is_secret(object.object_type) && object.attributes.has_tag(Tag::EXTRACTABLE) && !object.attributes.flag(Tag::EXTRACTABLE) {
+    if is_secret(object.object_type) && !object.attributes.is_extractable() {
         return Err(OperationError::NotExtractable);
     }
     let leaves_wrapped = request.key_wrapping_specification.is_some()

@@ -7,6 +7,7 @@ use keygate_kmip::{
 
 use super::{Exchange, OperationError};
 use crate::authorize::Permit;
+use crate::object::Object;
 
 /// The attributes that are asked for, or all.
 ///
@@ -55,10 +56,13 @@ pub(super) async fn get_attribute_list(
 
 /// Attributes that the version of the request can say.
 pub(super) fn visible(exchange: &Exchange<'_>, permit: &Permit) -> Vec<AttributeInstance> {
-    let version = exchange.version;
-    let all = exchange.object(permit).all_attributes().filter(|instance| instance.attribute.is_in(version));
-    all.map(|AttributeInstance { index, attribute }| AttributeInstance { index: told_index(index, version), attribute })
-        .collect()
+    sayable(exchange.object(permit), exchange.version).collect()
+}
+
+/// Attributes of an object that a version can say, as an answer or a message of ours tells them.
+pub(super) fn sayable(object: &Object, version: ProtocolVersion) -> impl Iterator<Item = AttributeInstance> {
+    let all = object.all_attributes().filter(move |instance| instance.attribute.is_in(version));
+    all.map(move |AttributeInstance { index, attribute }| AttributeInstance { index: told_index(index, version), attribute })
 }
 
 /// The Attribute Index of an answer. In 1.0 an index of 0 goes without saying; later clients of 1.x look for it.

@@ -4,12 +4,11 @@
 use std::collections::HashSet;
 
 use keygate_kmip::{
-    Attribute, AttributeInstance, AttributeName, Attributes, LinkType, ManagedObject, NotifyRequest, ObjectType,
-    ProtocolVersion, PutFunction, PutRequest, RequestPayload, Tag,
+    Attribute, AttributeName, Attributes, GetRequest, LinkType, NotifyRequest, ObjectType, ProtocolVersion, PutFunction, PutRequest,
+    RequestPayload, Tag,
 };
 
-use super::get_attributes::told_index;
-use super::{Gateway, OperationError};
+use super::{Gateway, OperationError, get, get_attributes};
 use crate::notify::{Notice, What};
 use crate::object::{Material, Object, OpenedRecord};
 use crate::store::{ObjectId, ObjectRow};
@@ -87,7 +86,8 @@ pub(crate) async fn message(
 }
 
 fn notify(object: &Object, names: &HashSet<AttributeName>, version: ProtocolVersion) -> Option<NotifyRequest> {
-    let list = told(object, version, |name| names.contains(name));
+    let list: Vec<_> =
+        get_attributes::sayable(object, version).filter(|instance| names.contains(&instance.attribute.name())).collect();
     let has = |name: &AttributeName| object.all_attributes().any(|instance| instance.attribute.name() == *name);
     let mut gone: Vec<AttributeName> =
         names.iter().filter(|name| version.has_attributes_by_tag() && !has(name)).cloned().collect();
@@ -113,7 +113,7 @@ fn put(
     };
     let can_say = object.object_type.first() <= version
         && (object.object_type != ObjectType::Template || version < ProtocolVersion::V2_0);
-    if object.check_present().is_err() || !may_leave(object, &held) || !can_say {
+    if object.check_present().is_err() || get::check_release(object, &held, &GetRequest::default()).is_err() || !can_say {
         return Ok(None);
     }
     Ok(Some(PutRequest {
@@ -121,22 +121,6 @@ fn put(
         put_function: if replaced.is_some() { PutFunction::Replace } else { PutFunction::New },
         replaced_unique_identifier: replaced.map(|id| id.to_string()),
         object: held,
-        attributes: Attributes { templates: Vec::new(), list: told(object, version, |_| true) },
+        attributes: Attributes { templates: Vec::new(), list: get_attributes::sayable(object, version).collect() },
     }))
-}
-
-/// As for Get (KMIP 2.1 §4.22, §4.54): what is not Extractable stays, and what is Sensitive leaves only wrapped.
-fn may_leave(object: &Object, held: &ManagedObject) -> bool {
-    let extractable = !object.attributes.has_tag(Tag::EXTRACTABLE) || object.attributes.flag(Tag::EXTRACTABLE);
-    let wrapped = held.key_block().is_some_and(|block| block.key_wrapping_data.is_some());
-    !super::get::is_secret(object.object_type) || extractable && (wrapped || !object.attributes.flag(Tag::SENSITIVE))
-}
-
-/// The attributes that the version can say.
-fn told(object: &Object, version: ProtocolVersion, wanted: impl Fn(&AttributeName) -> bool) -> Vec<AttributeInstance> {
-    let all = object
-        .all_attributes()
-        .filter(|instance| instance.attribute.is_in(version) && wanted(&instance.attribute.name()));
-    all.map(|AttributeInstance { index, attribute }| AttributeInstance { index: told_index(index, version), attribute })
-        .collect()
 }

@@ -180,8 +180,7 @@ pub(super) struct Secrecy {
 impl Secrecy {
     /// That of an object.
     pub(super) fn of(attributes: &AttributeSet) -> Self {
-        let extractable = !attributes.has_tag(Tag::EXTRACTABLE) || attributes.flag(Tag::EXTRACTABLE);
-        Self { sensitive: attributes.flag(Tag::SENSITIVE), extractable }
+        Self { sensitive: attributes.flag(Tag::SENSITIVE), extractable: attributes.is_extractable() }
     }
 
     /// The stricter of both.

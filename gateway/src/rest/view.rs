@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use keygate_kmip::{
     Attribute, CryptographicUsageMask, CustomAttribute, GetRequest, KeyFormatType, LinkType, ObjectType, Operation, RequestPayload, ResponsePayload,
-    Tag, UniqueIdentifier,
+    UniqueIdentifier,
 };
 use serde::Serialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -104,7 +104,6 @@ impl KeyView {
         let directory = exchange.gateway.store.directory();
         let owner = directory.clients.get(&object.owner).map_or_else(|| object.owner.to_string(), |client| client.name.clone());
         let algorithm = object.attributes.cryptographic_algorithm();
-        let extractable = !object.attributes.has_tag(Tag::EXTRACTABLE) || object.attributes.flag(Tag::EXTRACTABLE);
         Ok(Self {
             uuid: id.to_string(),
             name: name_of(object),
@@ -114,7 +113,7 @@ impl KeyView {
             algorithm: algorithm.and_then(|algorithm| algorithm.xml_name()).map(|name| name.replace('_', "-")),
             length: object.attributes.cryptographic_length(),
             usage_mask: usages(object.attributes.cryptographic_usage_mask()),
-            exportable: extractable,
+            exportable: object.attributes.is_extractable(),
             deletable: is_deletable(object),
             owner,
             group: text(object, |attribute| match attribute {
