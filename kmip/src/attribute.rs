@@ -105,26 +105,48 @@ pub struct Name {
     pub name_type: NameType,
 }
 
+/// Reads a text and its type: a structure of both up to 2.1, a Text String of the usual type in 3.0.
+fn decode_typed_text<T: Field>(
+    item: Item<'_>,
+    version: ProtocolVersion,
+    (value_tag, type_tag): (Tag, Tag),
+    usual: T,
+) -> Result<(String, T), DecodeError> {
+    if version >= V3_0 {
+        return Ok((item.text()?.to_owned(), usual));
+    }
+    let mut fields = item.structure()?;
+    let value = Field::decode(fields.required(value_tag)?, version)?;
+    let text_type = Field::decode(fields.required(type_tag)?, version)?;
+    fields.finish()?;
+    Ok((value, text_type))
+}
+
+/// Writes what [`decode_typed_text`] reads.
+fn encode_typed_text<T: Field>(
+    (value, text_type): (&String, T),
+    tag: Tag,
+    writer: &mut Writer,
+    version: ProtocolVersion,
+    (value_tag, type_tag): (Tag, Tag),
+) {
+    if version >= V3_0 {
+        return writer.text_string(tag, value);
+    }
+    writer.structure(tag, |writer| {
+        value.encode(value_tag, writer, version);
+        text_type.encode(type_tag, writer, version);
+    });
+}
+
 impl Field for Name {
     fn decode(item: Item<'_>, version: ProtocolVersion) -> Result<Self, DecodeError> {
-        if version >= V3_0 {
-            return item.text().map(Self::text);
-        }
-        let mut fields = item.structure()?;
-        let value = Field::decode(fields.required(Tag::NAME_VALUE)?, version)?;
-        let name_type = Field::decode(fields.required(Tag::NAME_TYPE)?, version)?;
-        fields.finish()?;
+        let (value, name_type) = decode_typed_text(item, version, (Tag::NAME_VALUE, Tag::NAME_TYPE), NameType::UninterpretedTextString)?;
         Ok(Self { value, name_type })
     }
 
     fn encode(&self, tag: Tag, writer: &mut Writer, version: ProtocolVersion) {
-        if version >= V3_0 {
-            return writer.text_string(tag, &self.value);
-        }
-        writer.structure(tag, |writer| {
-            self.value.encode(Tag::NAME_VALUE, writer, version);
-            self.name_type.encode(Tag::NAME_TYPE, writer, version);
-        });
+        encode_typed_text((&self.value, self.name_type), tag, writer, version, (Tag::NAME_VALUE, Tag::NAME_TYPE));
     }
 
     fn is_in(&self, version: ProtocolVersion) -> bool {
@@ -360,25 +382,14 @@ pub struct RotateName {
 
 impl Field for RotateName {
     fn decode(item: Item<'_>, version: ProtocolVersion) -> Result<Self, DecodeError> {
-        if version >= V3_0 {
-            let value = item.text()?.to_owned();
-            return Ok(Self { value, name_type: RotateNameType::UninterpretedTextString });
-        }
-        let mut fields = item.structure()?;
-        let value = Field::decode(fields.required(Tag::ROTATE_NAME_VALUE)?, version)?;
-        let name_type = Field::decode(fields.required(Tag::ROTATE_NAME_TYPE)?, version)?;
-        fields.finish()?;
+        let tags = (Tag::ROTATE_NAME_VALUE, Tag::ROTATE_NAME_TYPE);
+        let (value, name_type) = decode_typed_text(item, version, tags, RotateNameType::UninterpretedTextString)?;
         Ok(Self { value, name_type })
     }
 
     fn encode(&self, tag: Tag, writer: &mut Writer, version: ProtocolVersion) {
-        if version >= V3_0 {
-            return writer.text_string(tag, &self.value);
-        }
-        writer.structure(tag, |writer| {
-            self.value.encode(Tag::ROTATE_NAME_VALUE, writer, version);
-            self.name_type.encode(Tag::ROTATE_NAME_TYPE, writer, version);
-        });
+        let tags = (Tag::ROTATE_NAME_VALUE, Tag::ROTATE_NAME_TYPE);
+        encode_typed_text((&self.value, self.name_type), tag, writer, version, tags);
     }
 }
 

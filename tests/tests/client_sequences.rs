@@ -129,22 +129,26 @@ fn fact_01_nothing_of_a_newer_version_is_answered() {
     }
 }
 
-/// An extra Object Type in the answer to Register broke PyKMIP; Add and Delete Attribute echo; Lease Time is an Interval.
-#[test]
-fn fact_02_payloads_hold_exactly_what_is_specified() {
-    let gateway = Setup::new().start();
-    let mut client = gateway.connect("a");
-    let value = structure(Tag::KEY_VALUE, vec![bytes(Tag::KEY_MATERIAL, &[7; 32])]);
+/// Register, of a key said to be AES-256, in a Key Format Type.
+fn aes_of(material: &[u8], format: u32) -> Vec<Item> {
+    let value = structure(Tag::KEY_VALUE, vec![bytes(Tag::KEY_MATERIAL, material)]);
     let block = vec![
-        enumeration(Tag::KEY_FORMAT_TYPE, 1),
+        enumeration(Tag::KEY_FORMAT_TYPE, format),
         value,
         enumeration(Tag::CRYPTOGRAPHIC_ALGORITHM, 3),
         integer(Tag::CRYPTOGRAPHIC_LENGTH, 256),
     ];
     let key = structure(Tag::SYMMETRIC_KEY, vec![structure(Tag::KEY_BLOCK, block)]);
     let usage = attribute("Cryptographic Usage Mask", Value::Integer(0x0C));
-    let payload =
-        vec![enumeration(Tag::OBJECT_TYPE, SYMMETRIC_KEY), structure(Tag::TEMPLATE_ATTRIBUTE, vec![usage]), key];
+    vec![enumeration(Tag::OBJECT_TYPE, SYMMETRIC_KEY), structure(Tag::TEMPLATE_ATTRIBUTE, vec![usage]), key]
+}
+
+/// An extra Object Type in the answer to Register broke PyKMIP; Add and Delete Attribute echo; Lease Time is an Interval.
+#[test]
+fn fact_02_payloads_hold_exactly_what_is_specified() {
+    let gateway = Setup::new().start();
+    let mut client = gateway.connect("a");
+    let payload = aes_of(&[7; 32], 1);
     let registered = ask(&mut client, V1_2, Operation::Register, payload);
     assert_eq!(tags(&registered), [Tag::UNIQUE_IDENTIFIER.0]);
     let id = request::identifier(&registered);
@@ -421,17 +425,7 @@ fn fact_09_psmdb_polls_the_state() {
 fn fact_10_rook_says_another_length_than_its_key_has() {
     let gateway = Setup::new().start();
     let mut client = gateway.connect("a");
-    let value = structure(Tag::KEY_VALUE, vec![bytes(Tag::KEY_MATERIAL, &[5; 128])]);
-    let block = vec![
-        enumeration(Tag::KEY_FORMAT_TYPE, 2),
-        value,
-        enumeration(Tag::CRYPTOGRAPHIC_ALGORITHM, 3),
-        integer(Tag::CRYPTOGRAPHIC_LENGTH, 256),
-    ];
-    let key = structure(Tag::SYMMETRIC_KEY, vec![structure(Tag::KEY_BLOCK, block)]);
-    let usage = attribute("Cryptographic Usage Mask", Value::Integer(0x0C));
-    let payload =
-        vec![enumeration(Tag::OBJECT_TYPE, SYMMETRIC_KEY), structure(Tag::TEMPLATE_ATTRIBUTE, vec![usage]), key];
+    let payload = aes_of(&[5; 128], 2);
     let id = request::identifier(&ask(&mut client, V1_4, Operation::Register, payload));
     let got = ask(&mut client, V1_4, Operation::Get, vec![on(&id)]);
     assert_eq!(got.find(Tag::KEY_MATERIAL.0).and_then(Item::bytes), Some(&[5; 128][..]));

@@ -145,6 +145,15 @@ impl Object {
         Ok(())
     }
 
+    /// Refuses an object that has no State.
+    ///
+    /// # Errors
+    /// [`OperationError::InvalidField`].
+    pub fn check_has_state(&self) -> Result<(), OperationError> {
+        let none = || OperationError::InvalidField(format!("a {} has no state", self.object_type));
+        self.has_state().then_some(()).ok_or_else(none)
+    }
+
     /// Whether it has a State: templates have none (KMIP 1.4 §3.22 applies to cryptographic objects).
     #[must_use]
     pub fn has_state(&self) -> bool {

@@ -11,9 +11,7 @@ use super::{Exchange, OperationError};
 pub(super) async fn activate(exchange: &mut Exchange<'_>, request: ActivateRequest) -> Result<ActivateResponse, OperationError> {
     let permit = exchange.permit(request.unique_identifier.as_ref(), Operation::Activate).await?;
     let object = exchange.object(&permit);
-    if !object.has_state() {
-        return Err(OperationError::InvalidField(format!("a {} has no state", object.object_type)));
-    }
+    object.check_has_state()?;
     let active = object.lifecycle.activate()?;
     let now = DateTime(exchange.now);
     let id = permit.object();

@@ -11,9 +11,7 @@ use super::{Exchange, OperationError};
 pub(super) async fn revoke(exchange: &mut Exchange<'_>, request: RevokeRequest) -> Result<RevokeResponse, OperationError> {
     let permit = exchange.permit(request.unique_identifier.as_ref(), Operation::Revoke).await?;
     let object = exchange.object(&permit);
-    if !object.has_state() {
-        return Err(OperationError::InvalidField(format!("a {} has no state", object.object_type)));
-    }
+    object.check_has_state()?;
     // "If the revocation reason is 'key compromise' or 'CA compromise', then the object is placed into the 'compromised'
     // state [...]. Otherwise, the object is placed into the 'deactivated' state".
     let compromised = matches!(
@@ -44,9 +42,7 @@ pub(super) async fn revoke(exchange: &mut Exchange<'_>, request: RevokeRequest) 
 pub(super) async fn deactivate(exchange: &mut Exchange<'_>, request: DeactivateRequest) -> Result<DeactivateResponse, OperationError> {
     let permit = exchange.permit(request.unique_identifier.as_ref(), Operation::Deactivate).await?;
     let object = exchange.object(&permit);
-    if !object.has_state() {
-        return Err(OperationError::InvalidField(format!("a {} has no state", object.object_type)));
-    }
+    object.check_has_state()?;
     let lifecycle = object.lifecycle.deactivate()?;
     let now = DateTime(exchange.now);
     let id = permit.object();
